@@ -1,0 +1,52 @@
+"""The front door: page setup, navigation, and which run is in use."""
+
+import streamlit as st
+
+from cxrlib import runs
+from cxrlib.evaluation import DEFAULT_POINT, POINT_TITLES
+
+st.set_page_config(
+    page_title="cxrlib · pneumonia X-ray explorer",
+    page_icon="assets/icon.png",  # a symbol by name would be fetched from elsewhere
+    layout="wide",
+)
+# The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.
+st.html(
+    "<style>.stMainBlockContainer{padding:2.5rem clamp(1rem,3vw,3rem)}"
+    "h1{font-size:1.9rem!important}</style>"
+)
+page = st.navigation(
+    [
+        st.Page("pages/diagnose.py", title="Diagnose", icon=":material/radiology:", default=True),
+        st.Page("pages/dataset.py", title="Data set", icon=":material/photo_library:"),
+        st.Page("pages/training.py", title="Train", icon=":material/model_training:"),
+        st.Page("pages/metrics.py", title="Metrics", icon=":material/monitoring:"),
+        st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
+        st.Page("pages/about.py", title="About", icon=":material/info:"),
+    ]
+)
+names = [run.name for run in runs.finished()]
+with st.sidebar:
+    if names:
+        st.selectbox(
+            "Run in use",
+            names,
+            key="run",
+            bind="query-params",
+            persist_state="session",
+            help="The trained network that reads the pictures.",
+        )
+        st.selectbox(
+            "Operating point",
+            list(POINT_TITLES),
+            index=list(POINT_TITLES).index(DEFAULT_POINT),
+            format_func=POINT_TITLES.__getitem__,
+            key="point",
+            bind="query-params",
+            persist_state="session",
+            help="The threshold that the probability is held against, chosen on validation "
+            "pictures: balanced, or so low that nearly no pneumonia is missed.",
+        )
+    st.caption("For education and research. Not for diagnosis.")
+st.session_state.entered = True
+page.run()

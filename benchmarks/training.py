@@ -1,0 +1,207 @@
+"""How fast training is, as ratios measured within one run: python benchmarks/training.py
+
+augmentation  a training step with augmentation over the same step on pictures in memory
+              without it, MobileNetV2 at 224 px; at most 1.15
+loading       pictures a second of `cnn` at 150 px from full-size files, over those of
+              `ImageDataGenerator.flow_from_directory` with the same network, batch and, as far
+              as it has them, augmentations, from the second epoch on; at least 3
+memory        main memory after the last epoch over that after the second; about 1
+watching      time of a step while a page watches, over that while none does; at most 1.02
+              (needs Chromium and playwright)
+
+Noise of a busy machine is taken out by alternating: each ratio is the median over rounds.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["TQDM_DISABLE"] = "1"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cxrlib import dataset, devices, jobs, networks, phantom, practice, runs
+from cxrlib.augment import PRESETS
+from cxrlib.batches import Batches
+from cxrlib.config import TrainingConfig
+from cxrlib.pixels import cached_pixels
+
+ROOT = Path(__file__).resolve().parent.parent
+PORT = 8698
+
+
+def compiled(name: str, size: int) -> keras.Model:
+    model = networks.build(name, size=size, weights="none")
+    model.compile("adam", "binary_crossentropy")
+    return model
+
+
+def seconds(model: keras.Model, pictures: object, **options: object) -> float:
+    started = time.perf_counter()
+    model.fit(pictures, shuffle=False, verbose=0, **options)
+    return time.perf_counter() - started
+
+
+def batches(pixels: np.ndarray, recipe: str, batch: int) -> Batches:
+    rows = np.arange(len(pixels))
+    targets = (rows % 2).astype(np.float32)[:, None]
+    weights = np.ones(len(rows), np.float32)
+    return Batches(pixels, rows, targets, weights, batch=batch, seed=0, recipe=PRESETS[recipe])
+
+
+def augmentation(rounds: int) -> None:
+    """Step with augmentation over step on an array without it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 224, 224), np.uint8)
+    augmented = batches(pixels, "strong", batch=16)
+    targets = (np.arange(len(pixels)) % 2).astype(np.float32)[:, None]
+    # What is fitted is the same to the last weight; only where the pictures come from differs.
+    plain = tf.data.Dataset.from_tensor_slices((pixels[..., None], targets)).batch(16).cache()
+    model = compiled("mobilenetv2", 224)
+    seconds(model, augmented)
+    seconds(model, plain)
+    ratios = []
+    for _ in range(rounds):
+        with_it, without = seconds(model, augmented), seconds(model, plain)
+        ratios.append(with_it / without)
+    print(f"augmentation  {statistics.median(ratios):.3f}  (at most 1.15; rounds {spread(ratios)})")
+
+
+def loading(rounds: int, folder: Path) -> None:
+    """Pictures a second over the generator's; and memory from epoch to epoch."""
+    phantom.write_dataset(folder, patients=60, size=1300)
+    train = folder / "train"
+    # Drawing takes long; for a generator, a copy is a file like another. Short epochs would
+    # measure how `fit` starts.
+    for file in list(train.rglob("*.jpeg")):
+        for copy in range(7):
+            shutil.copy(file, file.with_stem(f"{file.stem}-{copy}"))
+    table = dataset.index(folder)
+    table = table[table.split == "train"].reset_index(drop=True)
+    table.attrs["root"] = str(folder)
+    ours = batches(cached_pixels(table, 150, folder=folder / "cache"), "light", batch=16)
+    recipe = PRESETS["light"]
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(
+        rotation_range=recipe.rotation,
+        width_shift_range=recipe.shift,
+        height_shift_range=recipe.shift,
+        zoom_range=recipe.zoom,
+        brightness_range=(1 - recipe.contrast, 1 + recipe.contrast),
+    ).flow_from_directory(
+        str(train), (150, 150), color_mode="grayscale", class_mode="binary", batch_size=16
+    )
+    ours_model, theirs_model = compiled("cnn", 150), compiled("cnn", 150)
+    seconds(ours_model, ours)
+    seconds(theirs_model, generator)
+    ratios, memory = [], []
+    for _ in range(rounds):
+        our_pace = len(ours) * 16 / seconds(ours_model, ours)
+        memory.append(devices.process_memory(os.getpid()) or 0)
+        their_pace = generator.n / seconds(theirs_model, generator)
+        ratios.append(our_pace / their_pace)
+    print(
+        f"loading       {statistics.median(ratios):.2f}  (at least 3; rounds {spread(ratios)}; "
+        f"last {our_pace:.0f} against {their_pace:.0f} pictures a second)"
+    )
+    for _ in range(rounds):
+        seconds(ours_model, ours)
+        memory.append(devices.process_memory(os.getpid()) or 0)
+    print(
+        f"memory        {memory[-1] / memory[rounds]:.3f}  (about 1; "
+        f"{memory[-1] / 2**20:.0f} MB after {len(memory) + 1} epochs)"
+    )
+
+
+def watching(rounds: int, folder: Path) -> None:
+    """Time of a step while a page watches over that while none does."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        print("watching      not measured: needs Chromium")
+        return
+    from playwright.sync_api import sync_playwright
+
+    os.environ["CXR_CACHE_DIR"], os.environ["CXR_MODELS_DIR"] = str(folder), str(folder / "models")
+    config = TrainingConfig(**practice.values() | {"fine_tune_epochs": 500, "patience": 500})
+    run = jobs.create(config, practice.dataset_folder(), on=["cpu"], models=folder / "models")
+    jobs.launch(run)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={PORT}",
+         "--server.headless=true"],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while run.progress.get("epoch", 0) < 3:
+            time.sleep(1)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+            )
+            page = browser.new_page()
+            page.goto(f"http://127.0.0.1:{PORT}")
+            page.get_by_role("link", name="Train", exact=True).click()
+            page.get_by_role("tab", name="Under way").click()
+            page.get_by_role("button", name="Stop").wait_for()
+            watched = page.url
+            ratios = []
+            for _ in range(rounds):
+                page.goto("about:blank")
+                time.sleep(3)
+                alone = step_seconds(run)
+                page.goto(watched)
+                page.get_by_role("button", name="Stop").wait_for()
+                time.sleep(5)
+                ratios.append(step_seconds(run) / alone)
+            browser.close()
+    finally:
+        server.terminate()
+        run.request_stop()
+        while jobs.alive(run):
+            time.sleep(0.5)
+    print(f"watching      {statistics.median(ratios):.3f}  (at most 1.02; rounds {spread(ratios)})")
+
+
+def step_seconds(run: runs.Run, window: float = 20) -> float:
+    first, started = steps_done(run), time.monotonic()
+    time.sleep(window)
+    last = steps_done(run)
+    return (time.monotonic() - started) / (last - first)
+
+
+def steps_done(run: runs.Run) -> int:
+    """Steps so far, read at the moment they are written."""
+    before = run.progress
+    while (now := run.progress) == before or "step" not in now:
+        time.sleep(0.005)
+    return (now["epoch"] - 1) * now["steps"] + now["step"]
+
+
+def spread(ratios: list[float]) -> str:
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("only", nargs="*", choices=["augmentation", "loading", "watching", []])
+    options = parser.parse_args()
+    chosen = options.only or ["augmentation", "loading", "watching"]
+    with tempfile.TemporaryDirectory() as scratch:
+        if "augmentation" in chosen:
+            augmentation(options.rounds)
+        if "loading" in chosen:
+            loading(options.rounds, Path(scratch) / "full-size")
+        if "watching" in chosen:
+            watching(options.rounds, Path(scratch) / "watched")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""The command line: python -m cxrlib download | train | evaluate | predict | explain | export."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cxrlib import config, dataset, runs
+from cxrlib.methods import METHODS
+from cxrlib.radiograph import RadiographError
+
+# TensorFlow reports every CPU feature and missing GPU library at each start; its errors stay.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+PICTURE_SUFFIXES = {
+    ".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom",
+}  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run_command(options)
+    except ValidationError as error:
+        for field, sentence in config.problems(error).items():
+            option = f"--{field.replace('_', '-')}: " if field else ""
+            print(f"{option}{sentence}", file=sys.stderr)
+    except (dataset.DatasetError, runs.RunError, RadiographError) as error:
+        print(error, file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cxrlib",
+        description="Pneumonia in chest X-rays. For education and research, not for diagnosis.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("download", help="fetch the Kaggle data set (2.3 GB)")
+    command.set_defaults(run_command=_download)
+
+    command = commands.add_parser("train", help="train a run")
+    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
+    command.add_argument("--config", type=Path, metavar="FILE.json", help="start from a run's")
+    command.add_argument("--resume", metavar="RUN", help="go on with an unfinished run")
+    command.add_argument(
+        "--device", metavar="cpu|gpu:N", help="where (default: the first GPU, or the CPU)"
+    )
+    config.add_arguments(command)
+    command.set_defaults(run_command=_train)
+
+    command = commands.add_parser("evaluate", help="measure a run on a data set")
+    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    command.add_argument(
+        "--split",
+        choices=["test", "val", "train", "validation"],
+        default="test",
+        help="an official folder, or the validation patients that the run held out (needs the "
+        "data it was trained on)",
+    )
+    _add_run(command)
+    command.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    command.set_defaults(run_command=_evaluate)
+
+    command = commands.add_parser("predict", help="read X-rays: a line a file")
+    command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
+    _add_run(command)
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.set_defaults(run_command=_predict)
+
+    command = commands.add_parser("explain", help="write an X-ray with a heatmap over it")
+    command.add_argument("file", type=Path)
+    command.add_argument("--method", choices=METHODS, default="gradcam")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    _add_run(command)
+    command.set_defaults(run_command=_explain)
+
+    command = commands.add_parser("export", help="write a run's network as .keras or .h5")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.keras|FILE.h5")
+    _add_run(command)
+    command.set_defaults(run_command=_export)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run", default=runs.SHIPPED, help="name or folder of a run (default: the shipped one)"
+    )
+
+
+def _data(options: argparse.Namespace) -> Path:
+    folder = options.data or dataset.configured_folder()
+    if folder is None:
+        raise dataset.DatasetError(
+            "No data set was named: pass --data FOLDER or set CXR_DATA_DIR. "
+            "`python -m cxrlib download` fetches it."
+        )
+    return folder
+
+
+def _download(options: argparse.Namespace) -> int:
+    folder = dataset.download()
+    print(f"The data set is in {folder}\nSet CXR_DATA_DIR={folder} to use it everywhere.")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from cxrlib import jobs
+
+    if options.resume:
+        return _work(runs.find_unfinished(options.resume, models=options.models))
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name in config.TrainingConfig.model_fields
+    }
+    if options.config:
+        try:
+            given = json.loads(options.config.read_text(encoding="utf-8")) | given
+        except (OSError, ValueError) as error:
+            print(f"{options.config} is not a run's config.json: {error}", file=sys.stderr)
+            return 2
+    network = given.pop("network", config.TrainingConfig.model_fields["network"].default)
+    wanted = config.TrainingConfig(**config.for_network(network, **given))
+    data = dataset.find_root(_data(options))
+    run = jobs.create(wanted, data, on=options.device and [options.device], models=options.models)
+    try:
+        return _work(run)
+    finally:
+        if not run.finished and not run.began:
+            runs.delete(run)  # it never got to learn anything
+
+
+def _work(run: runs.Run) -> int:
+    from cxrlib import jobs
+
+    try:
+        jobs.work(run)
+    except runs.StoppedError:
+        print(f"Stopped. Go on with: python -m cxrlib train --resume {run.name}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        # cxrlib's errors say what to do; of others, the way to them is needed.
+        if not type(error).__module__.startswith("cxrlib."):
+            raise
+        print(error, file=sys.stderr)
+        return 2
+    print(f"\nThe run is in {run.folder}\n\n{run.card}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from cxrlib import evaluation, metrics
+    from cxrlib.classifier import Classifier
+    from cxrlib.pixels import cached_pixels
+
+    table = dataset.index(_data(options))
+    classifier = Classifier(runs.find(options.run))
+    root = table.attrs["root"]
+    split = table.split
+    if options.split == "validation":
+        split = dataset.assign_folds(
+            table,
+            validation_share=classifier.config["validation_share"],
+            seed=classifier.config["seed"],
+        )
+    elif options.split != "test":
+        print("The run may have been trained on these pictures.", file=sys.stderr)
+    table = table[split == options.split].assign(split=options.split)
+    if table.empty:
+        raise dataset.DatasetError(f"The folder {root} has no split {options.split}.")
+    table.attrs["root"] = root
+    squares = cached_pixels(table, classifier.config["size"], classifier.config["equalization"])
+    predictions = evaluation.predict_table(
+        table, classifier.distribution(squares), classifier.class_names, classifier.temperature
+    )
+    measured = evaluation.measure(predictions, classifier.points)
+    if options.json:
+        print(json.dumps({"run": classifier.run.name, "split": options.split} | measured))
+        return 0
+    print(
+        f"{classifier.run.name} on {options.split}: {measured['pictures']} pictures of "
+        f"{measured['patients']} patients, {measured['pneumonia']} with pneumonia"
+    )
+    for name, point in classifier.points.items():
+        print(f"\n{evaluation.POINT_TITLES[name]}: probability >= {point.threshold:.3f}")
+        for metric, estimate in metrics.summary_from_json(measured["points"][name]).items():
+            print(f"  {metric:18} {estimate}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from cxrlib.classifier import Classifier
+
+    classifier = Classifier(runs.find(options.run))
+    failed = False
+    for file, result in classifier.predict_files(_files(options.paths)):
+        if isinstance(result, RadiographError):
+            failed = True
+            record, line = {"error": str(result)}, f"error: {result}"
+        else:
+            record, line = result.as_record(), f"{result.probability:.3f}  {result.verdict}"
+        print(json.dumps({"file": str(file)} | record) if options.json else f"{file}: {line}")
+    return 1 if failed else 0
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files as they are named; of a folder, the pictures in it by their endings."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(
+                file for file in path.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES
+            )
+        else:
+            yield path
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from cxrlib import plots, radiograph
+    from cxrlib.classifier import Classifier
+
+    try:
+        picture = radiograph.read(options.file.read_bytes())
+    except OSError as error:
+        raise RadiographError(f"{options.file} cannot be opened: {error.strerror}.") from error
+    classifier = Classifier(runs.find(options.run))
+    prediction = classifier.predict(picture.pixels)
+    explanation = classifier.explain(picture.pixels, options.method)
+    Image.fromarray(plots.overlay(picture.pixels, explanation.heatmap)).save(options.out, "PNG")
+    print(
+        f"{options.out}: {METHODS[options.method].title}, probability "
+        f"{prediction.probability:.3f}, {prediction.verdict}"
+    )
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    run = runs.find(options.run)
+    if options.out.suffix not in (".keras", ".h5"):
+        print(f"{options.out} shall end in .keras or .h5.", file=sys.stderr)
+        return 2
+    import keras
+
+    # Keras chooses the format by the file's ending.
+    keras.saving.load_model(run.model_file, compile=False).save(options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Cached pixels → shuffled, augmented training batches."""
+
+import os
+
+import keras
+import numpy as np
+
+from cxrlib.augment import PRESETS, Augmentation, augment, repaint_surroundings
+
+
+class Batches(keras.utils.PyDataset):
+    """One epoch after another of shuffled, augmented training batches.
+
+    What a picture gets depends on seed, epoch and its place in the epoch alone, not on the
+    order in which threads happen to work, so that a resumed run sees what it would have seen.
+
+    A batch is ``(uint8 [batch, size, size, 1], targets [batch, outputs], weights [batch])``.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        *,
+        batch: int,
+        seed: int,
+        recipe: Augmentation = PRESETS["none"],
+        lungs: np.ndarray | None = None,
+    ) -> None:
+        """Batches over ``pixels[rows]``; ``targets`` and ``weights`` are aligned with ``rows``.
+
+        ``pixels`` are pictures ``uint8 [n, size, size]``, or a frozen backbone's features
+        ``float32 [n, features]``, which go through as they are. ``lungs`` are their masks ``uint8
+        [n, size, size]``; where they are given, surroundings are repainted.
+        A row may be listed several times (oversampling). The last, incomplete batch of an epoch
+        is left out: its batch-normalization statistics would be noisy.
+        """
+        workers = os.cpu_count() or 1
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
+        self._pixels, self._rows = pixels, rows
+        self._targets, self._weights = targets, weights
+        self._batch, self._recipe, self._lungs, self._seed = batch, recipe, lungs, seed
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int, *, step: int = 0) -> None:
+        """Shuffle anew, in the order that belongs to ``epoch``, and begin at batch ``step``."""
+        self._epoch, self._first = epoch, step
+        self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))
+
+    @property
+    def steps(self) -> int:
+        """Batches in a whole epoch."""
+        return len(self._rows) // self._batch
+
+    def __len__(self) -> int:
+        return self.steps - self._first
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        number += self._first
+        chosen = self._order[number * self._batch : (number + 1) * self._batch]
+        if self._pixels.ndim == 2:
+            inputs = self._pixels[self._rows[chosen]]
+        else:
+            rng = np.random.default_rng([self._seed, self._epoch, number])
+            rows = self._rows[chosen]
+            inputs = np.stack([self._picture(row, rng) for row in rows])[..., None]
+        return inputs, self._targets[chosen], self._weights[chosen]
+
+    def _picture(self, row: int, rng: np.random.Generator) -> np.ndarray:
+        pixels = self._pixels[row]
+        if self._lungs is not None:
+            other = self._pixels[self._rows[rng.integers(len(self._rows))]]
+            pixels = repaint_surroundings(pixels, self._lungs[row], other, rng)
+        return augment(pixels, self._recipe, rng)

@@ -1,0 +1,174 @@
+"""Runs beside each other: what they reached, how they were trained, and whether it differs.
+
+Works on run folders alone; neither the pictures nor a network are needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrlib import evaluation, metrics
+from cxrlib.measured import Measured
+from cxrlib.runs import Run
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+SETTINGS = ("network", "size", "augmentation", "imbalance", "fine_tune_epochs")
+_HEADLINE = ("roc_auc", "sensitivity", "specificity")
+ENSEMBLE_METRICS = (*_HEADLINE, "brier", "ece")
+
+
+class ComparisonError(ValueError):
+    """Runs cannot be compared; says why."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two runs on the pictures that both were held out from: AUC by DeLong, calls by McNemar."""
+
+    pictures: int
+    auc: metrics.AucComparison
+    calls: metrics.McNemar
+
+
+def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
+    """One row a run, at its own operating point ``point``.
+
+    Returns:
+        Columns ``run``; ``roc_auc``, ``sensitivity``, ``specificity`` as numbers, each followed
+        by its 95 % interval as text, ``… interval``; `SETTINGS`, ``pictures``, ``threshold``.
+
+    Raises:
+        RunError: a run's configuration is missing or damaged.
+    """
+    rows = []
+    for reading in readings:
+        config, found = reading.run.config, reading.estimates(point)
+        row: dict[str, Any] = {"run": reading.run.name}
+        for name in _HEADLINE:
+            row[name] = found[name].value
+            row[f"{name} interval"] = f"{found[name].low:.3f}–{found[name].high:.3f}"
+        row |= {name: config.get(name) for name in SETTINGS}
+        row |= {
+            "pictures": reading.counts["pictures"],
+            "threshold": reading.points[point].threshold,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def configuration_differences(found: Sequence[Run]) -> pd.DataFrame:
+    """The settings in which runs differ: one row a setting, one column a run, as text.
+
+    Raises:
+        RunError: a run's files are missing or damaged.
+    """
+    configs = {run.name: run.config for run in found}
+    settings = dict.fromkeys(name for config in configs.values() for name in config)
+    del settings["name"]
+    table = pd.DataFrame(
+        {
+            run: [_in_words(config.get(name, "not set")) for name in settings]
+            for run, config in configs.items()
+        },
+        index=pd.Index(settings, name="setting"),
+    )
+    return table[table.nunique(axis=1) > 1]
+
+
+def _in_words(value: object) -> str:
+    return "all" if value is None else str(value)
+
+
+def paired(first: Measured, second: Measured, point: str) -> Paired:
+    """Compare two runs on the same pictures; those that only one of them has are left out.
+
+    Args:
+        first: one run's reading of a split.
+        second: the other's.
+        point: name of the operating point at which each run makes its calls.
+
+    Raises:
+        ComparisonError: they share no pictures.
+    """
+    shared = first.predictions.merge(
+        second.predictions[["path", "probability"]], on="path", suffixes=("", "_b")
+    )
+    if shared.empty:
+        raise ComparisonError(
+            f"{first.run.name} and {second.run.name} have no picture in common that neither was "
+            "trained on. Train them with the same seed and validation share to compare them."
+        )
+    truth = shared.label == "PNEUMONIA"
+    return Paired(
+        len(shared),
+        metrics.delong_test(truth, shared.probability, shared.probability_b, groups=shared.patient),
+        metrics.mcnemar_test(
+            truth,
+            shared.probability >= first.points[point].threshold,
+            shared.probability_b >= second.points[point].threshold,
+        ),
+    )
+
+
+def ensemble(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The mean of several runs' calibrated probabilities, judged as a run of its own.
+
+    Temperature and operating points are chosen anew, on the validation pictures that all runs
+    were held out from; pictures that any run lacks are left out.
+
+    Args:
+        members: each run's `Run.predictions` by its name.
+
+    Returns:
+        What `evaluation.judge` returns: predictions and metrics.
+
+    Raises:
+        ComparisonError: the runs share too few validation pictures.
+    """
+    first, *others = members.values()
+    shared = first[["split", "path", "label", "subtype", "patient", "probability"]]
+    for number, table in enumerate(others):
+        other = table[["split", "path", "probability"]]
+        shared = shared.merge(other, on=["split", "path"], suffixes=("", f"_{number}"))
+    validation = shared[shared.split == "validation"]
+    if validation.patient.nunique() < 2 or validation.label.nunique() < 2:
+        raise ComparisonError(
+            "Too few pictures were held out from all of these runs to put them together. Train "
+            "them with the same seed and validation share."
+        )
+    mean = shared.filter(regex="^probability").mean(axis=1).to_numpy()
+    return evaluation.judge(shared, np.column_stack([1 - mean, mean]), CLASSES)
+
+
+def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
+    """The ensemble of several runs beside its members, all on the pictures that they share.
+
+    Returns:
+        Columns ``run``, ``pictures``, ``threshold`` and one for each of `ENSEMBLE_METRICS`,
+        estimates with their intervals as text; the ensemble first.
+
+    Raises:
+        ComparisonError: as `ensemble`, or they share no pictures of the split.
+    """
+    predictions, found = ensemble({item.run.name: item.run.predictions for item in readings})
+    split = readings[0].split
+    if split not in found["splits"]:
+        raise ComparisonError(f"These runs have no {split} pictures in common.")
+    together = predictions[predictions.split == split]
+    threshold = found["operating_points"][point]["threshold"]
+    rows = [("mean of these runs", threshold, evaluation.estimates(found, split, point))]
+    for item in readings:
+        own = item.predictions[item.predictions.path.isin(together.path)]
+        threshold = item.points[point].threshold
+        estimates = metrics.summarize(
+            own.label == "PNEUMONIA", own.probability, threshold=threshold, groups=own.patient
+        )
+        rows.append((item.run.name, threshold, estimates))
+    return pd.DataFrame(
+        {"run": name, "pictures": len(together), "threshold": threshold}
+        | {metric: str(estimates[metric]) for metric in ENSEMBLE_METRICS}
+        for name, threshold, estimates in rows
+    )

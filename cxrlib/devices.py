@@ -1,0 +1,77 @@
+"""What this machine can train on, found without TensorFlow."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_QUERY = "index,uuid,name,memory.total,memory.used"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU, or the CPU.
+
+    Attributes:
+        id: ``cpu`` or ``gpu:0``, ``gpu:1``, …
+        title: what it is called.
+        memory: bytes it has; 0 where that is unknown.
+        used: bytes of a GPU's memory that are in use; 0 for the CPU.
+    """
+
+    id: str
+    title: str
+    memory: int
+    used: int = 0
+
+
+def found() -> list[Device]:
+    """The NVIDIA GPUs that ``CUDA_VISIBLE_DEVICES`` leaves visible, and the CPU last."""
+    return [*_gpus(), _cpu()]
+
+
+def use(ids: list[str]) -> None:
+    """Let this process see these devices only; to be called before TensorFlow is loaded."""
+    numbers = [name.removeprefix("gpu:") for name in ids if name != "cpu"]
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(numbers) or "-1"
+    # Otherwise TensorFlow takes all of a GPU's memory at once, whatever it needs.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
+def process_memory(pid: int) -> int | None:
+    """Bytes of main memory that a process holds, or None where the system does not say."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _gpus() -> list[Device]:
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []  # no driver, or one that does not answer: nothing to train on
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = []
+    for line in listed.splitlines():
+        index, uuid, name, total, used = (part.strip() for part in line.split(","))
+        if visible is None or {index, uuid} & set(visible.split(",")):
+            # Some machines that share memory between CPU and GPU answer "[N/A]".
+            total, used = (int(part) * 2**20 if part.isdigit() else 0 for part in (total, used))
+            gpus.append(Device(f"gpu:{index}", f"GPU {index}, {name}", total, used))
+    return gpus
+
+
+def _cpu() -> Device:
+    memory = 0
+    if hasattr(os, "sysconf"):  # not on Windows
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Device("cpu", f"CPU, {os.cpu_count()} cores ({platform.machine()})", memory)

@@ -1,0 +1,234 @@
+"""From a network's outputs to a run's predictions, metrics and model card. No Keras."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrlib import metrics
+from cxrlib.config import TrainingConfig
+
+DEFAULT_POINT = "youden"
+POINT_TITLES = {
+    "youden": "balanced (Youden)",
+    "sensitivity_95": "sensitivity ≥ 0.95",
+    "sensitivity_99": "screening, sensitivity ≥ 0.99",
+    "fixed_50": "0.5",
+}
+
+
+def class_numbers(table: pd.DataFrame, class_names: Sequence[str]) -> np.ndarray:
+    """The class of each picture as ``int [n]``, an index into ``class_names``.
+
+    With three classes a pneumonia picture's class is its subtype; -1 where its name says none.
+    """
+    named = table.label
+    if "PNEUMONIA" not in class_names:
+        named = table.label.where(table.label == "NORMAL", table.subtype.str.upper())
+    numbers = {name: number for number, name in enumerate(class_names)}
+    return named.map(numbers).fillna(-1).to_numpy(np.int64)
+
+
+def as_distribution(outputs: np.ndarray) -> np.ndarray:
+    """A head's outputs, sigmoid ``[n, 1]`` or softmax ``[n, classes]``, as ``[n, classes]``."""
+    if outputs.shape[1] == 1:
+        return np.concatenate([1 - outputs, outputs], axis=1)
+    return outputs
+
+
+def judge(
+    table: pd.DataFrame, distribution: np.ndarray, class_names: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """What a run's ``predictions.csv`` and ``metrics.json`` hold.
+
+    Temperature and operating points are chosen on the rows whose ``split`` is ``validation``;
+    every split is then measured with them.
+
+    Args:
+        table: rows of `dataset.index`, with ``split`` set to the run's own folds.
+        distribution: ``[len(table), classes]``, the network's uncalibrated probabilities.
+        class_names: the classes in order, NORMAL first.
+
+    Returns:
+        Predictions, with ``score`` (uncalibrated) and ``probability`` (calibrated) of pneumonia
+        and, for three classes, the calibrated probability of each; and metrics.
+    """
+    validation = (table.split == "validation").to_numpy()
+    temperature = metrics.fit_temperature(
+        distribution[validation], class_numbers(table[validation], class_names)
+    )
+    predictions = predict_table(table, distribution, class_names, temperature)
+    held_out = predictions[validation]
+    points = metrics.operating_points(
+        held_out.label == "PNEUMONIA", held_out.probability, groups=held_out.patient
+    )
+    return predictions, {
+        "classes": list(class_names),
+        "temperature": temperature,
+        "default_point": DEFAULT_POINT,
+        "operating_points": {
+            name: {"threshold": point.threshold, "low": point.low, "high": point.high}
+            for name, point in points.items()
+        },
+        "splits": {split: measure(rows, points) for split, rows in predictions.groupby("split")},
+    }
+
+
+def predict_table(
+    table: pd.DataFrame,
+    distribution: np.ndarray,
+    class_names: Sequence[str],
+    temperature: float,
+) -> pd.DataFrame:
+    """One row a picture: split, path, label, subtype, patient, score, probability."""
+    calibrated = metrics.apply_temperature(distribution, temperature)
+    predictions = table[["split", "path", "label", "subtype", "patient"]].reset_index(drop=True)
+    predictions["score"] = 1 - distribution[:, 0].astype(np.float64)
+    predictions["probability"] = 1 - calibrated[:, 0]
+    if len(class_names) > 2:
+        for number, name in enumerate(class_names):
+            predictions[name.lower()] = calibrated[:, number]
+    return predictions
+
+
+def measure(
+    predictions: pd.DataFrame, points: Mapping[str, metrics.OperatingPoint]
+) -> dict[str, Any]:
+    """Every metric of a set of predictions, with intervals, at each operating point."""
+    truth = (predictions.label == "PNEUMONIA").to_numpy()
+    return {
+        "pictures": len(predictions),
+        "patients": int(predictions.patient.nunique()),
+        "pneumonia": int(truth.sum()),
+        "ece_uncalibrated": metrics.expected_calibration_error(truth, predictions.score),
+        "points": {
+            name: metrics.summary_to_json(
+                metrics.summarize(
+                    truth,
+                    predictions.probability,
+                    threshold=point.threshold,
+                    groups=predictions.patient,
+                )
+            )
+            for name, point in points.items()
+        },
+    }
+
+
+def read_points(run_metrics: Mapping[str, Any]) -> dict[str, metrics.OperatingPoint]:
+    """The operating points that a run's ``metrics.json`` holds."""
+    return {
+        name: metrics.OperatingPoint(name, **ends)
+        for name, ends in run_metrics["operating_points"].items()
+    }
+
+
+def estimates(
+    run_metrics: Mapping[str, Any], split: str, point: str
+) -> dict[str, metrics.Estimate]:
+    """A run's metrics on one split at one operating point."""
+    return metrics.summary_from_json(run_metrics["splits"][split]["points"][point])
+
+
+def trust(run_metrics: Mapping[str, Any], point: str) -> str:
+    """How far a run has been tested, in sentences for the person who reads its verdict."""
+    sentences = []
+    for split, measured in run_metrics["splits"].items():
+        found = estimates(run_metrics, split, point)
+        where = "validation" if split == "validation" else "official test"
+        sentences.append(
+            f"On {measured['pictures']} {where} pictures of {measured['patients']} patients it "
+            f"had not been trained on, it found {_range(found['sensitivity'])} of the pneumonias "
+            f"and cleared {_range(found['specificity'])} of the normal pictures."
+        )
+    if "test" not in run_metrics["splits"]:
+        sentences.append("On the official test pictures it was not measured.")
+    return " ".join(
+        [
+            *sentences,
+            "All of them are children from one hospital. On adults, at another hospital or with "
+            "another machine, expect more errors.",
+        ]
+    )
+
+
+def _range(estimate: metrics.Estimate) -> str:
+    shown = f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+    return shown.replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def card(
+    config: TrainingConfig, environment: Mapping[str, Any], run_metrics: Mapping[str, Any]
+) -> str:
+    """The model card, Markdown, made from the run's own records alone."""
+    point = run_metrics["default_point"]
+    lines = [
+        "# Model card",
+        "",
+        "**For education and research, not for diagnosis.** Reads frontal chest radiographs for "
+        "pneumonia and gives a calibrated probability.",
+        "",
+        "## Trained on",
+        "The train and val folders of the Kaggle set `paultimothymooney/chest-xray-pneumonia` "
+        "(Kermany et al. 2018, CC BY 4.0): children of one to five years from one hospital, or "
+        "another folder in the same layout. Whole patients, "
+        f"{config.validation_share:.0%} of each class, were held out for validation.",
+        "",
+        "## How",
+        f"{config.network}, {config.size} px, classes {', '.join(config.class_names)}; "
+        f"starting weights {config.weights}; {config.head_epochs} epochs for the head, up to "
+        f"{config.fine_tune_epochs} of fine-tuning with {config.optimizer} at {config.rate:g}; "
+        f"augmentation {config.augmentation}; imbalance: {config.imbalance}; seed {config.seed}. "
+        + (
+            "Around the lungs, as people had drawn them for the training pictures, surroundings "
+            "were often painted over, so that the network could not lean on shoulders, borders "
+            "and markers. "
+            if config.lung_masks
+            else ""
+        )
+        + (
+            "Batch-normalization statistics were gathered anew on plain pictures."
+            if config.reestimate_normalization and config.fine_tune_epochs
+            else ""
+        ),
+        "",
+        f"Keras {environment['keras']} on {environment['backend']}, {environment['device']}.",
+        "",
+        "## Results",
+        "95 % intervals in brackets: Wilson for proportions, bootstrap by patient for the rest. "
+        f"Temperature {run_metrics['temperature']:.3f} and operating points were chosen on "
+        "validation; the validation figures are therefore somewhat too good.",
+    ]
+    for split, measured in run_metrics["splits"].items():
+        found = estimates(run_metrics, split, point)
+        threshold = run_metrics["operating_points"][point]["threshold"]
+        lines += [
+            "",
+            f"### {split}: {measured['pictures']} pictures of {measured['patients']} patients, "
+            f"{measured['pneumonia']} with pneumonia",
+            f"At the operating point {POINT_TITLES[point]}, probability ≥ {threshold:.3f}:",
+            "",
+            "| metric | value |",
+            "|---|---|",
+            *(f"| {name} | {estimate} |" for name, estimate in found.items()),
+            f"| ece before temperature scaling | {measured['ece_uncalibrated']:.3f} |",
+        ]
+    if "test" not in run_metrics["splits"]:
+        lines += ["", "The official test folder was not at hand: **not measured** on it."]
+    lines += [
+        "",
+        "## Limits",
+        "- Children from one hospital. On adults, other hospitals, other machines: not measured "
+        "here.",
+        "- On the official test folder, networks trained this way keep their sensitivity and "
+        "lose specificity: they call healthy children ill more often than validation promises.",
+        "- In this set the picture's shape and resolution alone tell the classes apart to a good "
+        "part. Augmentation hides much of that from the network, not all.",
+        "- The probability holds for a share of pneumonia like that of the validation pictures; "
+        "where pneumonia is rarer, it is too high.",
+        "- A picture that is no frontal chest radiograph gets a probability too, and it means "
+        "nothing.",
+        "- A heatmap shows what the network used, not where the disease is.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,75 @@
+"""Radiographs to try the app with: drawn ones, those of a data set at hand, and single ones of
+the Kaggle set that are fetched when asked for."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cxrlib import dataset, phantom, radiograph
+from cxrlib.radiograph import Radiograph
+
+# Chosen because the shipped run's answers fit: it never saw a drawing, and most it reads wrongly.
+_SEED = 233
+_SIDE = 768
+
+
+@dataclass(frozen=True)
+class Example:
+    """A radiograph that can be opened by its title.
+
+    Attributes:
+        title: what a list of examples calls it.
+        load: opens it; raises `RadiographError` or `DatasetError`.
+        synthetic: whether a program drew it.
+    """
+
+    title: str
+    load: Callable[[], Radiograph]
+    synthetic: bool = False
+
+
+def all_examples(*, folder: Path | None = None, also: str | None = None) -> list[Example]:
+    """What there is to try: synthetic ones first.
+
+    Args:
+        folder: the data set; by default `dataset.configured_folder`.
+        also: a picture that somebody asked for by its path in `dataset.index`, such as
+            ``train/NORMAL/IM-0115-0001.jpeg``; it comes last, under that title. It is left out
+            where there is no data set, and where it is no picture of it.
+
+    Raises:
+        DatasetError: the folder is no data set.
+    """
+    found = [
+        Example("Synthetic, with an opacity", partial(_draw, pneumonia=True), synthetic=True),
+        Example("Synthetic, normal", partial(_draw, pneumonia=False), synthetic=True),
+    ]
+    folder = folder or dataset.configured_folder()
+    if folder is not None:
+        found += [
+            Example(f"{file.parent.name.capitalize()}: {file.name}", partial(_open, file))
+            for file in dataset.examples(folder)
+        ]
+    found += [
+        Example(f"From Kaggle, {label.lower()}: {name}", partial(_fetch, split, label, name))
+        for split, label, name in dataset.KAGGLE_EXAMPLES
+    ]
+    if folder is not None and also and also not in {example.title for example in found}:
+        with suppress(dataset.DatasetError):
+            found.append(Example(also, partial(_open, dataset.picture_file(folder, also))))
+    return found
+
+
+def _draw(*, pneumonia: bool) -> Radiograph:
+    pixels = phantom.phantom(_SEED, pneumonia=pneumonia, size=_SIDE).pixels
+    return Radiograph(pixels, "Synthetic", ())
+
+
+def _open(file: Path) -> Radiograph:
+    return radiograph.read(file.read_bytes())
+
+
+def _fetch(split: str, label: str, name: str) -> Radiograph:
+    return radiograph.read(dataset.download_picture(split, label, name))

@@ -1,0 +1,132 @@
+"""Whether a probability means what it says, and temperature scaling to make it so."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import log_softmax, softmax
+
+from cxrlib.metrics.arrays import Bools, Floats, as_labels, as_probabilities, ratio
+from cxrlib.metrics.estimates import Estimate, wilson
+
+CALIBRATION_BINS = 15
+
+# Probabilities below this are taken as this, so that their logarithm is finite.
+_FLOOR = 1e-7
+_LOG_TEMPERATURES = (math.log(0.05), math.log(20))
+
+
+@dataclass(frozen=True)
+class CalibrationPoint:
+    """One bin of a calibration curve: mean predicted probability against observed fraction."""
+
+    predicted: float
+    observed: Estimate
+    count: int
+
+
+def expected_calibration_error(
+    y_true: ArrayLike, y_score: ArrayLike, *, bins: int = CALIBRATION_BINS
+) -> float:
+    """Expected calibration error of the probability of pneumonia (Naeini et al. 2015).
+
+    The gap between mean probability and observed fraction in each of ``bins`` bins of equal
+    width, weighted by the share of radiographs in it. Bins are open below and closed above; 0
+    belongs to the first. ``nan`` for empty input. Few radiographs a bin make it too large, even
+    for a perfectly calibrated model.
+
+    >>> expected_calibration_error([0, 1, 1, 1], [0.5, 0.5, 1.0, 1.0])
+    0.0
+    """
+    positive = as_labels(y_true)
+    score = as_probabilities(y_score, positive.size)
+    gaps = gaps_by_bin(positive, score, bins).sum(axis=0)
+    return float(ratio(np.abs(gaps).sum(), positive.size))
+
+
+def gaps_by_bin(positive: Bools, score: Floats, bins: int) -> Floats:
+    """``score - label`` of each radiograph in the column of its bin: float64 [n, bins].
+
+    Sums over radiographs, weighted or not, give the calibration error without another pass.
+    """
+    gaps = np.zeros((score.size, bins))
+    gaps[np.arange(score.size), _bin_of(score, bins)] = score - positive
+    return gaps
+
+
+def reliability(
+    y_true: ArrayLike, y_score: ArrayLike, *, bins: int = CALIBRATION_BINS
+) -> list[CalibrationPoint]:
+    """Points of the calibration curve, by rising probability; empty bins are left out.
+
+    Bins are those of :func:`expected_calibration_error`; observed fractions carry Wilson
+    intervals.
+
+    >>> for point in reliability([0, 1, 1, 1], [0.1, 0.1, 0.9, 0.9], bins=2):
+    ...     print(point.predicted, point.observed, point.count)
+    0.1 0.50 (0.09–0.91) 2
+    0.9 1.00 (0.34–1.00) 2
+    """
+    positive = as_labels(y_true)
+    score = as_probabilities(y_score, positive.size)
+    index = _bin_of(score, bins)
+    points = []
+    for one_bin in np.unique(index):
+        inside = index == one_bin
+        count = int(np.count_nonzero(inside))
+        observed = wilson(int(np.count_nonzero(positive & inside)), count)
+        points.append(CalibrationPoint(float(score[inside].mean()), observed, count))
+    return points
+
+
+def fit_temperature(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Temperature that minimises the negative log likelihood (Guo et al. 2017).
+
+    ``probabilities`` [n, classes] are a softmax's output (for a sigmoid ``p`` pass
+    ``[1 - p, p]``), ``labels`` [n] the true class as a whole number. Above 1 the model was
+    overconfident, below 1 underconfident; the answer lies between 0.05 and 20, and at an end
+    where the data set no bound, as when every radiograph is classified rightly.
+
+    Raises ``ValueError`` for empty input or labels that name no column.
+    """
+    # Loaded here because only training needs it, and pages that show numbers should open at once.
+    from scipy.optimize import minimize_scalar
+
+    p, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if p.ndim != 2 or not len(p) or truth.shape != (len(p),):
+        raise ValueError(
+            "The temperature needs at least one radiograph, a row of class probabilities for "
+            f"each and its label; got shapes {list(p.shape)} and {list(truth.shape)}."
+        )
+    if not np.isin(truth, np.arange(p.shape[1])).all():
+        raise ValueError(f"Labels must be whole numbers from 0 to {p.shape[1] - 1}.")
+    logits = _logits(p)
+    rows = np.arange(len(p))
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(logits / math.exp(log_temperature), axis=1)
+        return -float(scaled[rows, truth.astype(int)].mean())
+
+    # Convex in 1 / T, hence with a single minimum over log T.
+    found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
+    return math.exp(found.x)
+
+
+def apply_temperature(probabilities: ArrayLike, temperature: float) -> Floats:
+    """``softmax(log p / T)`` of probabilities [..., classes], float64.
+
+    Keeps the order of the classes. Probabilities below 1e-7 count as 1e-7.
+
+    >>> apply_temperature([[0.2, 0.8]], 2.0).round(3)
+    array([[0.333, 0.667]])
+    """
+    return softmax(_logits(np.asarray(probabilities, dtype=np.float64)) / temperature, axis=-1)
+
+
+def _logits(probabilities: Floats) -> Floats:
+    return np.log(np.maximum(probabilities, _FLOOR))
+
+
+def _bin_of(score: Floats, bins: int) -> np.ndarray:
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], score)

@@ -1,0 +1,71 @@
+"""A number with its 95 % interval, and the Wilson interval of a proportion."""
+
+import math
+from dataclasses import dataclass
+
+from scipy.special import ndtri
+
+Z_95 = float(ndtri(0.975))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval; ``nan`` where undefined.
+
+    As text it shows two significant digits of its interval's width, between two and four
+    decimals: digits beyond that are noise.
+
+    >>> print(Estimate(0.95312, 0.94108, 0.96402))
+    0.953 (0.941–0.964)
+    >>> print(Estimate(0.8, 0.49016, 0.94332))
+    0.80 (0.49–0.94)
+    >>> print(Estimate(-0.0123, -0.0301, 0.0062))
+    -0.012 (-0.030 to 0.006)
+    >>> print(Estimate(math.nan, math.nan, math.nan))
+    undefined
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "undefined"
+        width = self.high - self.low
+        if math.isnan(width):
+            return f"{self.value:.2f} (no interval)"
+        decimals = 3 if width == 0 else min(max(1 - math.floor(math.log10(width)), 2), 4)
+        # A dash beside a minus sign is hard to read.
+        to = " to " if self.low < 0 else "–"
+        value, low, high = (f"{x:.{decimals}f}" for x in (self.value, self.low, self.high))
+        return f"{value} ({low}{to}{high})"
+
+
+def spanning(value: float, low: float, high: float) -> Estimate:
+    """An estimate whose interval is stretched, where needed, to hold its value.
+
+    A bootstrap interval of a few or very skewed data can miss the value it belongs to, which no
+    error bar can show.
+    """
+    return Estimate(float(value), float(min(low, value)), float(max(high, value)))
+
+
+def wilson(successes: int, total: int) -> Estimate:
+    """Proportion ``successes / total`` with its Wilson score interval (Wilson 1927).
+
+    All ``nan`` where ``total`` is 0.
+
+    >>> print(wilson(81, 263))
+    0.31 (0.26–0.37)
+    >>> print(wilson(29, 29))
+    1.00 (0.88–1.00)
+    """
+    if total == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    p = successes / total
+    z2 = Z_95**2
+    centre = (p + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z_95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
+    # Rounding must not push the end of 0 of n below 0, or of n of n short of 1.
+    return spanning(p, max(0.0, centre - half), min(1.0, centre + half))

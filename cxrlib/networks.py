@@ -1,0 +1,214 @@
+"""The architectures, by name.
+
+Every network is one flat functional graph (never a model in a model), so that any layer can be
+reached for heatmaps. It takes grey pictures ``[n, size, size, 1]`` in 0..255; the scaling its
+backbone wants is a layer inside. The layer ``pool`` ends the backbone, ``probability`` is last.
+
+A network is registered with a decorator; the tests walk the registry.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from keras import layers
+
+# Means and deviations that the ImageNet weights of keras.applications were trained with.
+_CAFFE_MEANS = (103.939, 116.779, 123.68)
+_TORCH_MEANS = (0.485, 0.456, 0.406)
+_TORCH_DEVIATIONS = (0.229, 0.224, 0.225)
+
+
+class WeightsError(ValueError):
+    """Weights could not be fetched or do not fit; says what to do."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """An entry of the registry.
+
+    Attributes:
+        backbone: from the scaled input tensor to a model that ends in a feature map.
+        scale: from grey pixels 0..255 to what the backbone expects.
+        heatmap_layer: name of the last layer whose output keeps the picture's plane.
+    """
+
+    backbone: Callable[..., keras.Model]
+    scale: Callable[[keras.KerasTensor], keras.KerasTensor]
+    heatmap_layer: str
+    pretrained: bool = True
+
+
+REGISTRY: dict[str, Network] = {}
+
+
+def register(
+    name: str,
+    *,
+    heatmap_layer: str,
+    scale: Callable[[keras.KerasTensor], keras.KerasTensor],
+    pretrained: bool = True,
+) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
+    """Enter the decorated ``backbone(input_tensor, weights) -> keras.Model`` under ``name``."""
+
+    def enter(backbone: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+        REGISTRY[name] = Network(backbone, scale, heatmap_layer, pretrained)
+        return backbone
+
+    return enter
+
+
+def build(
+    name: str,
+    *,
+    size: int = 224,
+    classes: int = 2,
+    head: str = "sigmoid",
+    weights: str = "imagenet",
+    dropout: float = 0.2,
+) -> keras.Model:
+    """A network ready to train: ``[n, size, size, 1]`` in 0..255 to probabilities.
+
+    Args:
+        name: a key of `REGISTRY`.
+        size: side of the input in pixels, 96 to 512.
+        classes: 2 (normal, pneumonia) or 3 (normal, bacterial, viral).
+        head: ``sigmoid``, one output ``[n, 1]``, the probability of pneumonia; or ``softmax``,
+            ``[n, classes]``.
+        weights: ``imagenet`` (fetched by Keras), ``none``, or the path of an .h5 file with the
+            backbone's weights.
+        dropout: share of features dropped before the last layer while training.
+
+    Raises:
+        WeightsError: the weights cannot be fetched or do not fit.
+        ValueError: no such network, size or head.
+    """
+    if name not in REGISTRY:
+        raise ValueError(f"No network is called {name!r}; there are {', '.join(REGISTRY)}.")
+    if not 96 <= size <= 512:
+        raise ValueError(f"A network's input is 96 to 512 pixels a side, not {size}.")
+    if head == "sigmoid" and classes != 2:
+        raise ValueError("A sigmoid head tells two classes apart; use softmax for three.")
+    network = REGISTRY[name]
+    pixels = keras.Input((size, size, 1), name="pixels")
+    backbone = _backbone(name, network.scale(pixels), weights)
+    features = layers.GlobalAveragePooling2D(name="pool")(backbone.output)
+    features = layers.Dropout(dropout, name="dropout")(features)
+    # float32 under mixed precision too: 16-bit probabilities saturate and tie.
+    probability = layers.Dense(
+        1 if head == "sigmoid" else classes,
+        activation=head,
+        dtype="float32",
+        name="probability",
+    )(features)
+    return keras.Model(pixels, probability, name=name)
+
+
+def _backbone(name: str, scaled: keras.KerasTensor, weights: str) -> keras.Model:
+    network = REGISTRY[name]
+    if weights == "none":
+        return network.backbone(scaled, None)
+    if not network.pretrained:
+        raise WeightsError(f"The network {name} has no pretrained weights: use weights=none.")
+    if weights != "imagenet":
+        if not Path(weights).is_file():
+            raise WeightsError(f"There is no weights file {weights}. Check the path.")
+        backbone = network.backbone(scaled, None)
+        try:
+            backbone.load_weights(weights)
+        except (ValueError, OSError, KeyError) as error:
+            raise WeightsError(
+                f"The file {weights} does not hold weights of {name} without its top "
+                "(keras.applications, include_top=False)."
+            ) from error
+        return backbone
+    try:
+        return network.backbone(scaled, "imagenet")
+    except Exception as error:
+        # Keras reports a failed download as a bare Exception.
+        if "URL fetch failure" not in str(error):
+            raise
+        raise WeightsError(
+            f"The ImageNet weights of {name} could not be downloaded. Is this machine online? "
+            "Otherwise pass a weights file, or weights=none to start from scratch."
+        ) from error
+
+
+def _colour(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Concatenate(name="grey_to_rgb")([pixels, pixels, pixels])
+
+
+def _unit(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Rescaling(1 / 255, name="scale")(pixels)
+
+
+def _signed_unit(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    return _colour(layers.Rescaling(1 / 127.5, offset=-1, name="scale")(pixels))
+
+
+def _caffe(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    means = [-mean for mean in _CAFFE_MEANS]
+    return layers.Rescaling([1.0] * 3, offset=means, name="scale")(_colour(pixels))
+
+
+def _torch(pixels: keras.KerasTensor) -> keras.KerasTensor:
+    pairs = list(zip(_TORCH_MEANS, _TORCH_DEVIATIONS, strict=True))
+    return layers.Rescaling(
+        [1 / (255 * deviation) for _, deviation in pairs],
+        offset=[-mean / deviation for mean, deviation in pairs],
+        name="scale",
+    )(_colour(pixels))
+
+
+@register("cnn", heatmap_layer="dense", scale=_unit, pretrained=False)
+def _cnn(scaled: keras.KerasTensor, weights: None) -> keras.Model:
+    """Five convolutions with batch normalization, pooling after three of them, a dense layer.
+
+    Pooling stops at an eighth of the input's side: a place of the last feature map sees about a
+    third of the picture's width at 150 px, and heatmaps point at what it saw.
+    """
+    x = scaled
+    for block, width in enumerate((16, 32, 64, 128, 128), start=1):
+        x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"block{block}_conv")(x)
+        # Keras' 0.99 would take hundreds of steps to leave the initial statistics behind.
+        x = layers.BatchNormalization(momentum=0.9, name=f"block{block}_normalization")(x)
+        x = layers.ReLU(name=f"block{block}_relu")(x)
+        if block <= 3:
+            x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
+    # Dense over channels, place by place: what is averaged over the plane after it is linear in
+    # the score, and Grad-CAM exact.
+    x = layers.Dense(64, activation="relu", name="dense")(x)
+    return keras.Model(keras.utils.get_source_inputs(scaled), x)
+
+
+@register("mobilenetv2", heatmap_layer="out_relu", scale=_signed_unit)
+def _mobilenetv2(scaled: keras.KerasTensor, weights: str | None) -> keras.Model:
+    """Sandler et al., CVPR 2018."""
+    return keras.applications.MobileNetV2(input_tensor=scaled, include_top=False, weights=weights)
+
+
+@register("vgg16", heatmap_layer="block5_conv3", scale=_caffe)
+def _vgg16(scaled: keras.KerasTensor, weights: str | None) -> keras.Model:
+    """Simonyan and Zisserman, ICLR 2015."""
+    return keras.applications.VGG16(input_tensor=scaled, include_top=False, weights=weights)
+
+
+@register("resnet50", heatmap_layer="conv5_block3_out", scale=_caffe)
+def _resnet50(scaled: keras.KerasTensor, weights: str | None) -> keras.Model:
+    """He et al., CVPR 2016."""
+    return keras.applications.ResNet50(input_tensor=scaled, include_top=False, weights=weights)
+
+
+@register("efficientnetb0", heatmap_layer="top_activation", scale=_colour)
+def _efficientnetb0(scaled: keras.KerasTensor, weights: str | None) -> keras.Model:
+    """Tan and Le, ICML 2019; its own layers do the scaling."""
+    return keras.applications.EfficientNetB0(
+        input_tensor=scaled, include_top=False, weights=weights
+    )
+
+
+@register("densenet121", heatmap_layer="relu", scale=_torch)
+def _densenet121(scaled: keras.KerasTensor, weights: str | None) -> keras.Model:
+    """Huang et al., CVPR 2017."""
+    return keras.applications.DenseNet121(input_tensor=scaled, include_top=False, weights=weights)

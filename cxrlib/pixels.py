@@ -1,0 +1,201 @@
+"""Radiographs → the square pixels a network sees, decoded once and kept.
+
+`prepare` is the one way from a radiograph to a network's input, for training and for serving.
+A data set is decoded once into a memory-mapped file; epochs never decode again.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from cxrlib import radiograph
+from cxrlib.dataset import DatasetError
+
+_CACHE_VERSION = 1  # raise when `prepare` changes what it returns
+_HANDED_OUT = 256  # pictures given to the decoders at a time: what an end of the program waits for
+
+
+def prepare(pixels: np.ndarray, size: int, equalization: str = "none") -> np.ndarray:
+    """A radiograph as a network sees it.
+
+    Args:
+        pixels: ``uint8 [height, width]``.
+        size: side of the network's input.
+        equalization: as for `equalize`.
+
+    Returns:
+        ``uint8 [size, size]``: the whole picture, squashed to a square. Shrinking is
+        anti-aliased, so that a detail's fate does not hang on the picture's original size.
+    """
+    square = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+    return equalize(square, equalization)
+
+
+def equalize(pixels: np.ndarray, how: str) -> np.ndarray:
+    """``uint8 [height, width]`` with its contrast spread.
+
+    Args:
+        pixels: ``uint8 [height, width]``.
+        how: ``histogram`` (over the whole picture), ``clahe`` (place by place, limited; Pizer
+            et al. 1987), or ``none``.
+    """
+    if how == "histogram":
+        return cv2.equalizeHist(pixels)
+    if how == "clahe":
+        return cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(pixels)
+    return pixels
+
+
+def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
+    """A picture small and whole in a square ``uint8 [side, side]``, black about it.
+
+    Args:
+        pixels: ``uint8 [height, width]``.
+        side: of the square, in pixels.
+    """
+    height, width = pixels.shape
+    scale = side / max(height, width)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    square = np.zeros((side, side), np.uint8)
+    top, left = (side - high) // 2, (side - wide) // 2
+    square[top : top + high, left : left + wide] = cv2.resize(
+        pixels, (wide, high), interpolation=cv2.INTER_AREA
+    )
+    return square
+
+
+def edges(pixels: np.ndarray, how: str) -> np.ndarray:
+    """Where a radiograph's grey levels change, for the eye only: no network is given this.
+
+    Args:
+        pixels: ``uint8 [height, width]``.
+        how: ``canny`` (thin lines; Canny 1986, thresholds about the median grey level) or
+            ``sobel`` (strength of the gradient, the strongest white).
+
+    Returns:
+        ``uint8 [height, width]``.
+    """
+    smooth = cv2.GaussianBlur(pixels, (0, 0), max(pixels.shape) / 250)
+    if how == "canny":
+        median = float(np.median(smooth))
+        return cv2.Canny(smooth, 0.1 * median, 0.3 * median)
+    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
+    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    return cv2.normalize(np.hypot(across, down), None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures are kept: ``CXR_CACHE_DIR``, by default ``~/.cache/cxrlib``."""
+    return Path(os.environ.get("CXR_CACHE_DIR", Path.home() / ".cache" / "cxrlib"))
+
+
+def cached_pixels(
+    table: pd.DataFrame,
+    size: int,
+    equalization: str = "none",
+    *,
+    folder: Path | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> np.ndarray:
+    """All pictures of an index, prepared, from a cache made on first use.
+
+    The cache's name is a digest of the pictures' bytes and of what was done to them: a changed
+    file or setting makes a new one, an old one is never read by mistake.
+
+    Args:
+        table: rows of `dataset.index`.
+        size: side in pixels.
+        equalization: as for `equalize`.
+        folder: where the cache is; by default `cache_folder`.
+        progress: told now and then what share of the pictures is decoded, 0..1.
+
+    Returns:
+        Read-only memory map ``uint8 [len(table), size, size]`` in the table's order.
+
+    Raises:
+        RadiographError: a picture cannot be read; the message names it.
+    """
+    folder = folder or cache_folder()
+    key = hashlib.blake2b(digest_size=12)
+    key.update(f"{_CACHE_VERSION} {size} {equalization} ".encode())
+    key.update("".join(table.digest).encode())
+    file = folder / f"pixels-{size}-{key.hexdigest()}.npy"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        # Written beside its place and then renamed: a killed run leaves no half cache.
+        partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
+        try:
+            _decode(table, size, equalization, partial, progress)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return np.load(file, mmap_mode="r")
+
+
+def _decode(
+    table: pd.DataFrame,
+    size: int,
+    equalization: str,
+    file: Path,
+    progress: Callable[[float], None] | None,
+) -> None:
+    root = Path(table.attrs["root"])
+    pixels = np.lib.format.open_memmap(file, "w+", np.uint8, (len(table), size, size))
+
+    def decode(job: tuple[int, str]) -> None:
+        row, path = job
+        try:
+            picture = radiograph.read((root / path).read_bytes())
+        except radiograph.RadiographError as error:
+            raise radiograph.RadiographError(f"{path}: {error}") from error
+        pixels[row] = prepare(picture.pixels, size, equalization)
+
+    jobs = list(enumerate(table.path))
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=len(jobs), desc="decoding", unit=" pictures") as bar,
+    ):
+        for start in range(0, len(jobs), _HANDED_OUT):
+            for _ in pool.map(decode, jobs[start : start + _HANDED_OUT]):
+                bar.update()
+            if progress:
+                progress(bar.n / len(jobs))
+    pixels.flush()
+
+
+def lung_masks(table: pd.DataFrame, folder: Path, size: int) -> np.ndarray:
+    """Lung fields of a data set's pictures.
+
+    Args:
+        table: rows of `dataset.index`.
+        folder: masks laid out as the data set, ``train/NORMAL/NAME.png``, not black where the
+            lungs are; a picture may have none.
+        size: side in pixels.
+
+    Returns:
+        ``uint8 [len(table), size, size]``, 1 in the lungs; all 0 for a picture without a mask.
+
+    Raises:
+        DatasetError: the folder has no mask for any of the pictures.
+    """
+    masks = np.zeros((len(table), size, size), np.uint8)
+    for row, path in enumerate(table.path):
+        file = (folder / path).with_suffix(".png")
+        if file.exists():
+            with Image.open(file) as mask:
+                masks[row] = mask.convert("L").resize((size, size), Image.Resampling.NEAREST)
+    if not masks.any():
+        raise DatasetError(
+            f"The folder {folder} has no lung mask for any picture. It should hold "
+            "train/NORMAL/NAME.png for train/NORMAL/NAME.jpeg."
+        )
+    return np.minimum(masks, 1)

@@ -1,0 +1,393 @@
+"""Figures from numbers, and pictures from heatmaps. No TensorFlow.
+
+One visual language: grey radiographs, perceptually uniform colour maps, transparent where a
+heatmap is cold, so that the radiograph stays readable under it. Figures have no background and
+few colours, which stand out on black and on white and never carry a meaning alone.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import cycle
+from typing import Any, TypeVar
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.path import Path as Outline
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from cxrlib.metrics import (
+    Band,
+    CalibrationPoint,
+    Confusion,
+    Estimate,
+    OperatingPoint,
+    PrecisionRecallCurve,
+    RocCurve,
+    Verdict,
+)
+
+# All perceptually uniform; cividis looks the same with red-green blindness (Nuñez et al. 2018).
+COLOUR_MAPS = ("cividis", "viridis", "inferno", "magma")
+
+
+ACCENT = "#3fb6c9"
+_SCREEN_SIDE = 1000
+
+# A verdict is a word and a mark, so that no colour has to tell it.
+VERDICTS: dict[Verdict, tuple[str, str]] = {
+    "likely": ("+", "Pneumonia likely"),
+    "unlikely": ("−", "Pneumonia unlikely"),
+    "uncertain": ("?", "Uncertain"),
+}
+
+
+def overlay(
+    pixels: np.ndarray, heatmap: np.ndarray, *, colours: str = "cividis", opacity: float = 0.6
+) -> np.ndarray:
+    """A radiograph with a heatmap over it.
+
+    Args:
+        pixels: ``uint8 [height, width]``.
+        heatmap: ``float32 [height, width]`` in 0..1.
+        colours: one of `COLOUR_MAPS`.
+        opacity: cover at the heatmap's strongest place, 0..1; it fades out with the heat.
+
+    Returns:
+        ``uint8 [height, width, 3]``, RGB.
+    """
+    level = (heatmap * 255 + 0.5).astype(np.uint8)
+    cover = (np.sqrt(heatmap) * opacity)[..., None].astype(np.float32)
+    grey = pixels[..., None].astype(np.float32)
+    return (grey + (_palette(colours)[level] - grey) * cover + 0.5).astype(np.uint8)
+
+
+def for_screen(pixels: np.ndarray) -> np.ndarray:
+    """A copy of ``uint8 [height, width]`` no larger than a screen needs."""
+    scale = _SCREEN_SIDE / max(pixels.shape)
+    if scale >= 1:
+        return pixels
+    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+@cache
+def _palette(colours: str) -> np.ndarray:
+    return (mpl.colormaps[colours](np.arange(256))[:, :3] * 255).astype(np.float32)
+
+
+def percent(probability: float) -> str:
+    """A probability in words for people: whole percents, and no false certainty at the ends.
+
+    >>> print(percent(0.9971), percent(0.42), percent(0.002), sep=", ")
+    > 99\N{NO-BREAK SPACE}%, 42\N{NO-BREAK SPACE}%, < 1\N{NO-BREAK SPACE}%
+    """
+    if probability > 0.99:
+        return "> 99\N{NO-BREAK SPACE}%"
+    if probability < 0.01:
+        return "< 1\N{NO-BREAK SPACE}%"
+    return f"{probability:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def verdict_bar(probability: float, point: OperatingPoint) -> str:
+    """Where a probability lies between 0 and 1, as HTML that takes the page's text colour.
+
+    The operating point is a line, the interval in which nothing can be told from it a hatched
+    band, the probability a filled dot.
+    """
+    label = (
+        f"Probability {percent(probability)} on a bar from 0 to 100 %, "
+        f"operating point at {percent(point.threshold)}"
+    )
+    line = "position:absolute;background:currentColor"
+    ticks = "".join(
+        f'<span style="position:absolute;left:{value}%;transform:translateX(-50%);'
+        f'white-space:nowrap">{value} %</span>'
+        for value in (0, 25, 50, 75, 100)
+    )
+    return f"""\
+<div role="img" aria-label="{label}" style="padding:0 1.2rem">
+<div style="position:relative;height:.9rem;margin:.6rem 0">
+<div style="{line};inset:0;border-radius:.45rem;opacity:.15"></div>
+<div style="{line};left:0;top:0;bottom:0;width:{probability:.2%};border-radius:.45rem;
+opacity:.3"></div>
+<div style="position:absolute;left:{point.low:.2%};width:{point.high - point.low:.2%};top:0;
+bottom:0;opacity:.55;background:repeating-linear-gradient(45deg,currentColor 0 2px,transparent
+2px 6px)"></div>
+<div style="{line};left:{point.threshold:.2%};width:2px;top:-.45rem;bottom:-.45rem"></div>
+<div style="position:absolute;left:{probability:.2%};top:50%;width:1.3rem;height:1.3rem;
+border-radius:50%;transform:translate(-50%,-50%);background:{ACCENT};
+border:2px solid currentColor"></div>
+</div>
+<div style="position:relative;height:1.2rem;font-size:.8rem;opacity:.75">{ticks}</div>
+</div>"""
+
+
+def heat_legend(colours: str) -> str:
+    """The scale of an overlay's colours, as HTML."""
+    stops = ",".join(
+        f"rgb({red:.0f},{green:.0f},{blue:.0f})" for red, green, blue in _palette(colours)[::32]
+    )
+    return (
+        '<div style="display:flex;gap:.5rem;align-items:center;font-size:.8rem;opacity:.85">'
+        f'weak<div style="flex:1;height:.5rem;border-radius:.25rem;'
+        f'background:linear-gradient(90deg,{stops})"></div>strong, relative to this picture</div>'
+    )
+
+
+# --- figures of a run's numbers -------------------------------------------------------------------
+
+# Drawn in the ink of the light theme, which `svg` can change; series stand out by 3 : 1 or more
+# on both themes' backgrounds and differ in their dashes too.
+INK = {"light": "#16191b", "dark": "#e6eaec"}
+SERIES = ("#1f94a8", "#d4732a", "#9a6fd6", "#4f9a4a", "#d1568f", "#8a8f3c")
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
+_MARKERS = "osD^vP"
+_INK, _GREY = INK["light"], "#7d878c"
+_DOT = {"ms": 9, "mec": _INK, "mew": 1.2, "zorder": 3}
+T = TypeVar("T")
+
+
+def svg(figure: Figure, theme: str = "light") -> str:
+    """A figure as SVG without background, its ink readable on the theme, ``light`` or ``dark``."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return file.getvalue().replace(_INK, INK[theme])
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG on white, fit for a document."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=200, facecolor="white")
+    return file.getvalue()
+
+
+def roc_figure(
+    curves: Mapping[str, RocCurve], bands: Mapping[str, Band], marks: Mapping[str, Confusion]
+) -> Figure:
+    """ROC curves by label, with their 95 % bands and a mark at each operating point."""
+    figure, axes = _rates("False positive rate (1 − specificity)", "Sensitivity")
+    handles = {}
+    axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls=":")
+    for label, curve, style, marker in _series(curves):
+        _band(axes, bands[label], style)
+        (handles[label],) = axes.plot(curve.fpr, curve.tpr, **style)
+        point = marks[label]
+        axes.plot(1 - point.specificity, point.sensitivity, marker, **_DOT, mfc=style["color"])
+    _legend(figure, handles)
+    return figure
+
+
+def precision_recall_figure(
+    curves: Mapping[str, PrecisionRecallCurve],
+    bands: Mapping[str, Band],
+    marks: Mapping[str, Confusion],
+    *,
+    prevalence: float,
+) -> Figure:
+    """Precision–recall curves by label, with 95 % bands; dotted what chance would give."""
+    figure, axes = _rates("Recall (sensitivity)", "Precision")
+    handles = {}
+    axes.axhline(prevalence, color=_GREY, lw=1, ls=":")
+    for label, curve, style, marker in _series(curves):
+        _band(axes, bands[label], style)
+        # The point at recall 0 is a convention, and a step from it would be drawn as data.
+        (handles[label],) = axes.step(curve.recall[1:], curve.precision[1:], where="pre", **style)
+        point = marks[label]
+        axes.plot(point.sensitivity, point.precision, marker, **_DOT, mfc=style["color"])
+    _legend(figure, handles)
+    return figure
+
+
+def calibration_figure(series: Mapping[str, Sequence[CalibrationPoint]]) -> Figure:
+    """Observed share of pneumonia against predicted probability, with Wilson intervals."""
+    figure, axes = _rates("Predicted probability", "Share with pneumonia")
+    handles = {}
+    axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls=":")
+    for label, points, style, marker in _series(series):
+        observed = [point.observed for point in points]
+        handles[label] = axes.errorbar(
+            [point.predicted for point in points],
+            [share.value for share in observed],
+            yerr=np.transpose(
+                [(share.value - share.low, share.high - share.value) for share in observed]
+            ),
+            marker=marker,
+            ms=5,
+            elinewidth=1,
+            capsize=2,
+            **style,
+        )
+    _legend(figure, handles)
+    return figure
+
+
+def confusion_figure(matrix: Confusion) -> Figure:
+    """The confusion matrix: counts, and the share of each row."""
+    figure, (axes,) = _figure((4.6, 3.6), "Called", "Truth")
+    counts = np.array([[matrix.tn, matrix.fp], [matrix.fn, matrix.tp]])
+    words = [["cleared", "false alarms"], ["missed", "found"]]
+    for (row, column), count in np.ndenumerate(counts):
+        share = count / max(counts[row].sum(), 1)
+        axes.fill_between(
+            [column - 0.48, column + 0.48], row - 0.48, row + 0.48,
+            color=SERIES[0] if row == column else SERIES[1], alpha=0.08 + 0.4 * share, lw=0,
+        )  # fmt: skip
+        for dy, text, size in ((-0.06, f"{count}", 20), (0.26, words[row][column], 10)):
+            axes.text(column, row + dy, text, ha="center", size=size, color=_INK)
+        axes.text(column, row + 0.4, f"{share:.1%}", ha="center", size=10, color=_INK)
+    axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), aspect=0.7)
+    for set_ticks in (axes.set_xticks, axes.set_yticks):
+        set_ticks([0, 1], ["normal", "pneumonia"])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
+    return figure
+
+
+def histogram_figure(groups: Mapping[str, np.ndarray], threshold: float) -> Figure:
+    """Probabilities by group, one below the other; the line is the threshold."""
+    figure, rows = _figure(
+        (5.6, 1.2 + 1.15 * len(groups)), "Probability of pneumonia", "Pictures", rows=len(groups)
+    )
+    edges = np.linspace(0, 1, 41)
+    for axes, (label, probabilities) in zip(rows, groups.items(), strict=True):
+        axes.hist(probabilities, edges, color=SERIES[0], alpha=0.85, histtype="stepfilled")
+        axes.axvline(threshold, color=_INK, lw=1.2)
+        axes.set_title(f"{_plain(label)}, {len(probabilities)}", loc="left", size=10, color=_INK)
+        axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
+        axes.set_xlim(0, 1)
+    rows[-1].xaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def learning_figure(history: pd.DataFrame) -> Figure:
+    """Loss, and what validation reached, by epoch; a line where fine-tuning begins."""
+    figure, (losses, rates) = _figure((5.6, 5.4), "Epoch", "", rows=2)
+    epochs = np.arange(1, len(history) + 1)
+    names = ({"training": "loss", "validation": "val_loss"}, {
+        "AUC": "val_auc", "sensitivity at 0.5": "val_sensitivity",
+        "specificity at 0.5": "val_specificity",
+    })  # fmt: skip
+    for axes, title, columns in zip((losses, rates), ("Loss", "Validation"), names, strict=True):
+        for label, column, style, marker in _series(columns):
+            axes.plot(epochs, history[column], label=label, marker=marker, ms=4, **style)
+        axes.set_title(title, loc="left", size=10, color=_INK)
+        for start in epochs[1:][history.phase.to_numpy()[1:] != history.phase.to_numpy()[:-1]]:
+            axes.axvline(start - 0.5, color=_GREY, lw=1, ls=":")
+        axes.legend(fontsize=8, labelcolor=_INK, frameon=False)
+    rates.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def intervals_figure(estimates: Mapping[str, Estimate], name: str) -> Figure:
+    """Estimates one below the other, each with its 95 % interval."""
+    known = {label: found for label, found in estimates.items() if not np.isnan(found.value)}
+    figure, (axes,) = _figure((4.4, 0.9 + 0.32 * len(known)), name, "")
+    for row, found in enumerate(known.values()):
+        axes.plot([found.low, found.high], [row, row], color=SERIES[0], lw=2)
+        axes.plot(found.value, row, "o", color=SERIES[0], ms=7)
+    axes.set_yticks(range(len(known)), [_plain(label) for label in known])
+    axes.set_ylim(len(known) - 0.5, -0.5)
+    return figure
+
+
+def patients_figure(people: Confusion) -> Figure:
+    """One mark a person: filled are ill, outlined healthy, crossed out called wrongly."""
+    figure, (axes,) = _figure((5.6, 4.4), "", "")
+    cross = {"ls": "", "marker": "x", "ms": 4.2, "mew": 1.1, "color": _INK}
+    groups = (
+        ("ill, found", people.tp, {"color": SERIES[0]}, False),
+        ("ill, missed", people.fn, {"color": SERIES[1]}, True),
+        ("healthy, false alarm", people.fp, {"mec": SERIES[1], "mfc": "none", "mew": 0.8}, True),
+        ("healthy, cleared", people.tn, {"mec": _GREY, "mfc": "none", "mew": 0.6}, False),
+    )
+    start, across, handles = 0, 40, {}
+    for label, count, look, crossed in groups:
+        y, x = np.divmod(np.arange(start, start + count), across)
+        marks = axes.plot(x, y, ls="", marker=_PERSON, ms=8.6, **look)
+        if crossed:
+            marks += axes.plot(x, y, **cross)
+        handles[f"{count} {label}"] = tuple(marks)
+        start += count
+    axes.set(xlim=(-0.7, across - 0.3), ylim=(start / across - 0.3, -0.7))
+    axes.set_axis_off()
+    _legend(figure, handles, columns=2)
+    return figure
+
+
+def _figure(
+    inches: tuple[float, float], x: str, y: str, *, rows: int = 1
+) -> tuple[Figure, Sequence[Axes]]:
+    """An empty figure with ``rows`` axes that share x, in the colours of the house."""
+    figure = Figure(figsize=inches, layout="constrained")
+    panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    for axes in panels:
+        axes.set_facecolor("none")
+        axes.tick_params(colors=_INK, labelsize=9)
+        axes.spines[:].set_color(_GREY)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color=_GREY, alpha=0.2, lw=0.6)
+        axes.set_axisbelow(True)
+        axes.set_ylabel(y, color=_INK)
+    panels[-1].set_xlabel(x, color=_INK)
+    return figure, panels
+
+
+def _rates(x: str, y: str) -> tuple[Figure, Axes]:
+    """Square axes from 0 to 1 both ways."""
+    figure, (axes,) = _figure((5.2, 5.0), x, y)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), box_aspect=0.85)
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(plain)
+    axes.yaxis.set_major_formatter(plain)
+    return figure, axes
+
+
+def _band(axes: Axes, band: Band, style: Mapping[str, Any]) -> None:
+    axes.fill_between(band.x, band.low, band.high, color=style["color"], alpha=0.18, lw=0)
+
+
+def _legend(figure: Figure, handles: Mapping[str, Any], columns: int = 1) -> None:
+    figure.legend(
+        list(handles.values()),
+        [_plain(label) for label in handles],
+        loc="outside lower left",
+        ncols=columns,
+        fontsize=9,
+        labelcolor=_INK,
+        frameon=False,
+        handlelength=3,
+    )
+
+
+def _series(
+    values: Mapping[str, T],
+) -> Iterator[tuple[str, T, dict[str, Any], str]]:
+    """Each label with its value, and what tells it apart: colour, dashes and mark."""
+    looks = cycle(zip(SERIES, _DASHES, _MARKERS, strict=True))
+    for (label, value), (color, dashes, marker) in zip(values.items(), looks, strict=False):
+        yield label, value, {"color": color, "ls": dashes}, marker
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib does not read as a formula."""
+    return text.replace("$", r"\$")
+
+
+def _person() -> Outline:
+    head = Outline.unit_circle()
+    head = Outline(head.vertices * 0.24 + (0, 0.7), head.codes)
+    body = Outline(
+        [(-0.5, -1), (-0.5, 0), (-0.5, 0.34), (0, 0.34), (0.5, 0.34), (0.5, 0), (0.5, -1),
+         (-0.5, -1)],
+        [Outline.MOVETO, Outline.LINETO, Outline.CURVE3, Outline.CURVE3, Outline.CURVE3,
+         Outline.CURVE3, Outline.LINETO, Outline.CLOSEPOLY],
+    )  # fmt: skip
+    return Outline.make_compound_path(head, body)
+
+
+_PERSON = _person()

@@ -1,0 +1,398 @@
+"""Readers, sessions and readings in SQLite or PostgreSQL.
+
+The database is the whole state: what a page shows is read from it, so that a session can be left
+at any moment and gone on with after a restart or in a second tab. Every change names the stage
+it was meant for and is one ``UPDATE`` that applies only while the reading is in that stage: a
+tab that lags behind changes nothing.
+"""
+
+import os
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import (
+    DateTime,
+    Engine,
+    ForeignKey,
+    TypeDecorator,
+    UniqueConstraint,
+    delete,
+    event,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    mapped_column,
+    relationship,
+    selectinload,
+    sessionmaker,
+)
+from sqlalchemy.orm import Session as Connection
+
+from cxrlib.metrics import OperatingPoint
+from cxrlib.reviews.cases import Case
+
+# What may be answered, and whether it says pneumonia; None says neither.
+ANSWERS: dict[str, bool | None] = {
+    "normal": False,
+    "pneumonia": True,
+    "bacterial": True,
+    "viral": True,
+    "cannot tell": None,
+}
+RATINGS = ("yes", "partly", "no")
+CONFIDENCES = range(1, 6)
+
+Stage = Literal["first", "second", "done"]
+
+
+class ReviewError(ValueError):
+    """A session or file of readings that is missing or wrong; says what to do."""
+
+
+class _Utc(TypeDecorator[datetime]):
+    """Times with their zone, which SQLite would lose."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value)
+
+
+class _Base(DeclarativeBase):
+    type_annotation_map = {datetime: _Utc}  # noqa: RUF012 - SQLAlchemy's own way
+
+
+class Reader(_Base):
+    """A person who reads, by name or initials."""
+
+    __tablename__ = "readers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    sessions: Mapped[list["Session"]] = relationship(
+        back_populates="reader", passive_deletes=True, order_by="Session.started"
+    )
+
+
+class Session(_Base):
+    """A list of cases that one reader goes through.
+
+    ``run``, ``model`` (digest of the network's file) and the operating point ``point``,
+    ``threshold``, ``low``, ``high`` are those of the moment it was begun.
+    """
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(unique=True)
+    reader_id: Mapped[int] = mapped_column(ForeignKey("readers.id", ondelete="CASCADE"), index=True)
+    source: Mapped[str]
+    strategy: Mapped[str]
+    split: Mapped[str]
+    seed: Mapped[int]
+    run: Mapped[str]
+    model: Mapped[str]
+    point: Mapped[str]
+    threshold: Mapped[float]
+    low: Mapped[float]
+    high: Mapped[float]
+    started: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    reader: Mapped[Reader] = relationship(back_populates="sessions")
+    readings: Mapped[list["Reading"]] = relationship(
+        back_populates="session", passive_deletes=True, order_by="Reading.position"
+    )
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The pinned operating point."""
+        return OperatingPoint(self.point, self.threshold, self.low, self.high)
+
+    @property
+    def current(self) -> "Reading | None":
+        """The reading to go on with, or None where all are done or the session is over."""
+        if self.ended:
+            return None
+        return next((reading for reading in self.readings if reading.stage != "done"), None)
+
+
+class Reading(_Base):
+    """One case of a session, and what its reader said.
+
+    Answers are those of `ANSWERS`, confidences 1 to 5, ratings those of `RATINGS`. An answer
+    counts once its time (``first_at``, ``second_at``) is set; before, it is a draft. ``label``
+    is ``NORMAL``, ``PNEUMONIA`` or empty where nobody knows; ``probability`` is the model's.
+    """
+
+    __tablename__ = "readings"
+    __table_args__ = (UniqueConstraint("session_id", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[int] = mapped_column(
+        ForeignKey("sessions.id", ondelete="CASCADE"), index=True
+    )
+    position: Mapped[int]
+    path: Mapped[str]
+    case_key: Mapped[str] = mapped_column(index=True)
+    label: Mapped[str]
+    subtype: Mapped[str]
+    probability: Mapped[float | None]
+    first_answer: Mapped[str | None]
+    first_confidence: Mapped[int | None]
+    first_seconds: Mapped[float | None]
+    first_at: Mapped[datetime | None]
+    second_answer: Mapped[str | None]
+    second_confidence: Mapped[int | None]
+    second_seconds: Mapped[float | None]
+    second_at: Mapped[datetime | None]
+    rating: Mapped[str | None]
+    comment: Mapped[str] = mapped_column(default="")
+    flagged: Mapped[bool] = mapped_column(default=False)
+    skipped: Mapped[bool] = mapped_column(default=False)
+    session: Mapped[Session] = relationship(back_populates="readings")
+
+    @property
+    def stage(self) -> Stage:
+        """``first`` while it is read blind, ``second`` once the model is shown, then ``done``."""
+        if self.skipped or self.second_at:
+            return "done"
+        return "second" if self.first_at else "first"
+
+
+def default_url() -> str:
+    """The SQLite file that ``CXR_REVIEWS`` names, by default in ``~/.local/share/cxrlib``."""
+    named = os.environ.get("CXR_REVIEWS")
+    file = Path(named) if named else Path.home() / ".local" / "share" / "cxrlib" / "reviews.db"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{file.resolve()}"
+
+
+class Store:
+    """The database of readings; tables are made where they are missing.
+
+    What it returns is detached from the database: it does not change, and can be kept.
+
+    Args:
+        engine: of SQLAlchemy, for SQLite or PostgreSQL.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _configure_sqlite)
+        _Base.metadata.create_all(engine)
+        self.connect = sessionmaker(engine, expire_on_commit=False)
+
+    def readers(self) -> list[Reader]:
+        """Everybody who has begun a session, by name, with their sessions and readings."""
+        with self.connect() as connection:
+            sessions = selectinload(Reader.sessions)
+            whole = (sessions.selectinload(Session.readings), sessions.joinedload(Session.reader))
+            return list(connection.scalars(select(Reader).options(*whole).order_by(Reader.name)))
+
+    def session(self, uid: str) -> Session:
+        """A session with its reader and readings.
+
+        Raises:
+            ReviewError: there is none of that number.
+        """
+        with self.connect() as connection:
+            whole = (selectinload(Session.reader), selectinload(Session.readings))
+            found = connection.scalar(select(Session).where(Session.uid == uid).options(*whole))
+        if found is None:
+            raise ReviewError(
+                "There is no such session here: it was deleted, or belongs to another "
+                "installation. Begin a new one."
+            )
+        return found
+
+    def start(
+        self,
+        *,
+        name: str,
+        role: str,
+        source: str,
+        strategy: str,
+        split: str,
+        seed: int,
+        run: str,
+        model: str,
+        point: OperatingPoint,
+        cases: Iterable[Case],
+    ) -> str:
+        """Begin a session with ``cases`` in the order given; returns its ``uid``."""
+        session = Session(
+            uid=uuid.uuid4().hex,
+            source=source,
+            strategy=strategy,
+            split=split,
+            seed=seed,
+            run=run,
+            model=model,
+            point=point.name,
+            threshold=point.threshold,
+            low=point.low,
+            high=point.high,
+            started=now(),
+            readings=[
+                Reading(position=number, **vars(case)) for number, case in enumerate(cases, start=1)
+            ],
+        )
+        self.add(name, role, session)
+        return session.uid
+
+    def add(self, name: str, role: str, session: Session) -> None:
+        """Keep a new session of the reader of that name, who is made where there is none."""
+        # Somebody else may make the same reader at this moment.
+        with suppress(IntegrityError), self.connect.begin() as connection:
+            connection.add(Reader(name=name, role=role))
+        with self.connect.begin() as connection:
+            reader = connection.scalars(select(Reader).where(Reader.name == name)).one()
+            reader.role = role
+            session.reader_id = reader.id
+            connection.add(session)
+
+    def answer(
+        self,
+        reading: int,
+        stage: Stage,
+        *,
+        answer: str | None = None,
+        confidence: int | None = None,
+    ) -> bool:
+        """Draft the answer of a stage, or its confidence.
+
+        Returns whether the reading was in that stage; otherwise nothing was changed. So do all
+        methods below that take a reading.
+        """
+        values: dict[str, Any] = {}
+        if answer is not None:
+            values[f"{stage}_answer"] = answer
+        if confidence is not None:
+            values[f"{stage}_confidence"] = confidence
+        return self._update(reading, stage, values)
+
+    def note(self, reading: int, stage: Stage, comment: str) -> bool:
+        """Keep a comment."""
+        return self._update(reading, stage, {"comment": comment})
+
+    def flag(self, reading: int, stage: Stage, flagged: bool) -> bool:
+        """Ask for a second opinion, or no longer."""
+        return self._update(reading, stage, {"flagged": flagged})
+
+    def rate(self, reading: int, rating: str) -> bool:
+        """Say whether the heatmap points at the finding."""
+        return self._update(reading, "second", {"rating": rating})
+
+    def keep_probability(self, reading: int, probability: float) -> bool:
+        """Keep what the model said, the first time it was asked."""
+        return self._update(
+            reading,
+            "second",
+            {"probability": func.coalesce(Reading.probability, probability)},
+        )
+
+    def skip(self, reading: int) -> bool:
+        """Pass over a case that is read blind; the session is over where it was the last."""
+        return self._update(reading, "first", {"skipped": True})
+
+    def commit_first(self, reading: int, seconds: float) -> bool:
+        """Make the blind answer final; the second starts out as the same."""
+        return self._update(
+            reading,
+            "first",
+            {
+                "first_at": now(),
+                "first_seconds": seconds,
+                "second_answer": Reading.first_answer,
+                "second_confidence": Reading.first_confidence,
+            },
+            Reading.first_answer.is_not(None),
+            Reading.first_confidence.is_not(None),
+        )
+
+    def commit_second(self, reading: int, seconds: float) -> bool:
+        """Make the second answer final; the session is over where it was the last."""
+        return self._update(reading, "second", {"second_at": now(), "second_seconds": seconds})
+
+    def end(self, uid: str) -> None:
+        """End a session before its last case. From now on nothing of it can be changed."""
+        with self.connect.begin() as connection:
+            connection.execute(
+                update(Session)
+                .where(Session.uid == uid, Session.ended.is_(None))
+                .values(ended=now())
+            )
+
+    def delete_session(self, uid: str) -> None:
+        """Delete a session with its readings, and its reader where that was the only one."""
+        with self.connect.begin() as connection:
+            reader = select(Session.reader_id).where(Session.uid == uid)
+            number = connection.scalar(reader)
+            connection.execute(delete(Session).where(Session.uid == uid))
+            others = select(Session.id).where(Session.reader_id == number)
+            connection.execute(delete(Reader).where(Reader.id == number, ~others.exists()))
+
+    def delete_reader(self, reader: int) -> None:
+        """Delete a reader with all sessions and readings. In SQLite their bytes are overwritten."""
+        with self.connect.begin() as connection:
+            connection.execute(delete(Reader).where(Reader.id == reader))
+
+    def _update(self, reading: int, stage: Stage, values: dict[str, Any], *conditions: Any) -> bool:
+        running = select(Session.id).where(Session.ended.is_(None))
+        revealed = Reading.first_at.is_not(None)
+        with self.connect.begin() as connection:
+            changed = connection.execute(
+                update(Reading)
+                .where(
+                    Reading.id == reading,
+                    Reading.session_id.in_(running),
+                    Reading.skipped.is_(False),
+                    Reading.second_at.is_(None),
+                    revealed if stage == "second" else ~revealed,
+                    *conditions,
+                )
+                .values(values)
+                .execution_options(synchronize_session=False)
+            ).rowcount
+            if changed and (values.keys() & {"skipped", "second_at"}):
+                _end_where_done(connection, reading)
+        return bool(changed)
+
+
+def _end_where_done(connection: Connection, reading: int) -> None:
+    session = select(Reading.session_id).where(Reading.id == reading).scalar_subquery()
+    undone = select(Reading.id).where(
+        Reading.session_id == session, Reading.skipped.is_(False), Reading.second_at.is_(None)
+    )
+    connection.execute(
+        update(Session)
+        .where(Session.id == session, ~undone.exists())
+        .values(ended=now())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # Deletion reaches a reader's sessions and readings, and leaves none of their bytes in the
+    # file; a second writer waits for the first.
+    for pragma in ("foreign_keys = ON", "secure_delete = ON", "busy_timeout = 30000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)

@@ -1,0 +1,311 @@
+"""The epochs of a run: two phases, validation after each epoch, and a checkpoint after each.
+
+The head learns first, on the frozen backbone's features; then the last layers, or all, are
+fine-tuned. Keras 3 and NumPy only: a run trains on any Keras backend.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import keras
+import numpy as np
+import pandas as pd
+from sklearn.metrics import log_loss, roc_auc_score
+
+from cxrlib import checkpoint, evaluation, runs
+from cxrlib.augment import PRESETS
+from cxrlib.batches import Batches
+from cxrlib.checkpoint import Checkpoint
+from cxrlib.config import TrainingConfig
+from cxrlib.inference import score
+from cxrlib.progress import EventLog, Watch
+
+_WARM_UP_SHARE = 0.05
+
+
+class TrainingError(ValueError):
+    """The configuration does not fit the data or the machine; says what to change."""
+
+
+class Trainer:
+    """Trains the network of one run, from the beginning or from a checkpoint."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        run: runs.Run,
+        pixels: np.ndarray,
+        classes: np.ndarray,
+        *,
+        lungs: np.ndarray | None,
+        train: np.ndarray,
+        validation: np.ndarray,
+        at: Checkpoint,
+        model: keras.Model,
+        reader: keras.Model,
+        scope: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        """Make ready.
+
+        Args:
+            config: what to do.
+            run: where it is written down.
+            pixels: ``uint8 [n, size, size]``.
+            classes: ``int [n]``, indices into ``config.class_names``.
+            lungs: ``uint8 [n, size, size]``, 1 in the lungs, or None.
+            train: rows to train on.
+            validation: rows to validate on.
+            at: where to begin.
+            model: the network, trained in place.
+            reader: the network that validates: ``model``, or where that lies on several
+                devices, a twin on one of them (`predict_on_batch` would give its outputs once
+                for each device).
+            scope: where models are to be made and compiled.
+        """
+        self.config, self.run, self.pixels, self.lungs, self.at = config, run, pixels, lungs, at
+        self.model, self.reader, self.scope = model, reader, scope
+        self.validation = validation
+        self.is_pneumonia = classes[validation] > 0
+        self.rows, self.weights = _balance(train, classes, config)
+        one_hot = np.eye(config.classes, dtype=np.float32)[classes[self.rows]]
+        self.targets = one_hot if config.head == "softmax" else one_hot[:, 1:]
+        self.events = EventLog(run.tensorboard_folder)
+        if at.variables:
+            checkpoint.assign(model.variables, at.variables)
+
+    def train(self) -> None:
+        """Do what is left to do of both phases.
+
+        Raises:
+            StoppedError: the run was asked to stop; a checkpoint of that moment is kept.
+            TrainingError: the network diverged.
+        """
+        if self.config.head_epochs and self.at.phase != "fine-tune":
+            self._train_head()
+        if self.config.fine_tune_epochs:
+            self._fine_tune()
+
+    def _train_head(self) -> None:
+        """Let the last layer learn while the backbone stays as it is."""
+        config = self.config
+        backbone = keras.Model(self.model.input, self.model.get_layer("pool").output)
+        backbone.trainable = False
+        if config.augmentation != "none" and not config.fine_tune_epochs:
+            self._compile(self.model, config.head_rate)
+            self._epochs(
+                "head", config.head_epochs, self.model, self._augmented(), self._score_pictures
+            )
+        else:
+            # Features of a frozen backbone never change: computed once, an epoch takes seconds.
+            # Before fine-tuning, plain pictures are good enough for a first head.
+            self.run.say("computing features")
+            if self.reader is not self.model:
+                self.reader.set_weights(self.model.get_weights())
+                backbone = keras.Model(self.reader.input, self.reader.get_layer("pool").output)
+            features = score(backbone, self.pixels, np.unique(self.rows), "features")
+            place = np.searchsorted(np.unique(self.rows), self.rows)
+            held_out = score(backbone, self.pixels, self.validation)
+            with self.scope():
+                taken = keras.Input(features.shape[1:])
+                output = self.model.get_layer("probability")(self.model.get_layer("dropout")(taken))
+                head = keras.Model(taken, output)
+            self._compile(head, config.head_rate)
+            batches = Batches(
+                features, place, self.targets, self.weights, batch=config.batch, seed=config.seed
+            )
+            self._epochs(
+                "head",
+                config.head_epochs,
+                head,
+                batches,
+                lambda: head.predict(held_out, batch_size=1024, verbose=0),
+            )
+        for layer in self.model.layers:
+            layer.trainable = True
+
+    def _fine_tune(self) -> None:
+        """Train the last N layers of the backbone, or all, together with the head."""
+        config = self.config
+        if config.fine_tune_layers is not None:
+            backbone = [layer for layer in self.model.layers if layer.name != "probability"]
+            for layer in backbone[: -config.fine_tune_layers]:
+                layer.trainable = False
+        batches = self._augmented()
+        steps = batches.steps * config.fine_tune_epochs
+        rate: float | keras.optimizers.schedules.LearningRateSchedule = config.rate
+        if config.schedule == "cosine":
+            warm_up = max(1, round(_WARM_UP_SHARE * steps))
+            rate = keras.optimizers.schedules.CosineDecay(
+                config.rate / 20,
+                steps - warm_up,
+                alpha=0.02,
+                warmup_target=config.rate,
+                warmup_steps=warm_up,
+            )
+        self._compile(self.model, rate)
+        self._epochs(
+            "fine-tune", config.fine_tune_epochs, self.model, batches, self._score_pictures
+        )
+
+    def _augmented(self) -> Batches:
+        config = self.config
+        return Batches(
+            self.pixels,
+            self.rows,
+            self.targets,
+            self.weights,
+            batch=config.batch,
+            seed=config.seed,
+            recipe=PRESETS[config.augmentation],
+            lungs=self.lungs,
+        )
+
+    def _score_pictures(self) -> np.ndarray:
+        if self.reader is not self.model:
+            self.reader.set_weights(self.model.get_weights())
+        return score(self.reader, self.pixels, self.validation)
+
+    def _compile(
+        self, model: keras.Model, rate: float | keras.optimizers.schedules.LearningRateSchedule
+    ) -> None:
+        loss = (
+            keras.losses.BinaryCrossentropy
+            if self.config.head == "sigmoid"
+            else keras.losses.CategoricalCrossentropy
+        )
+        optimizer = {
+            "adam": keras.optimizers.Adam,
+            "adamw": keras.optimizers.AdamW,
+            "nadam": keras.optimizers.Nadam,
+            "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
+        }[self.config.optimizer]
+        with self.scope():
+            model.compile(
+                optimizer(rate),
+                loss(label_smoothing=self.config.label_smoothing),
+                metrics=[_AUC(name="auc"), _Sensitivity(name="sensitivity")],
+            )
+            model.optimizer.build(model.trainable_variables)
+
+    def _epochs(
+        self,
+        phase: str,
+        epochs: int,
+        model: keras.Model,
+        batches: Batches,
+        validate: Callable[[], np.ndarray],
+    ) -> None:
+        """Train until the epochs are done or validation AUC stops rising; keep the best weights."""
+        at = self.at
+        if at.phase != phase:
+            at.start_phase(phase)
+        if at.optimizer:
+            checkpoint.assign(model.optimizer.variables, at.optimizer)
+        if at.metrics:
+            # Keras makes the metrics' variables when they first see outputs.
+            blank = np.zeros((1, *model.output_shape[1:]), np.float32)
+            model.compute_metrics(None, blank, blank)
+        watch = Watch(self.run, phase, epochs=epochs, steps=batches.steps, batch=self.config.batch)
+        while at.epoch < epochs and at.epoch - at.best_epoch < self.config.patience:
+            if self.run.stop_requested:
+                self._stop(model)
+            started = time.monotonic() - at.seconds
+            batches.start_epoch(at.epoch, step=at.step)
+            watch.start_epoch(at.epoch, at.step, at.metrics)
+            # Keras would shuffle the batches with Python's global random numbers, which no
+            # checkpoint holds; `Batches` shuffles the pictures.
+            logs = model.fit(batches, shuffle=False, verbose=0, callbacks=[watch]).history
+            at.step, at.seconds = watch.step, time.monotonic() - started
+            if watch.stopped:
+                self._stop(model)
+            watch.say("validating", {name: value[0] for name, value in logs.items()})
+            row = self._validated(validate())
+            at.epoch, at.step, at.seconds, at.metrics = at.epoch + 1, 0, 0.0, []
+            at.history.append(
+                {
+                    "phase": phase,
+                    "epoch": at.epoch,
+                    **{name: logs[name][0] for name in ("loss", "auc", "sensitivity")},
+                    **row,
+                    "rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+                    "seconds": round(time.monotonic() - started, 2),
+                }
+            )
+            if row["val_auc"] > at.best_auc:
+                at.best_auc, at.best_epoch, at.best = row["val_auc"], at.epoch, model.get_weights()
+            watch.end_epoch(row["val_auc"])
+            self.run.save_history(pd.DataFrame(at.history))
+            self.events.add(at.history[-1], len(at.history))
+            self._save(model)
+        watch.close()
+        model.set_weights(at.best)
+
+    def _validated(self, outputs: np.ndarray) -> dict[str, float]:
+        """How the network does on the validation pictures, as columns of the history."""
+        if not np.isfinite(outputs).all():
+            raise TrainingError(
+                "Training diverged: the network's outputs are no longer numbers. Choose a lower "
+                "learning rate."
+            )
+        pneumonia = 1 - evaluation.as_distribution(outputs)[:, 0].astype(np.float64)
+        called = pneumonia >= 0.5
+        return {
+            "val_loss": log_loss(self.is_pneumonia, pneumonia),
+            "val_auc": float(roc_auc_score(self.is_pneumonia, pneumonia)),
+            "val_sensitivity": float(called[self.is_pneumonia].mean()),
+            "val_specificity": float(1 - called[~self.is_pneumonia].mean()),
+        }
+
+    def _save(self, model: keras.Model) -> None:
+        self.at.variables = checkpoint.values(self.model.variables)
+        self.at.optimizer = checkpoint.values(model.optimizer.variables)
+        self.run.save_checkpoint(self.at.save)
+
+    def _stop(self, model: keras.Model) -> None:
+        self.at.metrics = checkpoint.values(model.metrics_variables) if self.at.step else []
+        self._save(model)
+        self.run.mark_stopped()
+        raise runs.StoppedError
+
+
+# Both see the training batches as they are: augmented, balanced, and with dropout.
+class _AUC(keras.metrics.AUC):
+    def update_state(
+        self, y_true: object, y_pred: object, sample_weight: object | None = None
+    ) -> None:
+        super().update_state(_pneumonia(y_true), _pneumonia(y_pred))
+
+
+class _Sensitivity(keras.metrics.Recall):
+    def update_state(
+        self, y_true: object, y_pred: object, sample_weight: object | None = None
+    ) -> None:
+        super().update_state(_pneumonia(y_true), _pneumonia(y_pred))
+
+
+def _pneumonia(outputs: object) -> object:
+    """A head's outputs, or targets, as the probability of pneumonia ``[n, 1]``."""
+    return outputs if outputs.shape[-1] == 1 else 1 - outputs[:, :1]
+
+
+def _balance(
+    train: np.ndarray, classes: np.ndarray, config: TrainingConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and the weight of each, whose mean is one."""
+    counts = np.bincount(classes[train], minlength=config.classes)
+    if (counts == 0).any():
+        missing = config.class_names[int(np.argmin(counts))]
+        raise TrainingError(f"There is no picture of the class {missing} to train on.")
+    if config.imbalance == "oversample":
+        rng = np.random.default_rng(config.seed)
+        train = np.concatenate(
+            [
+                rng.permutation(np.resize(train[classes[train] == number], counts.max()))
+                for number in range(config.classes)
+            ]
+        )
+    weights = np.ones(len(train), np.float32)
+    if config.imbalance == "class_weights":
+        weights = (len(train) / (config.classes * counts))[classes[train]].astype(np.float32)
+    return train, weights

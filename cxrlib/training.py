@@ -1,0 +1,186 @@
+"""A `TrainingConfig` and a data set → a run.
+
+`train` is the whole job: pictures and folds, the network, both phases (`trainer.Trainer`), the
+batch-normalization statistics gathered anew on plain pictures, the model to serve, its judgement.
+"""
+
+import hashlib
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from cxrlib import __version__, checkpoint, dataset, evaluation, networks, runs
+from cxrlib.config import TrainingConfig, default_name
+from cxrlib.inference import reestimate_normalization, score
+from cxrlib.pixels import cached_pixels, lung_masks
+from cxrlib.trainer import Trainer, TrainingError
+
+__all__ = ["TrainingError", "environment", "gpus", "train"]
+
+
+def train(
+    config: TrainingConfig, data: Path, *, models: Path = runs.MODELS, run: runs.Run | None = None
+) -> runs.Run:
+    """Train one run and judge it on the pictures it has not seen.
+
+    Args:
+        config: what to do.
+        data: a data-set folder, as `dataset.find_root` wants it.
+        models: where the run's folder goes.
+        run: an unfinished run to go on with; from its checkpoint, if it has one.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        DatasetError: the folder is not a data set.
+        TrainingError: the configuration does not fit the data or the machine.
+        WeightsError: pretrained weights are out of reach.
+        RunError: there is a run of that name.
+        StoppedError: the run was asked to stop; it can be gone on with.
+    """
+    if run:
+        run.say("looking through the pictures")
+    table = dataset.index(data)
+    folds = dataset.assign_folds(table, validation_share=config.validation_share, seed=config.seed)
+    classes = evaluation.class_numbers(table, config.class_names)
+    rows = {fold: np.flatnonzero(folds == fold) for fold in ("train", "validation", "test")}
+    _check(config, classes, rows["train"])
+    pictures = _digest(table, folds)
+    at = (
+        checkpoint.load(run.checkpoint_file)
+        if run and run.began
+        else checkpoint.Checkpoint(pictures)
+    )
+    if at.pictures != pictures:
+        raise TrainingError(
+            f"The pictures in {data} are not those that this run was begun with. Bring them back, "
+            "or train a new run on these."
+        )
+
+    keras.utils.set_random_seed(config.seed)
+    keras.mixed_precision.set_global_policy(
+        "mixed_float16" if config.mixed_precision and gpus() else "float32"
+    )
+    scope = _scope(config)
+    with scope():
+        # A checkpoint has all weights: the file they came from is no longer needed.
+        model = _build(config, "none" if at.variables else config.weights)
+    reader = _build(config, "none") if config.distribute else model
+
+    run = run or runs.create(config.name or default_name(config), models=models)
+    recorded = config.for_record(run.name)
+    run.save_config(recorded.model_dump_json(indent=1))
+    if not at.variables:
+        run.save_environment(environment())
+    run.say("decoding pictures")
+    pixels = cached_pixels(table, config.size, config.equalization)
+    lungs = None
+    if config.lung_masks:
+        lungs = lung_masks(table, Path(config.lung_masks), config.size)
+
+    Trainer(
+        config,
+        run,
+        pixels,
+        classes,
+        lungs=lungs,
+        train=rows["train"],
+        validation=rows["validation"],
+        at=at,
+        model=model,
+        reader=reader,
+        scope=scope,
+    ).train()
+    run.say("judging")
+    if config.fine_tune_epochs and config.reestimate_normalization:
+        reestimate_normalization(model, pixels, rows["train"], seed=config.seed)
+    # A copy without the optimizer and without mixed precision is what gets served.
+    keras.mixed_precision.set_global_policy("float32")
+    served = _build(config, "none")
+    served.set_weights(model.get_weights())
+    run.save_model(served.save)
+
+    held_out = np.concatenate([rows["validation"], rows["test"]])
+    distribution = evaluation.as_distribution(score(served, pixels, held_out))
+    predictions, metrics = evaluation.judge(
+        table.iloc[held_out].assign(split=folds.iloc[held_out]),
+        distribution,
+        config.class_names,
+    )
+    run.finish(predictions, metrics, evaluation.card(recorded, run.environment, metrics))
+    return run
+
+
+def _check(config: TrainingConfig, classes: np.ndarray, train: np.ndarray) -> None:
+    if (classes < 0).any():
+        raise TrainingError(
+            f"{(classes < 0).sum()} pneumonia pictures do not say in their names whether it is "
+            "bacterial or viral (person1_bacteria_2.jpeg): train with classes=2."
+        )
+    if len(train) < config.batch:
+        raise TrainingError(
+            f"A batch of {config.batch} is larger than the {len(train)} pictures to "
+            "train on: choose a smaller batch."
+        )
+
+
+def _digest(table: pd.DataFrame, folds: pd.Series) -> str:
+    """What tells these pictures and their folds from others."""
+    key = hashlib.blake2b(digest_size=16)
+    key.update("".join(table.digest + folds).encode())
+    return key.hexdigest()
+
+
+def _build(config: TrainingConfig, weights: str) -> keras.Model:
+    return networks.build(
+        config.network,
+        size=config.size,
+        classes=config.classes,
+        head=config.head,
+        weights=weights,
+        dropout=config.dropout,
+    )
+
+
+def _scope(config: TrainingConfig) -> Callable[[], AbstractContextManager[object]]:
+    """Where models are made: anywhere, or mirrored on all devices of the machine."""
+    if not config.distribute:
+        return nullcontext
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError(
+            "Only TensorFlow spreads a batch over several GPUs: set distribute off."
+        )
+    import tensorflow as tf
+
+    # Without GPUs, what counts are logical CPU devices, which someone must have asked for.
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        raise TrainingError(
+            "There is only one device to train on, so a batch cannot be spread: set distribute off."
+        )
+    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope
+
+
+def environment() -> dict[str, object]:
+    """Versions and device, for the run's record."""
+    return {
+        "cxrlib": __version__,
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "numpy": np.__version__,
+        "device": ", ".join(gpus()) or f"CPU ({platform.machine()})",
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def gpus() -> list[str]:
+    """The GPUs that the Keras backend can use, by its names for them."""
+    return keras.distribution.list_devices("gpu")

@@ -1,0 +1,43 @@
+"""What this is: the model card of the run in use, method, limits, privacy."""
+
+import streamlit as st
+
+from cxrlib import runs
+from cxrlib.methods import METHODS
+from pages.common import front_door
+
+front_door.enter()
+
+st.title("About", anchor=False)
+st.markdown(
+    """\
+**cxrlib** reads frontal chest X-rays for pneumonia with a neural network, shows where on the
+picture its answer comes from, and says how far to trust it. It is **for education and research,
+not for diagnosis**.
+
+#### How a picture is read
+The picture becomes grey, upright and square, and goes through the network of the run in use. Its
+answer is calibrated by temperature scaling (Guo et al., ICML 2017) on pictures of patients that it
+was not trained on, and held against an operating point chosen on the same pictures. Where the
+probability lies within the operating point's 95 % interval, the verdict is *uncertain*.
+
+#### Privacy
+Uploaded pictures stay in the server's memory while your page is open. They are not written to
+disk, not logged and not sent anywhere. Of a DICOM file only the picture is used; names, dates and
+numbers in it are neither shown nor kept. Files that you download carry the file's name, as you
+gave it.
+"""
+)
+st.markdown("#### Heatmaps")
+st.markdown(
+    "\n".join(
+        f"- **{method.title}** ({method.paper}). {method.shows} {method.limits}"
+        for method in METHODS.values()
+    )
+)
+if "run" in st.session_state:
+    with st.container(border=True):
+        try:
+            st.markdown(runs.find(st.session_state.run).card)
+        except runs.RunError as error:
+            st.error(str(error))

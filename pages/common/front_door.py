@@ -1,0 +1,20 @@
+"""Pages are entered through ``app.py``, also by a link to one of them."""
+
+import runpy
+from pathlib import Path
+
+import streamlit as st
+
+_APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+def enter() -> None:
+    """To be called first by every page.
+
+    Streamlit takes a folder called ``pages`` for its older kind of app until ``app.py`` has run
+    once. The first link to a page on a fresh server would run that page alone, without run,
+    operating point and navigation.
+    """
+    if "entered" not in st.session_state:
+        runpy.run_path(str(_APP))
+        st.stop()

@@ -1,0 +1,42 @@
+"""See the data set: what is in it, what could betray the classes, and every picture."""
+
+import streamlit as st
+
+from cxrlib import dataset
+from pages.common import front_door
+from pages.dataset_tabs import augmentation_tab, gallery_tab, overview_tab, place, shortcuts_tab
+
+front_door.enter()
+
+st.title("Data set", anchor=False)
+folder = place.folder_in_use()
+table, fingerprint = None, ""
+if folder:
+    try:
+        fingerprint = dataset.fingerprint(folder)
+        table = place.load(str(folder), fingerprint)
+    except (dataset.DatasetError, OSError) as error:
+        place.show_problem(str(error))
+if table is None:
+    place.ask_for_data(folder)
+    st.stop()
+place.show_place(table, folder)
+tabs = st.tabs(
+    ["Overview", "Shortcuts", "Gallery", "Augmentation"], key="data_tab", bind="query-params"
+)
+neighbours: list[str] = []
+with tabs[0]:
+    if tabs[0].open:
+        overview_tab.show(table)
+with tabs[1]:
+    if tabs[1].open:
+        shortcuts_tab.show(table, fingerprint)
+with tabs[2]:
+    if tabs[2].open:
+        neighbours = gallery_tab.show(table, shortcuts_tab.exposure_task(fingerprint, table).result)
+with tabs[3]:
+    if tabs[3].open:
+        augmentation_tab.show(table)
+asked = st.query_params.get("data_picture")
+if asked:
+    gallery_tab.show_picture(table, asked, neighbours)

@@ -1,0 +1,138 @@
+"""Judge runs: curves, thresholds, calibration, errors, and runs beside each other."""
+
+import streamlit as st
+
+from cxrlib import evaluation, run_report, runs
+from cxrlib.measured import METRIC_TITLES, Measured
+from pages.common import front_door
+from pages.metrics_tabs import errors, one_run, several_runs
+
+TABS = ("Curves", "Threshold", "Calibration", "Errors", "Subgroups", "Learning", "Compare")
+SPLITS = {"test": "Official test", "validation": "Validation"}
+MOST_COMPARED = 5
+
+
+@st.cache_resource(max_entries=100, show_spinner=False)
+def read(_run: runs.Run, folder: str, modified: int, split: str) -> Measured:
+    """A run on one split, read once for each state of its folder."""
+    return Measured(_run, split)
+
+
+def readings(split: str) -> tuple[dict[str, Measured], list[str]]:
+    """The finished runs that were measured on a split, and what is wrong with the others."""
+    found, problems = {}, []
+    for run in runs.finished():
+        modified = max(file.stat().st_mtime_ns for file in run.folder.iterdir())
+        try:
+            if split in run.metrics["splits"]:
+                found[run.name] = read(run, str(run.folder), modified, split)
+        except runs.RunError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def show_headline(measured: Measured, point: str) -> None:
+    estimates, counts = measured.estimates(point), measured.counts
+    with st.container(horizontal=True, gap="large"):
+        for name in ("roc_auc", "sensitivity", "specificity", "ece"):
+            found = estimates[name]
+            st.metric(
+                METRIC_TITLES[name],
+                f"{found.value:.3f}",
+                f"{found.low:.3f}–{found.high:.3f}",
+                delta_color="off",
+                delta_arrow="off",
+                width="content",
+                help="With its 95 % interval.",
+            )
+    chosen_here = (
+        " Threshold and temperature were chosen on these same pictures: the figures are somewhat "
+        "too good."
+        if measured.split == "validation"
+        else ""
+    )
+    st.caption(
+        f"{counts['pictures']} pictures of {counts['patients']} patients, {counts['pneumonia']} "
+        f"with pneumonia. Operating point {evaluation.POINT_TITLES[point]}, at "
+        f"{measured.points[point].threshold:.3f}.{chosen_here}"
+    )
+
+
+def report_button(measured: Measured, point: str) -> None:
+    prevalence = st.session_state.get("prevalence", 10) / 100
+    st.download_button(
+        "Report as HTML",
+        lambda: run_report.html(measured, point, prevalence=prevalence),
+        f"{measured.run.name}-{measured.split}-report.html",
+        "text/html",
+        icon=":material/description:",
+        on_click="ignore",
+        help="Figures, tables and model card of this run in one file, which prints well.",
+    )
+
+
+front_door.enter()
+st.title("Judge the runs", anchor=False)
+if "run" not in st.session_state:
+    st.info("There is no finished run in `models/`. Train one with `python train.py`.")
+    st.stop()
+point = st.session_state.point
+try:
+    in_use = runs.find(st.session_state.run)
+    splits = [split for split in SPLITS if split in in_use.metrics["splits"]]
+except runs.RunError as error:
+    st.error(str(error))
+    st.stop()
+which, against, take = st.columns([2, 3, 1], vertical_alignment="bottom")
+split = which.segmented_control(
+    "Pictures",
+    splits,
+    default=splits[0],
+    required=True,
+    format_func=SPLITS.__getitem__,
+    key="pictures",
+    bind="query-params",
+    persist_state="session",
+)
+known, problems = readings(split)
+if in_use.name not in known:
+    st.error("\n\n".join(problems))
+    st.stop()
+measured = known[in_use.name]
+others = against.multiselect(
+    "Compare with",
+    [name for name in known if name != in_use.name],
+    key="with",
+    bind="query-params",
+    persist_state="session",
+    max_selections=MOST_COMPARED,
+    placeholder="other runs",
+)
+with take:
+    report_button(measured, point)
+for problem in problems:
+    st.warning(problem)
+show_headline(measured, point)
+chosen = [measured, *(known[name] for name in others)]
+try:
+    for tab in st.tabs(TABS, key="tab", bind="query-params"):
+        if not tab.open:
+            continue
+        with tab:
+            match st.session_state.tab:
+                case "Curves":
+                    several_runs.show_curves(chosen, point)
+                case "Threshold":
+                    one_run.show_threshold(measured, point)
+                case "Calibration":
+                    one_run.show_calibration(measured, point)
+                case "Errors":
+                    errors.show_errors(measured, point)
+                case "Subgroups":
+                    one_run.show_subgroups(measured, point)
+                case "Learning":
+                    one_run.show_learning(measured)
+                case "Compare":
+                    several_runs.show_comparison(chosen, list(known.values()), point)
+except runs.RunError as error:
+    st.error(str(error))

@@ -1,0 +1,121 @@
+"""The tab of errors: pictures that are called wrongly, the most confidently wrong first."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from cxrlib import dataset, plots, radiograph, runs
+from cxrlib.measured import FALSE_ALARM, MISSED, Measured
+from pages.common.networks import classifier_of
+from pages.metrics_tabs.parts import picture_folder, show_table
+
+if TYPE_CHECKING:
+    from cxrlib.classifier import Classifier
+
+_ON_A_PAGE = 8
+
+
+def show_errors(measured: Measured, point: str) -> None:
+    """Table and gallery of the false negatives and false positives."""
+    errors = measured.errors(measured.points[point].threshold)
+    which, count = st.columns([2, 3], vertical_alignment="center")
+    kind = which.segmented_control(
+        "Errors",
+        [MISSED, FALSE_ALARM],
+        default=MISSED,
+        required=True,
+        format_func=str.capitalize,
+        key="errors",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    chosen = errors[errors.kind == kind].drop(columns="kind").reset_index(drop=True)
+    at_risk = int(measured.truth.sum() if kind == MISSED else (~measured.truth).sum())
+    count.caption(
+        f"{len(chosen)} of {at_risk} {'pneumonias' if kind == MISSED else 'normal pictures'}, the "
+        "most confidently wrong first."
+    )
+    if chosen.empty:
+        return
+    folder = picture_folder()
+    shown = folder is not None and _show_gallery(measured, chosen, folder)
+    with st.expander("As a table", expanded=not shown):
+        show_table(
+            chosen,
+            f"{measured.run.name}-{measured.split}-{kind.replace(' ', '-')}",
+            "Errors, the most confidently wrong first",
+        )
+
+
+def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> bool:
+    """The pictures, a page at a time; returns whether any was there to be shown."""
+    switch = st.container()
+    pages = math.ceil(len(errors) / _ON_A_PAGE)
+    number = st.pagination(pages, key="page") if pages > 1 else 1
+    rows = errors.iloc[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
+    found = [(row, file) for row in rows.itertuples() if (file := _file(folder, row.path))]
+    if len(found) < len(rows):
+        st.caption(
+            f"{len(rows) - len(found)} of these {len(rows)} pictures are not in the data-set "
+            "folder."
+        )
+    if not found:
+        return False
+    explain = switch.toggle(
+        "Show where it comes from (Grad-CAM)",
+        key="gradcam",
+        help="Loads the network, which takes some seconds the first time.",
+    )
+    classifier = _classifier(measured) if explain else None
+    # Rows of four, so that on a narrow screen pictures stay in their order.
+    for start in range(0, len(found), 4):
+        for column, (row, file) in zip(st.columns(4), found[start : start + 4], strict=False):
+            with column:
+                _show_picture(row, file, classifier)
+    return True
+
+
+def _file(folder: Path, path: str) -> Path | None:
+    try:
+        return dataset.picture_file(folder, path)
+    except dataset.DatasetError:
+        return None
+
+
+def _show_picture(row: tuple, file: Path, classifier: "Classifier | None") -> None:
+    try:
+        pixels = radiograph.read(file.read_bytes()).pixels
+    except (radiograph.RadiographError, OSError) as error:
+        st.text(str(error))
+        return
+    shown = plots.for_screen(pixels)
+    if classifier is not None:
+        heatmap = classifier.explain(pixels, "gradcam").on(shown.shape)
+        shown = plots.overlay(shown, heatmap)
+    kind = row.subtype or row.label.lower()
+    st.image(
+        shown,
+        width="stretch",
+        output_format="JPEG",
+        alt=f"{kind}, probability {plots.percent(row.probability)}",
+    )
+    # A run's files may come from elsewhere: as text, never as Markdown.
+    st.text(f"{plots.percent(row.probability)} · {kind}")
+    st.page_link(
+        "pages/diagnose.py",
+        label="Diagnose this one",
+        icon=":material/radiology:",
+        query_params={"example": row.path, "run": st.session_state.run},
+    )
+
+
+def _classifier(measured: Measured) -> "Classifier | None":
+    run = measured.run
+    try:
+        return classifier_of(run)
+    except runs.RunError as error:
+        st.warning(str(error))
+        return None

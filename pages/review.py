@@ -1,0 +1,55 @@
+"""The reading room: clinicians read cases blind, then against the model."""
+
+import streamlit as st
+from sqlalchemy.exc import OperationalError
+
+from cxrlib import dataset, runs
+from cxrlib.reviews import ReviewError
+from pages.common import front_door
+from pages.dataset_tabs.place import show_problem
+from pages.review_tabs import readers, reading, records, results, start
+from pages.review_tabs.parts import go_to, store
+
+
+def show_session(uid: str) -> None:
+    session = store().session(uid)
+    current = session.current
+    if current is None:
+        st.title("Reading room", anchor=False)
+        results.show(session)
+    else:
+        reading.show(session, current)
+
+
+def show_start() -> None:
+    st.title("Reading room", anchor=False)
+    tabs = st.tabs(
+        ["Read", "Readers together", "Keep and delete"], key="review_tab", bind="query-params"
+    )
+    for tab, part in zip(tabs, (start, readers, records), strict=True):
+        if tab.open:
+            with tab:
+                part.show()
+
+
+front_door.enter()
+uid = st.query_params.get("session")
+if "run" not in st.session_state:
+    st.info("There is no finished run in `models/`. Train one with `python train.py`.")
+    st.stop()
+try:
+    if uid:
+        show_session(uid)
+    else:
+        show_start()
+except ReviewError as error:
+    st.error(str(error))
+    st.button("To the start", on_click=go_to, args=(None,))
+except (runs.RunError, dataset.DatasetError) as error:
+    show_problem(str(error))
+except OperationalError:
+    st.error(
+        "The database of readings does not answer. Check the address under "
+        "`[connections.reviews]` in `.streamlit/secrets.toml`, or that the file named by "
+        "`CXR_REVIEWS` can be written."
+    )

@@ -1,0 +1,63 @@
+"""What the parts of the review page share: the database, words, and the way between them."""
+
+import streamlit as st
+
+from cxrlib.reviews import STRATEGIES, Session, Store, default_url
+
+ROLES = (
+    "Radiologist",
+    "Paediatrician",
+    "Other physician",
+    "Radiographer",
+    "Medical student",
+    "Other",
+)
+SOURCES = {
+    "run": "Sample pictures of the run",
+    "folder": "A folder of my own pictures",
+    "practice": "Synthetic practice list",
+}
+
+
+@st.cache_resource(show_spinner="Opening the readings")
+def store() -> Store:
+    """The database of `[connections.reviews]` in Streamlit's secrets, or an SQLite file."""
+    named = st.secrets.load_if_toml_exists() and "reviews" in st.secrets.get("connections", {})
+    options = {} if named else {"url": default_url()}
+    return Store(st.connection("reviews", type="sql", **options).engine)
+
+
+def go_to(uid: str | None) -> None:
+    """Show a session, or with None the page's start; for use in a callback."""
+    if uid is None:
+        st.query_params.pop("session", None)
+    else:
+        st.query_params["session"] = uid
+
+
+def delete_button(session: Session) -> None:
+    """Offers to delete one session; who has its address may."""
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown("Deletes this session with every answer and comment, for good.")
+        st.button("Delete the session", on_click=_delete, args=(session.uid,))
+
+
+def _delete(uid: str) -> None:
+    store().delete_session(uid)
+    go_to(None)
+
+
+def list_title(session: Session) -> str:
+    """What kind of list a session has, in words."""
+    if session.source != "run":
+        return SOURCES[session.source]
+    return f"{STRATEGIES[session.strategy].partition(':')[0]} sample of the run {session.run}"
+
+
+def session_title(session: Session) -> str:
+    """A session in one line."""
+    done = sum(reading.stage == "done" for reading in session.readings)
+    return (
+        f"{session.reader.name} · {list_title(session)} · {done} of {len(session.readings)} · "
+        f"{session.started:%Y-%m-%d %H:%M} UTC"
+    )

@@ -1,0 +1,310 @@
+"""One case at a time: blind, then against the model. Everything goes straight to the database."""
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from cxrlib import dataset, plots, radiograph, reviews, runs
+from cxrlib.evaluation import POINT_TITLES
+from cxrlib.methods import METHODS
+from cxrlib.metrics import verdict
+from cxrlib.reviews import ANSWERS, RATINGS, Reading, Session, Stage
+from pages.common.networks import classifier_of
+from pages.common.words import plain
+from pages.review_tabs import viewer
+from pages.review_tabs.parts import delete_button, go_to, store
+from pages.review_tabs.start import model_of
+
+if TYPE_CHECKING:
+    from cxrlib.classifier import Prediction
+
+_ANSWER_KEYS = dict(zip(ANSWERS, "NPBVU", strict=True))
+_RATING_KEYS = dict(zip(RATINGS, "YQX", strict=True))
+_CONFIDENCE = ("guess", "unsure", "fair", "sure", "certain")
+# A key held down shall not pass the model's answer unseen.
+_SHORTEST_LOOK = 0.7  # seconds
+_ELSEWHERE = "This case was changed in another tab. Here is how it stands."
+
+
+def show(session: Session, reading: Reading) -> None:
+    """The case to be read, in the stage it is in."""
+    done = sum(reading.stage == "done" for reading in session.readings)
+    # No title, for the picture's sake; but Streamlit's header must not cover the tools.
+    st.space("small")
+    picture, panel = st.columns([7, 3], gap="medium")
+    with panel:
+        st.progress(
+            done / len(session.readings), f"Case {reading.position} of {len(session.readings)}"
+        )
+        body = st.container()
+        _leave(session)
+    shown: radiograph.Radiograph | None = None
+    with picture:
+        place = st.container()
+        try:
+            shown = open_case(session.source, reading.path)
+        except (radiograph.RadiographError, dataset.DatasetError, OSError) as error:
+            # Nothing of the file's name, which could tell the label.
+            st.error(
+                "This picture cannot be opened: it is damaged, gone, or could not be fetched. "
+                "Skip it, or mend that and read on later.",
+                icon=":material/broken_image:",
+            )
+            if isinstance(error, radiograph.RadiographError):
+                st.caption(plain(error))
+    with body:
+        if reading.stage == "first":
+            _blind(reading, readable=shown is not None)
+            heatmaps: dict[str, np.ndarray] = {}
+        else:
+            heatmaps = _revealed(session, reading, shown)
+    if shown is not None:
+        with place:
+            if session.source == "practice":
+                st.caption(":material/science: Synthetic radiograph, drawn by a program.")
+            viewer.show(shown.pixels, f"{session.uid[:8]}-{reading.position}", heatmaps)
+            if heatmaps:
+                st.html(plots.heat_legend(viewer.COLOURS))
+    here = (reading.id, reading.stage)
+    if st.session_state.get("review_case") != here:
+        st.session_state.review_case = here
+        st.session_state.review_since = time.monotonic()
+
+
+@st.cache_data(max_entries=16, show_spinner="Opening the picture")
+def open_case(source: str, path: str) -> radiograph.Radiograph:
+    return reviews.open_case(source, path)
+
+
+def _blind(reading: Reading, *, readable: bool) -> None:
+    _answers(reading, "first")
+    ready = reading.first_answer is not None and reading.first_confidence is not None
+    _button(
+        "Done: show the model",
+        "commit",
+        reading,
+        "Enter",
+        _commit,
+        type="primary",
+        icon=":material/visibility:",
+        disabled=not (ready and readable),
+    )
+    if not ready:
+        st.caption("Choose an answer and how sure you are. The model's answer comes after that.")
+    _button("Skip this case", "skip", reading, "S", _skip, icon=":material/skip_next:")
+    _remarks(reading, "first")
+
+
+def _revealed(
+    session: Session, reading: Reading, shown: radiograph.Radiograph | None
+) -> dict[str, np.ndarray]:
+    heatmaps: dict[str, np.ndarray] = {}
+    probability = reading.probability
+    if shown is not None:
+        try:
+            prediction, heatmaps = explained(session, reading, shown.pixels)
+            if probability is None:
+                probability = prediction.probability
+                store().keep_probability(reading.id, probability)
+        except (runs.RunError, OSError) as error:
+            st.warning(plain(error))
+    if probability is not None:
+        point = session.operating_point
+        mark, words = plots.VERDICTS[verdict(probability, point)]
+        st.markdown(f"#### Model: {mark} {words}")
+        st.html(plots.verdict_bar(probability, point))
+        st.caption(
+            f"Probability of pneumonia {plots.percent(probability)}, operating point at "
+            f"{plots.percent(point.threshold)} ({POINT_TITLES[point.name]}). Your blind answer: "
+            f"{reading.first_answer}, {_CONFIDENCE[reading.first_confidence - 1]}."
+        )
+    st.markdown("**Your answer now**")
+    _answers(reading, "second")
+    if heatmaps:
+        st.markdown("Does the heatmap point at the finding?")
+        with st.container(horizontal=True, gap="small"):
+            for rating in RATINGS:
+                _button(
+                    rating.capitalize(),
+                    f"rate-{rating}",
+                    reading,
+                    _RATING_KEYS[rating],
+                    _rate,
+                    rating,
+                    type="primary" if reading.rating == rating else "secondary",
+                    width="content",
+                )
+        if not any(heatmap.any() for heatmap in heatmaps.values()):
+            st.caption("Nothing in this picture speaks for pneumonia by these methods.")
+    _button(
+        "Next case",
+        "go-on",
+        reading,
+        "Enter",
+        _go_on,
+        type="primary",
+        icon=":material/arrow_forward:",
+    )
+    _remarks(reading, "second")
+    return heatmaps
+
+
+@st.cache_data(max_entries=16, show_spinner="Asking the model. The first time takes some seconds.")
+def _explained(
+    _run: runs.Run, model: str, case_key: str, _pixels: np.ndarray
+) -> tuple["Prediction", dict[str, np.ndarray]]:
+    prediction, found = classifier_of(_run).read(_pixels)
+    return prediction, {
+        METHODS[method].title: explanation.on(plots.for_screen(_pixels).shape)
+        for method, explanation in found.items()
+    }
+
+
+def explained(
+    session: Session, reading: Reading, pixels: np.ndarray
+) -> tuple["Prediction", dict[str, np.ndarray]]:
+    """What the pinned run says of a picture, and heatmaps by their title.
+
+    Raises:
+        RunError: the run is gone or was trained anew.
+    """
+    return _explained(model_of(session), session.model, reading.case_key, pixels)
+
+
+def _answers(reading: Reading, stage: Stage) -> None:
+    answer = getattr(reading, f"{stage}_answer")
+    confidence = getattr(reading, f"{stage}_confidence")
+    first, *subtypes, last = ANSWERS
+    for row in ((first, subtypes[0]), subtypes[1:], (last,)):
+        for column, name in zip(st.columns(len(row)), row, strict=True):
+            with column:
+                words = name.capitalize() if name not in ("bacterial", "viral") else f"… {name}"
+                _button(
+                    words,
+                    f"{stage}-{name}",
+                    reading,
+                    _ANSWER_KEYS[name],
+                    _choose,
+                    stage,
+                    name,
+                    None,
+                    type="primary" if name == answer else "secondary",
+                )
+    chosen = _CONFIDENCE[confidence - 1] if confidence else "choose 1 to 5"
+    st.markdown(f"How sure? **{chosen}**")
+    with st.container(horizontal=True, gap="small"):
+        for number in reviews.CONFIDENCES:
+            _button(
+                "",
+                f"{stage}-{number}",
+                reading,
+                str(number),
+                _choose,
+                stage,
+                None,
+                number,
+                type="primary" if number == confidence else "secondary",
+                width="content",
+                help=_CONFIDENCE[number - 1],
+            )
+
+
+def _remarks(reading: Reading, stage: Stage) -> None:
+    _button(
+        "Flagged for a second opinion" if reading.flagged else "Flag for a second opinion",
+        "flag",
+        reading,
+        "F",
+        _flag,
+        stage,
+        not reading.flagged,
+        icon=":material/flag:",
+        type="primary" if reading.flagged else "secondary",
+    )
+
+    with st.container(key="review_comment"):
+        key = f"comment-{reading.id}-{stage}"
+        st.text_area(
+            "Comment (E to write, Esc when done)",
+            reading.comment,
+            height=80,
+            max_chars=2000,
+            key=key,
+            on_change=_note,
+            args=(reading.id, stage, key),
+        )
+
+
+def _button(
+    label: str,
+    key: str,
+    reading: Reading,
+    shortcut: str,
+    act: object,
+    *args: object,
+    **look: object,
+) -> None:
+    st.button(
+        label,
+        key=f"{key}-{reading.id}",
+        shortcut=shortcut,
+        on_click=act,
+        args=(reading.id, *args),
+        **{"width": "stretch"} | look,
+    )
+
+
+def _leave(session: Session) -> None:
+    with st.container(horizontal=True, gap="small"):
+        st.button("Leave, go on later", icon=":material/pause:", on_click=go_to, args=(None,))
+        with st.popover("End now", icon=":material/stop:"):
+            st.markdown(
+                "The session is over then: you see the results and the reference labels, and "
+                "cannot read the cases that are left."
+            )
+            st.button("End the session", type="primary", on_click=store().end, args=(session.uid,))
+        delete_button(session)
+
+
+# --- what the buttons do --------------------------------------------------------------------------
+
+
+def _told(changed: bool) -> None:
+    if not changed:
+        st.toast(_ELSEWHERE, icon=":material/sync_problem:")
+
+
+def _choose(reading: int, stage: Stage, answer: str | None, confidence: int | None) -> None:
+    _told(store().answer(reading, stage, answer=answer, confidence=confidence))
+
+
+def _note(reading: int, stage: Stage, key: str) -> None:
+    _told(store().note(reading, stage, st.session_state[key]))
+
+
+def _flag(reading: int, stage: Stage, flagged: bool) -> None:
+    _told(store().flag(reading, stage, flagged))
+
+
+def _rate(reading: int, rating: str) -> None:
+    _told(store().rate(reading, rating))
+
+
+def _skip(reading: int) -> None:
+    _told(store().skip(reading))
+
+
+def _commit(reading: int) -> None:
+    _told(store().commit_first(reading, _seconds()))
+
+
+def _go_on(reading: int) -> None:
+    seconds = _seconds()
+    if seconds >= _SHORTEST_LOOK:
+        _told(store().commit_second(reading, seconds))
+
+
+def _seconds() -> float:
+    return time.monotonic() - st.session_state.review_since

@@ -1,0 +1,30 @@
+"""Train networks: start a run, watch it, stop it, go on with it."""
+
+import streamlit as st
+
+from pages.common import front_door
+from pages.common.permissions import allowed
+from pages.training_tabs import finished, new_run, under_way
+from pages.training_tabs.actions import show_problem
+
+front_door.enter()
+st.title("Train", anchor=False)
+show_problem()
+if not allowed():
+    st.info(
+        "Training, deleting and downloading are switched off on this server. Install the project "
+        "on your own computer to train; the finished runs are shown here.",
+        icon=":material/lock:",
+    )
+    finished.show(may_change=False)
+    st.stop()
+tabs = st.tabs(["New run", "Under way", "Finished"], key="training_tab", bind="query-params")
+with tabs[0]:
+    if tabs[0].open:
+        new_run.show()
+with tabs[1]:
+    if tabs[1].open:
+        under_way.show()
+with tabs[2]:
+    if tabs[2].open:
+        finished.show(may_change=True)

@@ -1,0 +1,78 @@
+"""What the buttons of the training page do, and how what went wrong is said."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from cxrlib import devices, jobs, practice, runs
+from cxrlib.config import TrainingConfig
+from pages.common.words import plain
+
+UNDER_WAY = "Under way"
+
+
+@st.cache_data(ttl=2, show_spinner=False)
+def found_devices() -> list[devices.Device]:
+    return devices.found()
+
+
+def show_problem() -> None:
+    """What a button's action came to grief on, once."""
+    problem = st.session_state.pop("training_problem", None)
+    if problem:
+        st.error(plain(problem))
+
+
+def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
+    try:
+        jobs.launch(jobs.create(config, data, on=on))
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = str(error)
+    else:
+        st.session_state.training_tab = UNDER_WAY
+
+
+def practise() -> None:
+    """Draw the phantoms and train on them, where it is free."""
+    with st.spinner("Drawing synthetic radiographs"):
+        data = practice.dataset_folder()
+    start(TrainingConfig(**practice.values()), data, [found_devices()[0].id])
+
+
+def resume(run: runs.Run) -> None:
+    try:
+        jobs.launch(run)
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = str(error)
+
+
+def rename(run: runs.Run, key: str) -> None:
+    try:
+        jobs.rename(run, st.session_state[key].strip())
+    except runs.RunError as error:
+        st.session_state.training_problem = str(error)
+
+
+def delete(run: runs.Run) -> None:
+    try:
+        jobs.delete(run)
+    except runs.RunError as error:
+        st.session_state.training_problem = str(error)
+
+
+def show_rename(run: runs.Run) -> None:
+    key = f"rename_{run.name}"
+    st.text_input("New name", value=run.name, key=key)
+    st.button("Rename", key=f"do_{key}", icon=":material/edit:", on_click=rename, args=(run, key))
+
+
+def show_delete(run: runs.Run) -> None:
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown(f"Delete **{plain(run.name)}** and all that it learned? It cannot be undone.")
+        st.button(
+            "Delete for good",
+            key=f"delete_{run.name}",
+            icon=":material/delete_forever:",
+            on_click=delete,
+            args=(run,),
+        )

@@ -1,0 +1,89 @@
+"""Finished runs: what they came to, and what can be done with them."""
+
+import streamlit as st
+
+from cxrlib import evaluation, jobs, runs
+from pages.common.words import plain
+from pages.training_tabs import actions
+from pages.training_tabs.new_run import duplicate
+
+SPLITS = {"test": "official test", "validation": "validation"}
+
+
+def show(*, may_change: bool) -> None:
+    known = runs.finished()
+    if not known:
+        st.markdown("No run is finished yet.")
+    for run in known:
+        with st.container(border=True):
+            try:
+                config = run.config
+                st.markdown(
+                    f"**{plain(run.name)}** · {config['network']}, {config['size']} px, "
+                    f"augmentation {config['augmentation']}"
+                )
+                show_results(run)
+                show_actions(run, may_change=may_change)
+            except runs.RunError as error:
+                st.error(plain(error))
+                if may_change and run.name != runs.SHIPPED:
+                    actions.show_delete(run)
+
+
+def show_results(run: runs.Run) -> None:
+    """AUC on what the run was measured on, and the way to all its numbers."""
+    measured = run.metrics
+    found = []
+    for split, words in SPLITS.items():
+        if split in measured["splits"]:
+            auc = evaluation.estimates(measured, split, measured["default_point"])["roc_auc"]
+            found.append(f"AUC {auc} on {words}")
+    st.caption(" · ".join(found))
+    st.page_link(
+        "pages/metrics.py",
+        label="Curves, errors and calibration",
+        icon=":material/monitoring:",
+        query_params={"run": run.name},
+    )
+
+
+def show_actions(run: runs.Run, *, may_change: bool) -> None:
+    with st.container(horizontal=True):
+        st.download_button(
+            "Network as .keras",
+            run.model_file.read_bytes,
+            f"{run.name}.keras",
+            key=f"keras_{run.name}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        if not may_change:
+            return
+        with st.popover("More", icon=":material/more_horiz:"):
+            st.download_button(
+                "Network as .h5",
+                lambda: jobs.as_h5(run),
+                f"{run.name}.h5",
+                key=f"h5_{run.name}",
+                icon=":material/download:",
+                on_click="ignore",
+                help="Keras' older format, written when you press: it takes some seconds.",
+            )
+            st.button(
+                "Duplicate as a new form",
+                key=f"duplicate_{run.name}",
+                icon=":material/content_copy:",
+                on_click=duplicate,
+                args=(run.config,),
+            )
+            if run.name != runs.SHIPPED:
+                actions.show_rename(run)
+            st.caption("The same run again, and its course in TensorBoard:")
+            st.code(
+                f"python train.py --config {run.folder / 'config.json'} --name {run.name}-again\n"
+                f"tensorboard --logdir {run.tensorboard_folder}",
+                language=None,
+                wrap_lines=True,
+            )
+        if run.name != runs.SHIPPED:
+            actions.show_delete(run)

@@ -1,0 +1,133 @@
+"""What the tests share: real material, a phantom data set, a trained run, a browser."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cxrlib import phantom
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def real() -> Callable[[str], Path]:
+    """Path of real material by name (``chest_xray``, ``dicom``, ``uploads``, ``weights`` …).
+
+    Looked for in ``CXR_DATA_DIR`` and beside it; the test is skipped where it is not.
+    """
+
+    def find(name: str) -> Path:
+        configured = os.environ.get("CXR_DATA_DIR")
+        if not configured:
+            pytest.skip("needs real X-rays: set CXR_DATA_DIR to the data-set folder")
+        folder = Path(configured).resolve()
+        for candidate in (folder / name, folder.parent / name):
+            if candidate.exists():
+                return candidate
+        pytest.skip(f"needs {name}/ in or beside CXR_DATA_DIR ({folder})")
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set of phantoms in the Kaggle layout."""
+    folder = tmp_path_factory.mktemp("phantoms") / "chest_xray"
+    phantom.write_dataset(folder, patients=40, size=128)
+    return folder
+
+
+class Servers:
+    """The app as servers of its own: ``servers(NAME="value") -> url``, one an environment."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._urls: dict[frozenset[tuple[str, str]], str] = {}
+
+    def __call__(self, **environment: str) -> str:
+        """The address of the server with that environment; it is started where none runs."""
+        wanted = frozenset(environment.items())
+        if self._urls.get(wanted) not in self._running:
+            self._urls[wanted] = self._start(environment)
+        return self._urls[wanted]
+
+    def kill(self, url: str) -> None:
+        """End a server as a crash would."""
+        server = self._running.pop(url)
+        server.kill()
+        server.wait()
+
+    def stop(self) -> None:
+        """End them all."""
+        for server in self._running.values():
+            server.terminate()
+        for server in self._running.values():
+            server.wait(20)
+
+    def _start(self, environment: dict[str, str]) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true"]
+        url = f"http://127.0.0.1:{port}"
+        self._running[url] = subprocess.Popen(
+            [*command, f"--server.port={port}", "--server.address=127.0.0.1"],
+            cwd=ROOT,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | environment,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):
+                    return url
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        raise TimeoutError(f"the app did not start within {START_SECONDS} seconds")
+
+
+@pytest.fixture(scope="session")
+def app() -> Iterator[Servers]:
+    """Starts the app, ``app(NAME="value") -> url``."""
+    servers = Servers()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium; the test is skipped where none is installed."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium: install the package chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> "Iterator[Page]":
+    """A fresh page that accepts downloads and waits up to a minute."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+    context.set_default_timeout(60_000)
+    yield context.new_page()
+    context.close()

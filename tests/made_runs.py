@@ -1,0 +1,68 @@
+"""Finished runs made of drawn scores, for tests that need several runs but no network."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxrlib import config, evaluation, runs
+
+ENVIRONMENT = {"cxrlib": "0", "keras": "3", "backend": "none", "device": "none"}
+CNN = {"network": "cnn", "weights": "none", "head_epochs": 0, "size": 150}
+HISTORY = pd.DataFrame(
+    {
+        "phase": ["head", "fine-tune", "fine-tune"],
+        "epoch": [1, 1, 2],
+        "loss": [0.7, 0.4, 0.2],
+        "val_loss": [0.6, 0.4, 0.3],
+        "val_auc": [0.8, 0.9, 0.92],
+        "val_sensitivity": [0.8, 0.9, 0.9],
+        "val_specificity": [0.6, 0.7, 0.8],
+    }
+)
+
+
+def pictures(count: int = 240) -> pd.DataFrame:
+    """Rows as of `dataset.index`, half validation and half test; two pictures a patient."""
+    number = np.arange(count)
+    label = np.where(number % 3 == 0, "NORMAL", "PNEUMONIA")
+    subtype = np.where(label == "NORMAL", "", np.where(number % 3 == 1, "bacterial", "viral"))
+    names = [f"{kind}/{n:04d}.jpeg" for kind, n in zip(label, number, strict=True)]
+    split = np.where(number < count // 2, "validation", "test")
+    return pd.DataFrame(
+        {
+            "split": split,
+            "path": [f"{side}/{name}" for side, name in zip(split, names, strict=True)],
+            "label": label,
+            "subtype": subtype,
+            "patient": [f"{kind}{n // 6}" for kind, n in zip(label, number, strict=True)],
+        }
+    )
+
+
+def make_run(
+    models: Path, name: str, table: pd.DataFrame, *, separation: float = 3.0, **asked: object
+) -> runs.Run:
+    """A finished run whose scores tell the classes of ``table`` apart by ``separation``."""
+    rng = np.random.default_rng(len(name))
+    ill = (table.label == "PNEUMONIA").to_numpy()
+    score = 1 / (1 + np.exp(-1.5 * (separation * (ill - 0.5) + rng.normal(size=len(table)))))
+    wanted = config.TrainingConfig(name=name, **asked)
+    predictions, found = evaluation.judge(
+        table, np.column_stack([1 - score, score]), ("NORMAL", "PNEUMONIA")
+    )
+    run = runs.create(name, models=models)
+    run.save_config(wanted.model_dump_json())
+    run.save_environment(ENVIRONMENT)
+    run.save_history(HISTORY)
+    run.finish(predictions, found, evaluation.card(wanted, ENVIRONMENT, found))
+    return run
+
+
+def make_runs(models: Path, table: pd.DataFrame) -> list[runs.Run]:
+    """A good run, one that was trained plainly, and one that lacks every fifth picture."""
+    return [
+        make_run(models, "good", table, separation=4.0),
+        make_run(models, "plain", table, separation=2.5, augmentation="none", imbalance="none"),
+        make_run(models, "partial", table[table.index % 5 > 0], separation=2.5, **CNN),
+    ]

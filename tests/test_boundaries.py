@@ -1,0 +1,50 @@
+"""The floors of the house: what must open without TensorFlow does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LIGHT_ROOMS = [
+    "cxrlib",
+    "cxrlib.augment",
+    "cxrlib.config",
+    "cxrlib.dataset",
+    "cxrlib.evaluation",
+    "cxrlib.examples",
+    "cxrlib.methods",
+    "cxrlib.metrics",
+    "cxrlib.phantom",
+    "cxrlib.pixels",
+    "cxrlib.plots",
+    "cxrlib.radiograph",
+    "cxrlib.report",
+    "cxrlib.runs",
+    "cxrlib.__main__",
+]
+LOADED = "import sys; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+
+
+def loaded_after(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{LOADED}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()[-1]
+
+
+def test_light_rooms_do_not_load_tensorflow() -> None:
+    assert loaded_after("import " + ", ".join(LIGHT_ROOMS)) == "[]"
+
+
+@pytest.mark.parametrize("page", sorted(file.name for file in (ROOT / "pages").glob("*.py")))
+def test_opening_a_page_does_not_load_tensorflow(page: str) -> None:
+    code = (
+        "from streamlit.testing.v1 import AppTest\n"
+        f"app = AppTest.from_file('{ROOT}/app.py', default_timeout=60).run()\n"
+        f"app.switch_page('pages/{page}').run()\n"
+        "assert not app.exception, app.exception"
+    )
+    assert loaded_after(code) == "[]"

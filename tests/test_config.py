@@ -1,0 +1,76 @@
+"""A training run's configuration: what it refuses, and that form, command and file agree."""
+
+import argparse
+import json
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from cxrlib import config
+from cxrlib.config import NetworkName, TrainingConfig
+
+
+def problems(**values: object) -> dict[str, str]:
+    with pytest.raises(ValidationError) as caught:
+        TrainingConfig(**values)
+    return config.problems(caught.value)
+
+
+@pytest.mark.parametrize("network", get_args(NetworkName))
+def test_what_suits_a_network_is_allowed(network: str) -> None:
+    assert TrainingConfig(**config.for_network(network)).network == network
+
+
+def test_given_values_override_what_suits() -> None:
+    assert config.for_network("cnn", size=96)["size"] == 96
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("rate", 0, "greater than 0"),
+        ("size", 95, "greater than or equal to 96"),
+        ("size", 513, "less than or equal to 512"),
+        ("batch", 1, "greater than or equal to 2"),
+        ("name", "a/b", "letters, digits"),
+        ("network", "alexnet", "'cnn'"),
+        ("weights", "notes.txt", ".h5"),
+        ("dropout", 1, "less than 1"),
+        ("epochs", 3, "not permitted"),
+    ],
+)
+def test_bad_value_is_refused_at_its_field(field: str, value: object, reason: str) -> None:
+    found = problems(**{field: value})
+    assert list(found) == [field]
+    assert reason in found[field]
+    assert found[field].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"classes": 3}, "softmax"),
+        ({"head_epochs": 0, "fine_tune_epochs": 0}, "Nothing to train"),
+        ({"network": "cnn"}, "no pretrained weights"),
+        ({"weights": "none"}, "cannot stay frozen"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(values: dict[str, object], reason: str) -> None:
+    assert reason in problems(**values)[""]
+
+
+def test_command_line_and_file_give_the_same_configuration() -> None:
+    parser = argparse.ArgumentParser()
+    config.add_arguments(parser)
+    line = "--size 128 --no-reestimate-normalization --rate 3e-4 --optimizer sgd --name x"
+    given = TrainingConfig(**vars(parser.parse_args(line.split())))
+    assert given.rate == 3e-4
+    assert not given.reestimate_normalization
+    assert TrainingConfig(**json.loads(given.model_dump_json())) == given
+
+
+def test_record_tells_the_weights_name_and_not_where_they_lay() -> None:
+    asked = TrainingConfig(weights="/home/somebody/mobilenet.h5")
+    record = asked.for_record("trial")
+    assert (record.name, record.weights) == ("trial", "mobilenet.h5")

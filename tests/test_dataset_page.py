@@ -1,0 +1,185 @@
+"""The data-set page, as a person meets it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from cxrlib import dataset
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def open_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Opens the page on a data folder, ``open_page(folder, data_tab="Gallery")``."""
+    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kagglehub"))
+
+    def start(folder: Path | None, **address: str) -> AppTest:
+        if folder is None:
+            monkeypatch.delenv("CXR_DATA_DIR", raising=False)
+        else:
+            monkeypatch.setenv("CXR_DATA_DIR", str(folder))
+        page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        page.run()
+        for name, value in address.items():
+            page.query_params[name] = value
+        page.switch_page("pages/dataset.py").run()
+        assert not page.exception
+        return page
+
+    return start
+
+
+def words(page: AppTest) -> str:
+    parts = [*page.markdown, *page.caption, *page.error, *page.info, *page.warning]
+    return "\n".join(part.value for part in parts)
+
+
+def test_without_a_data_set_it_says_how_to_get_one(
+    phantoms: Path, open_page: Callable[..., AppTest]
+) -> None:
+    page = open_page(None)
+    assert "come from Kaggle" in words(page)
+    assert any(button.label.startswith("Download the data set") for button in page.button)
+    assert any(dataset.INSTRUCTIONS in code.value for code in page.code)
+    page.text_input[0].set_value(str(phantoms))
+    next(button for button in page.button if button.label == "Open the folder").click().run()
+    assert "pictures in" in words(page)
+
+
+def test_a_wrong_or_broken_folder_is_named(
+    phantoms: Path, tmp_path: Path, open_page: Callable[..., AppTest]
+) -> None:
+    page = open_page(tmp_path / "no*where*")
+    assert "does not exist" in page.error[0].value
+    assert r"no\*where\*" in page.error[0].value, "a folder's name is no Markdown"
+    assert dataset.LAYOUT in page.code[0].value
+
+    folder = Path(shutil.copytree(phantoms, tmp_path / "chest_xray"))
+    victim = sorted((folder / "train" / "NORMAL").iterdir())[0]
+    victim.write_bytes(victim.read_bytes()[:-50])
+    page = open_page(folder)
+    assert "cut off" in page.error[0].value
+    assert victim.stem.replace("-", r"\-") in page.error[0].value
+
+
+def test_overview_counts_both_splits(phantoms: Path, open_page: Callable[..., AppTest]) -> None:
+    page = open_page(phantoms)
+    table = dataset.index(phantoms)
+    official, own, shared = (frame.value for frame in page.dataframe)
+    assert (
+        official.loc["Train", "normal"]
+        == ((table.split == "train") & (table.label == "NORMAL")).sum()
+    )
+    assert official.pictures.sum() == own.pictures.sum() == len(table)
+    assert own.index.tolist() == ["Train", "Validation", "Test"]
+    assert (shared == 0).all(axis=None)
+    assert "not the whole Kaggle set" in words(page)
+    assert "No picture is there twice" in words(page)
+
+
+def test_shortcuts_are_measured(phantoms: Path, open_page: Callable[..., AppTest]) -> None:
+    page = open_page(phantoms, data_tab="Shortcuts")
+    found = page.dataframe[0].value.set_index("Alone")
+    assert {"Aspect ratio", "Size", "Brightness", "Contrast"} <= set(found.index)
+    assert found.loc["Aspect ratio", "AUC, train and val"].startswith("0.")
+    assert "AUC, test" in found
+
+
+def test_gallery_filters_and_turns_pages(phantoms: Path, open_page: Callable[..., AppTest]) -> None:
+    page = open_page(phantoms, data_tab="Gallery", data_split="train", data_class="Pneumonia")
+    table = dataset.index(phantoms)
+    count = ((table.split == "train") & (table.label == "PNEUMONIA")).sum()
+    assert f"{count} pictures, 1 to" in words(page)
+    page.text_input(key="data_name").set_value("nobody").run()
+    assert "No picture is like that" in words(page)
+    page.text_input(key="data_name").set_value("").run()
+    page.selectbox(key="data_subtype").set_value("viral").run()
+    viral = ((table.split == "train") & (table.subtype == "viral")).sum()
+    assert f"{viral} pictures, 1 to" in words(page)
+
+
+def test_a_picture_of_the_address_is_one_of_the_data_set(
+    phantoms: Path, open_page: Callable[..., AppTest]
+) -> None:
+    table = dataset.index(phantoms)
+    page = open_page(phantoms, data_picture=table.path[0])
+    assert any(button.label == "Diagnose this one" for button in page.button)
+    page = open_page(phantoms, data_picture="../../secret.jpeg")
+    assert "has no picture" in words(page)
+    assert not any(button.label == "Diagnose this one" for button in page.button)
+
+
+def test_a_picture_too_small_to_read_does_not_stop_the_page(
+    phantoms: Path, tmp_path: Path, open_page: Callable[..., AppTest]
+) -> None:
+    folder = Path(shutil.copytree(phantoms, tmp_path / "chest_xray"))
+    tiny = folder / "test" / "NORMAL" / "IM-0000-0001.png"
+    Image.new("L", (20, 20)).save(tiny)
+    address = tiny.relative_to(folder).as_posix()
+    page = open_page(folder, data_tab="Gallery", data_picture=address)
+    assert "64" in page.error[0].value
+    assert any(warning.value == "Cannot be read" for warning in page.warning)
+    page = open_page(folder, data_tab="Augmentation", data_sample="1")
+    assert address in words(page).replace("\\", "")
+    assert "64" in page.error[0].value
+    page = open_page(folder, data_tab="Shortcuts")
+    assert "IM-0000-0001.png" in words(page).replace("\\", "")
+    assert "Aspect ratio" in page.dataframe[0].value["Alone"].tolist()
+
+
+def test_augmentation_shows_every_preset(phantoms: Path, open_page: Callable[..., AppTest]) -> None:
+    page = open_page(phantoms, data_tab="Augmentation", data_sample="3")
+    text = words(page)
+    assert dataset.index(phantoms).path[2].split("/")[-1].split("-")[0] in text
+    for name in ("none", "light", "strong", "CLAHE", "Canny", "Sobel"):
+        assert name in text
+
+
+@pytest.mark.browser
+def test_from_the_gallery_to_a_picture_and_on(
+    phantoms: Path, tmp_path: Path, app: Callable[..., str], page: "Page"
+) -> None:
+    from playwright.sync_api import expect
+
+    url = app(CXR_DATA_DIR=str(phantoms), CXR_CACHE_DIR=str(tmp_path))
+    page.goto(url)
+    page.get_by_role("link", name="Data set").click()
+    page.get_by_role("heading", name="Split in use").wait_for()
+    page.get_by_role("tab", name="Gallery").click()
+    gallery = page.get_by_role("tabpanel")
+    thumbnails = gallery.get_by_role("img")
+    thumbnails.nth(29).wait_for()
+    assert thumbnails.nth(29).evaluate("picture => picture.naturalWidth") == 240
+
+    page.get_by_text("2", exact=True).click()
+    page.wait_for_url("**data_page=2**")
+    page.locator("[class*=st-key-open] button:visible").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Aspect ratio").wait_for()
+    first = page.url
+    assert "data_picture=" in first
+    name = dialog.get_by_role("heading").inner_text()
+    dialog.get_by_role("button", name="Next").click()
+    expect(dialog.get_by_role("heading")).not_to_have_text(name)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    assert page.url != first
+    dialog.get_by_role("button", name="Close").click()
+    dialog.wait_for(state="hidden")
+    page.wait_for_url(lambda address: "data_picture" not in address)
+
+    page.goto(first)
+    page.get_by_role("dialog").get_by_role("button", name="Augment this one").click()
+    page.get_by_text("Preset strong").wait_for()
+    variants = page.get_by_role("img", name="under the preset")
+    variants.nth(12).wait_for()
+    assert variants.count() == 13

@@ -1,0 +1,96 @@
+"""A run's numbers: chosen on validation only, the same from page and command line."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cxrlib import evaluation, metrics, runs
+
+
+def outputs(seed: int = 0, pictures: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    ill = rng.random(pictures) < 0.7
+    table = pd.DataFrame(
+        {
+            "split": np.where(np.arange(pictures) % 2, "validation", "test"),
+            "path": [f"train/{number}.jpeg" for number in range(pictures)],
+            "label": np.where(ill, "PNEUMONIA", "NORMAL"),
+            "subtype": np.where(
+                ill, np.where(rng.random(pictures) < 0.5, "viral", "bacterial"), ""
+            ),
+            "patient": [f"person{number // 3}" for number in range(pictures)],
+        }
+    )
+    odds = 6 * (rng.normal(size=pictures) + np.where(ill, 1.2, -1.2))  # 2.5 times too sure
+    probability = 1 / (1 + np.exp(-odds))
+    return table, np.column_stack([1 - probability, probability])
+
+
+def test_what_is_chosen_does_not_look_at_the_test_pictures() -> None:
+    table, distribution = outputs()
+    _, found = evaluation.judge(table, distribution, ["NORMAL", "PNEUMONIA"])
+    spoilt = distribution.copy()
+    is_test = (table.split == "test").to_numpy()
+    spoilt[is_test] = spoilt[is_test][:, ::-1]
+    _, again = evaluation.judge(table, spoilt, ["NORMAL", "PNEUMONIA"])
+    assert again["temperature"] == found["temperature"]
+    assert again["operating_points"] == found["operating_points"]
+    assert again["splits"]["validation"] == found["splits"]["validation"]
+    assert again["splits"]["test"] != found["splits"]["test"]
+
+
+def test_temperature_cures_overconfidence_and_keeps_the_ranking() -> None:
+    table, distribution = outputs(pictures=2000)
+    predictions, found = evaluation.judge(table, distribution, ["NORMAL", "PNEUMONIA"])
+    assert found["temperature"] == pytest.approx(2.5, rel=0.2)
+    for split, rows in predictions.groupby("split"):
+        truth = rows.label == "PNEUMONIA"
+        measured = found["splits"][split]
+        summary = evaluation.estimates(found, split, "youden")
+        assert summary["ece"].value < measured["ece_uncalibrated"]
+        assert summary["roc_auc"].value == pytest.approx(roc_auc_score(truth, rows.score))
+
+
+def test_three_classes_score_is_everything_but_normal() -> None:
+    table, _ = outputs()
+    rng = np.random.default_rng(1)
+    distribution = rng.dirichlet([1, 1, 1], len(table))
+    names = ["NORMAL", "BACTERIAL", "VIRAL"]
+    predictions, found = evaluation.judge(table, distribution, names)
+    assert found["classes"] == names
+    np.testing.assert_allclose(predictions.score, distribution[:, 1:].sum(axis=1))
+    np.testing.assert_allclose(predictions.probability, predictions.bacterial + predictions.viral)
+    numbers = evaluation.class_numbers(table, names)
+    assert (table.subtype[numbers == 2] == "viral").all()
+
+
+def test_shipped_run_is_whole_and_its_metrics_follow_from_its_predictions() -> None:
+    run = runs.find(runs.SHIPPED)
+    assert run.model_file.stat().st_size <= 15 * 2**20
+    stored = run.metrics
+    points = evaluation.read_points(stored)
+    for split, rows in run.predictions.groupby("split"):
+        measured = evaluation.measure(rows, points)
+        for name in points:
+            for metric, value in measured["points"][name].items():
+                assert value["value"] == pytest.approx(
+                    stored["splits"][split]["points"][name][metric]["value"], abs=1e-4
+                ), (split, name, metric)
+    assert evaluation.estimates(stored, "validation", "youden")["roc_auc"].value >= 0.99
+    auc = evaluation.estimates(stored, "validation", stored["default_point"])["roc_auc"]
+    assert f"| roc_auc | {auc} |" in run.card
+
+
+def test_trust_says_what_was_and_was_not_measured() -> None:
+    table, distribution = outputs()
+    only_validation = (table.split == "validation").to_numpy()
+    _, found = evaluation.judge(
+        table[only_validation], distribution[only_validation], ["NORMAL", "PNEUMONIA"]
+    )
+    text = evaluation.trust(found, "youden")
+    assert "200 validation pictures" in text
+    assert "it was not measured" in text
+    sensitivity = evaluation.estimates(found, "validation", "youden")["sensitivity"]
+    assert f"{sensitivity.value:.0%}".replace("%", "\N{NO-BREAK SPACE}%") in text
+    assert isinstance(sensitivity, metrics.Estimate)

@@ -1,0 +1,122 @@
+"""Heatmaps point at what the network was taught to see, on pictures where that is known."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cxrlib import explain, phantom, runs, training
+from cxrlib.classifier import Classifier
+from cxrlib.config import TrainingConfig
+from cxrlib.methods import METHODS
+
+UNSEEN = range(5000, 5100)
+# The pointing game's margin: 15 pixels at 224 (Zhang et al., IJCV 2018).
+MARGIN = 15 / 224
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """A small network taught on pairs of phantoms that differ by the opacity alone."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for label in ("NORMAL", "PNEUMONIA"):
+        (folder / "train" / label).mkdir(parents=True)
+    for seed in range(350):
+        for label, name in (("NORMAL", f"IM-{seed}-0001"), ("PNEUMONIA", f"person{seed}_virus_1")):
+            drawn = phantom.phantom(seed, pneumonia=label == "PNEUMONIA", size=96)
+            cv2.imwrite(str(folder / "train" / label / f"{name}.jpeg"), drawn.pixels)
+    config = TrainingConfig(
+        name="taught",
+        network="cnn",
+        weights="none",
+        size=96,
+        augmentation="none",
+        imbalance="none",
+        head_epochs=0,
+        fine_tune_epochs=16,
+        patience=16,
+        rate=1e-2,
+        batch=16,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_CACHE_DIR", str(folder / "cache"))
+        return Classifier(training.train(config, folder, models=folder / "models"))
+
+
+def test_it_tells_unseen_phantoms_apart(taught: Classifier) -> None:
+    ill = [taught.predict(phantom.phantom(s, pneumonia=True).pixels) for s in UNSEEN[:40]]
+    well = [taught.predict(phantom.phantom(s, pneumonia=False).pixels) for s in UNSEEN[:40]]
+    assert np.mean([p.verdict == "likely" for p in ill]) > 0.8
+    assert np.mean([p.verdict == "unlikely" for p in well]) > 0.8
+
+
+def test_gradcam_points_into_the_opacity(taught: Classifier) -> None:
+    hits = []
+    for seed in UNSEEN:
+        drawn = phantom.phantom(seed, pneumonia=True, size=224)
+        _, explanations = taught.read(drawn.pixels)
+        heatmap = explanations["gradcam"].heatmap
+        radius = round(MARGIN * 224)
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        near = cv2.dilate(drawn.opacity.astype(np.uint8), disc)
+        hits.append(near[np.unravel_index(heatmap.argmax(), heatmap.shape)])
+    assert np.mean(hits) >= 0.9
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_finds_the_opacity(taught: Classifier, method: str) -> None:
+    inside, outside = [], []
+    for seed in UNSEEN[:6]:
+        drawn = phantom.phantom(seed, pneumonia=True, size=200)
+        explanation = taught.explain(drawn.pixels, method)
+        heatmap = explanation.heatmap
+        assert heatmap.shape == drawn.pixels.shape
+        assert heatmap.dtype == np.float32
+        assert heatmap.min() >= 0
+        assert heatmap.max() <= 1
+        inside.append(heatmap[drawn.opacity].mean())
+        outside.append(heatmap[~drawn.opacity].mean())
+    assert np.mean(inside) > 1.5 * np.mean(outside)
+
+
+def test_one_pass_says_the_same_as_the_methods_by_name(taught: Classifier) -> None:
+    pixels = phantom.phantom(9, pneumonia=True).pixels
+    prediction, explanations = taught.read(pixels)
+    assert prediction.probability == pytest.approx(taught.predict(pixels).probability, abs=1e-6)
+    for method, explanation in explanations.items():
+        np.testing.assert_allclose(
+            explanation.heatmap, taught.explain(pixels, method).heatmap, atol=1e-5
+        )
+
+
+def test_explaining_leaves_the_network_as_it_was(taught: Classifier) -> None:
+    pixels = phantom.phantom(9, pneumonia=True).pixels
+    before = taught.predict(pixels).probability
+    weights = [value.copy() for value in taught.model.get_weights()]
+    for method in METHODS:
+        taught.explain(pixels, method)
+    assert taught.predict(pixels).probability == before
+    for value, earlier in zip(taught.model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(value, earlier)
+
+
+def test_where_nothing_speaks_for_pneumonia_the_map_is_empty() -> None:
+    assert not explain.normalize(np.zeros((7, 7), np.float32)).any()
+
+
+def test_heatmap_on_a_smaller_grid_is_the_same_map(taught: Classifier) -> None:
+    drawn = phantom.phantom(3, pneumonia=True, size=256, aspect=1.5)
+    explanation = taught.explain(drawn.pixels, "gradcam")
+    small = explanation.on((64, 96))
+    large = cv2.resize(explanation.heatmap, (96, 64), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(small, large, atol=0.05)
+
+
+def test_a_run_reads_the_same_after_it_was_copied(taught: Classifier, tmp_path: Path) -> None:
+
+    shutil.copytree(taught.run.folder, tmp_path / "copy")
+    copied = Classifier(runs.find("copy", models=tmp_path))
+    pixels = phantom.phantom(9, pneumonia=True).pixels
+    assert copied.predict(pixels).probability == taught.predict(pixels).probability

@@ -1,0 +1,110 @@
+"""Runs in the background: real processes, killed, stopped, queued and resumed."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cxrlib import jobs, runs
+from cxrlib.config import TrainingConfig, for_network
+
+PATIENCE_SECONDS = 120
+
+
+@pytest.fixture
+def start(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
+    """Starts a small run in the background; ends it with the test."""
+    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
+    started: list[runs.Run] = []
+
+    def launch(name: str, *, data: Path = phantoms, **values: object) -> runs.Run:
+        values = {"size": 96, "batch": 4, "fine_tune_epochs": 4, "patience": 99} | values
+        config = TrainingConfig(**for_network("cnn", name=name, **values))
+        run = jobs.create(config, data, on=["cpu"], models=tmp_path / "models")
+        started.append(run)
+        jobs.launch(run)
+        return run
+
+    yield launch
+    for run in started:
+        if run.folder.exists() and jobs.alive(run):
+            os.kill(run.progress["pid"], signal.SIGKILL)
+
+
+def wait(true: Callable[[], bool], run: runs.Run) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, f"{jobs.state(run)}\n{run.log_tail(40)}"
+        time.sleep(0.05)
+
+
+def learning(run: runs.Run, epoch: int = 1) -> bool:
+    return run.progress.get("activity") == "training" and run.progress["epoch"] >= epoch
+
+
+def test_killed_run_is_interrupted_and_resumes_to_its_full_history(start: Callable) -> None:
+    run = start("killed", fine_tune_epochs=8)
+    assert jobs.state(run) in ("queued", "running")
+    wait(lambda: learning(run, epoch=3), run)
+    assert jobs.state(run) == "running"
+    pid = run.progress["pid"]
+    assert os.getsid(pid) != os.getsid(0), "it would die with the server's session"
+    with pytest.raises(runs.RunError, match="stop it first"):
+        jobs.delete(run)
+    with pytest.raises(runs.RunError, match="already"):
+        jobs.launch(run)
+    os.kill(pid, signal.SIGKILL)
+    wait(lambda: not jobs.alive(run), run)
+    assert jobs.state(run) == "interrupted"
+    assert not run.finished
+    jobs.launch(run)
+    wait(lambda: jobs.state(run) == "finished", run)
+    assert list(run.history.epoch) == list(range(1, 9))
+
+
+def test_second_run_waits_and_can_be_stopped_while_it_does(start: Callable) -> None:
+    first = start("first", fine_tune_epochs=200)
+    wait(lambda: learning(first), first)
+    second = start("second")
+    wait(lambda: jobs.state(second) == "queued", second)
+    third = start("third")
+    wait(lambda: jobs.state(third) == "queued", third)
+    third.request_stop()
+    wait(lambda: jobs.state(third) == "stopped", third)
+    os.kill(first.progress["pid"], signal.SIGTERM)  # a request to stop, as when a machine goes down
+    wait(lambda: jobs.state(first) == "stopped", first)
+    assert first.began
+    wait(lambda: jobs.state(second) == "running", second)
+    renamed = jobs.rename(third, "renamed")
+    jobs.delete(renamed)
+    assert not renamed.folder.exists()
+
+
+def test_failed_run_says_why(start: Callable, tmp_path: Path) -> None:
+    run = start("failed", data=tmp_path / "nowhere")
+    wait(lambda: not jobs.alive(run), run)
+    assert jobs.state(run) == "failed"
+    assert "nowhere does not exist" in run.failure
+    assert "nowhere" in run.log_tail()
+
+
+def test_training_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXR_TRAINING", raising=False)
+    assert jobs.allowed({})
+    assert not jobs.allowed({"training": {"enabled": False}})
+    monkeypatch.setenv("CXR_TRAINING", "off")
+    assert not jobs.allowed({"training": {"enabled": True}})
+
+
+def test_jobs_and_configuration_load_without_tensorflow() -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from cxrlib import jobs, config, devices, estimate, practice; "
+        "devices.found(); sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

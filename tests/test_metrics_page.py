@@ -1,0 +1,246 @@
+"""The metrics page: what its tabs show, and a walk through them in a browser."""
+
+import io
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from made_runs import make_run, make_runs, pictures
+from streamlit.testing.v1 import AppTest
+
+from cxrlib import dataset, runs
+from cxrlib.measured import FALSE_ALARM, MISSED, Measured
+
+ROOT = Path(__file__).resolve().parent.parent
+TABS = ["Curves", "Threshold", "Calibration", "Errors", "Subgroups", "Learning", "Compare"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    make_runs(folder, pictures())
+    return folder
+
+
+@pytest.fixture
+def open_page(models, monkeypatch):
+    """Opens the page on the runs in ``models`` with the given query; no data set is at hand."""
+    monkeypatch.setattr(runs, "finished", partial(runs.finished, models))
+    monkeypatch.setattr(runs, "find", partial(runs.find, models=models))
+    monkeypatch.setattr(dataset, "configured_folder", lambda: None)
+
+    def opened(**query):
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        app.query_params.update({"run": "good"} | query)
+        app.run()
+        app.switch_page("pages/metrics.py").run()
+        assert not app.exception
+        return app
+
+    return opened
+
+
+def table(app, number=0):
+    return app.dataframe[number].value
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def test_headline_is_that_of_metrics_json(open_page, models):
+    app = open_page()
+    found = json.loads((models / "good/metrics.json").read_text("utf-8"))
+    numbers = found["splits"]["test"]["points"]["youden"]
+    for metric, name in zip(
+        app.metric, ("roc_auc", "sensitivity", "specificity", "ece"), strict=True
+    ):
+        assert metric.value == f"{numbers[name]['value']:.3f}"
+        assert metric.delta == f"{numbers[name]['low']:.3f}–{numbers[name]['high']:.3f}"
+    estimate = Measured(runs.find("good"), "test").estimates("youden")["roc_auc"]
+    assert table(app).set_index("metric").loc["ROC-AUC", "good"] == str(estimate)
+
+
+def test_validation_is_shown_with_a_warning(open_page):
+    app = open_page(pictures="Validation")
+    assert any("somewhat too good" in caption.value for caption in app.caption)
+
+
+def test_operating_point_of_the_sidebar_is_used(open_page):
+    app = open_page()
+    before = app.metric[1].value
+    app.session_state["point"] = "sensitivity_99"
+    app.run()
+    assert app.metric[1].value > before
+
+
+# --- tabs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_opens_for_one_run_and_for_three(open_page, tab):
+    for others in ([], ["plain", "partial"]):
+        app = open_page(tab=tab, **{"with": others})
+        assert not app.exception and not app.error
+        assert app.session_state.tab == tab
+
+
+def test_threshold_starts_at_the_operating_point_and_follows_it(open_page):
+    app = open_page(tab="Threshold")
+    measured = Measured(runs.find("good"), "test")
+    point = measured.points["youden"]
+    assert app.slider(key="threshold").value == round(point.threshold, 3)
+    # To all digits: the table is that of metrics.json.
+    shown = table(app).set_index("metric").iloc[:, 0]
+    assert shown["Sensitivity"] == str(measured.estimates("youden")["sensitivity"])
+
+    app.slider(key="threshold").set_value(0.9).run()
+    matrix = measured.confusion(0.9)
+    shown = table(app).set_index("metric").iloc[:, 0]
+    assert shown["Sensitivity"] == str(matrix.proportions()["sensitivity"])
+
+    app.session_state["point"] = "fixed_50"
+    app.run()
+    assert app.slider(key="threshold").value == 0.5
+
+
+def test_threshold_of_the_address_is_kept(open_page):
+    app = open_page(tab="Threshold", threshold="0.25", prevalence="30")
+    assert app.slider(key="threshold").value == 0.25
+    words = " ".join(text.value for text in app.markdown)
+    assert "**300** have pneumonia" in words
+
+
+def test_predictive_values_fall_with_the_prevalence(open_page):
+    app = open_page(tab="Threshold", threshold="0.5")
+
+    def value():
+        shown = table(app).set_index("metric").iloc[:, 0]
+        return float(shown["Positive predictive value"].split()[0])
+
+    common = app.slider(key="prevalence").set_value(50).run() and value()
+    rare = app.slider(key="prevalence").set_value(1).run() and value()
+    assert rare < common
+
+
+def test_errors_are_listed_without_pictures(open_page):
+    app = open_page(tab="Errors", run="plain")
+    measured = Measured(runs.find("plain"), "test")
+    errors = measured.errors(measured.points["youden"].threshold)
+    assert table(app).path.tolist() == errors.query("kind == @MISSED").path.tolist()
+    assert any("CXR_DATA_DIR" in caption.value for caption in app.caption)
+    app.segmented_control(key="errors").set_value(FALSE_ALARM).run()
+    assert table(app).path.tolist() == errors.query("kind == @FALSE_ALARM").path.tolist()
+
+
+def test_errors_are_shown_where_the_pictures_are(open_page, tmp_path, monkeypatch, phantoms):
+    index = dataset.index(phantoms)
+    folds = dataset.assign_folds(index, validation_share=0.5, seed=0)
+    rows = index.assign(split=folds)[folds == "validation"]
+    # A stranger's run might name files that are none of its business.
+    rows["path"] = rows.path.where(rows.label == "PNEUMONIA", "../chest_xray/" + rows.path)
+    make_run(tmp_path, "good", rows, separation=0.1)
+    monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
+    monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
+    monkeypatch.setattr(dataset, "configured_folder", lambda: phantoms)
+    measured = Measured(runs.find("good"), "validation")
+    errors = measured.errors(0.5)
+    app = open_page(tab="Errors", point="0.5")
+    counts = errors.kind.value_counts()
+    assert len(app.get("image")) == len(app.get("page_link")) == min(8, counts[MISSED]) > 0
+    app.segmented_control(key="errors").set_value(FALSE_ALARM).run()
+    assert not app.exception
+    assert counts[FALSE_ALARM] and not app.get("image")
+    assert any("not in the data-set folder" in caption.value for caption in app.caption)
+
+
+def test_run_table_is_filtered(open_page):
+    app = open_page(tab="Compare")
+    assert table(app).run.tolist() == ["good", "partial", "plain"]
+    app.multiselect(key="only_augmentation").set_value(["none"]).run()
+    assert table(app).run.tolist() == ["plain"]
+
+
+def test_comparison_shows_differences_tests_and_the_ensemble(open_page):
+    app = open_page(tab="Compare", **{"with": ["plain"]})
+    _, settings, tests, together = (frame.value for frame in app.dataframe)
+    assert settings.setting.tolist() == ["augmentation", "imbalance"]
+    assert tests.against.tolist() == ["plain"]
+    assert together.run.tolist() == ["mean of these runs", "good", "plain"]
+
+
+# --- what may go wrong ----------------------------------------------------------------------------
+
+
+def test_without_a_run_the_page_says_what_to_do(open_page, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
+    app = open_page()
+    assert "python train.py" in app.info[0].value
+
+
+def test_a_damaged_run_is_named_and_the_others_are_shown(open_page, tmp_path, monkeypatch):
+    make_runs(tmp_path, pictures())
+    (tmp_path / "plain/metrics.json").write_text("{", encoding="utf-8")
+    (tmp_path / "partial/predictions.csv").unlink()
+    monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
+    monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
+    app = open_page()
+    assert len(app.metric) == 4
+    warnings = [warning.value for warning in app.warning]
+    assert any("metrics.json of the run plain is damaged" in text for text in warnings)
+    assert any("The run partial has no predictions.csv" in text for text in warnings)
+
+
+def test_a_damaged_run_in_use_is_named(open_page, tmp_path, monkeypatch):
+    make_runs(tmp_path, pictures())
+    (tmp_path / "good/predictions.csv").unlink()
+    monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
+    monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
+    assert "The run good has no predictions.csv" in open_page().error[0].value
+
+
+def test_page_needs_no_tensorflow():
+    code = (
+        "import sys, pages.metrics_tabs.errors, pages.metrics_tabs.one_run, "
+        "pages.metrics_tabs.several_runs, cxrlib.run_report; "
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+def test_walk_through_the_tabs(app, page, phantoms, tmp_path):
+    url = app(CXR_DATA_DIR=str(phantoms), CXR_CACHE_DIR=str(tmp_path))
+    page.goto(url)
+    page.get_by_role("heading", name="Read a chest X-ray").wait_for()
+    page.get_by_role("link", name="Metrics").click()
+
+    taken = page.get_by_role("tabpanel").get_by_test_id("stDownloadButton")
+
+    def take(kind):
+        return taken.get_by_role("button", name=kind)
+
+    def download(button):
+        with page.expect_download() as started:
+            button.click()
+        return Path(started.value.path()).read_bytes()
+
+    for name in TABS:
+        page.get_by_role("tab", name=name).click()
+        taken.first.wait_for()
+        assert not page.get_by_test_id("stException").count()
+        assert name == "Curves" or f"tab={name}" in page.url
+
+    page.get_by_role("tab", name="Threshold").click()
+    assert ElementTree.fromstring(download(take("SVG").first)).tag.endswith("svg")
+    assert download(take("PNG").first).startswith(b"\x89PNG")
+    csv = pd.read_csv(io.BytesIO(download(take("CSV").first)))
+    assert "Positive predictive value" in csv.metric.tolist()
+    assert b"Model card" in download(page.get_by_role("button", name="Report as HTML"))

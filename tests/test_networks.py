@@ -1,0 +1,101 @@
+"""Every registered network: shapes, flat graph, scaling inside, heatmaps as the oracle's."""
+
+import keras
+import numpy as np
+import pytest
+from tf_keras_vis.gradcam import Gradcam
+from tf_keras_vis.saliency import Saliency
+
+from cxrlib import explain, networks
+from cxrlib.config import NetworkName
+from cxrlib.phantom import phantom
+from cxrlib.pixels import prepare
+
+NAMES = list(networks.REGISTRY)
+SQUARE = prepare(phantom(3, pneumonia=True, size=256).pixels, 96)
+
+
+def test_registry_and_configuration_know_the_same_networks() -> None:
+    assert set(NAMES) == set(NetworkName.__args__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_network(name: str) -> None:
+    keras.utils.set_random_seed(1)
+    model = networks.build(name, size=96, classes=3, head="softmax", weights="none")
+
+    assert not [layer for layer in model.layers if isinstance(layer, keras.Model)], "not flat"
+    assert model.input_shape == (None, 96, 96, 1)
+    out = model.predict_on_batch(SQUARE[None, ..., None])
+    assert out.shape == (1, 3)
+    np.testing.assert_allclose(out.sum(), 1, rtol=1e-5)
+
+    explainer = explain.Explainer(model, name)
+    logits, maps = explainer.read(SQUARE)
+    np.testing.assert_allclose(explain.probabilities(logits[None]), out, atol=1e-5)
+
+    picture = SQUARE[None, ..., None].astype(np.float32)
+    options = {"penultimate_layer": explainer.heatmap_layer, "seek_penultimate_conv_layer": False}
+    oracle = Gradcam(explainer.logits, clone=False)(
+        explain.log_odds, picture, expand_cam=False, normalize_cam=False, **options
+    )
+    np.testing.assert_allclose(
+        explain.normalize(maps["gradcam"]), explain.normalize(np.asarray(oracle)[0]), atol=1e-3
+    )
+    oracle = Saliency(explainer.logits, clone=False)(explain.log_odds, picture, normalize_map=False)
+    np.testing.assert_allclose(
+        explain.normalize(maps["saliency"]), explain.normalize(np.asarray(oracle)[0]), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("mobilenetv2", keras.applications.mobilenet_v2.preprocess_input),
+        ("vgg16", keras.applications.vgg16.preprocess_input),
+        ("resnet50", keras.applications.resnet50.preprocess_input),
+        ("efficientnetb0", keras.applications.efficientnet.preprocess_input),
+        ("densenet121", keras.applications.densenet.preprocess_input),
+    ],
+)
+def test_scaling_is_that_of_the_pretrained_weights(name: str, reference) -> None:
+    grey = np.arange(96 * 96, dtype=np.float32).reshape(1, 96, 96, 1) % 256
+    pixels = keras.Input((96, 96, 1))
+    scale = keras.Model(pixels, networks.REGISTRY[name].scale(pixels))
+    expected = reference(np.repeat(grey, 3, axis=-1))
+    np.testing.assert_allclose(scale.predict_on_batch(grey), expected, atol=1e-4)
+
+
+def test_backbone_with_real_weights_is_that_of_keras_applications(real) -> None:
+    file = str(real("weights") / "mobilenet_v2_imagenet_notop.weights.h5")
+    ours = networks.build("mobilenetv2", weights=file)
+    features = keras.Model(ours.input, ours.get_layer("out_relu").output)
+    theirs = keras.applications.MobileNetV2(
+        include_top=False, input_shape=(224, 224, 3), weights=file
+    )
+    grey = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 1)).astype(np.float32)
+    expected = theirs.predict_on_batch(np.repeat(grey, 3, axis=-1) / 127.5 - 1)
+    np.testing.assert_allclose(features.predict_on_batch(grey), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"name": "alexnet"}, "mobilenetv2"),
+        ({"name": "cnn", "weights": "none", "size": 64}, "96 to 512"),
+        ({"name": "cnn", "weights": "none", "classes": 3}, "softmax"),
+        ({"name": "cnn", "weights": "imagenet"}, "weights=none"),
+        ({"name": "mobilenetv2", "weights": "nowhere.h5"}, "Check the path"),
+    ],
+)
+def test_refusals_name_the_remedy(arguments: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        networks.build(**arguments)
+
+
+def test_weights_of_another_network_are_refused(tmp_path) -> None:
+    file = tmp_path / "other.weights.h5"
+    networks.build("cnn", size=96, weights="none").save_weights(file)
+    refused = pytest.raises(networks.WeightsError, match="does not hold weights of mobilenetv2")
+    with pytest.warns(UserWarning, match="no matching group"), refused:
+        networks.build("mobilenetv2", size=96, weights=str(file))

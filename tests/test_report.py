@@ -1,0 +1,65 @@
+"""The PDF report: one page that says everything and keeps to itself what it must."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from cxrlib import plots, report
+from cxrlib.classifier import Prediction
+from cxrlib.metrics import OperatingPoint
+from cxrlib.phantom import phantom
+
+POINT = OperatingPoint("youden", 0.3, 0.2, 0.4)
+
+
+def page(name: str = "chest.jpg", probability: float = 0.87) -> bytes:
+    pixels = phantom(1, pneumonia=True, size=256, aspect=1.4).pixels
+    heat = np.linspace(0, 1, pixels.size, dtype=np.float32).reshape(pixels.shape)
+    overlays = {method: plots.overlay(pixels, heat) for method in ("gradcam", "saliency")}
+    return report.pdf(
+        name,
+        pixels,
+        overlays,
+        Prediction(probability, {"NORMAL": 1 - probability, "PNEUMONIA": probability}, POINT, "a"),
+        trust="It was tested on little.",
+        warnings=["The picture is small."],
+    )
+
+
+def words(data: bytes, tmp_path) -> str:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("needs pdftotext: install poppler-utils")
+    file = tmp_path / "page.pdf"
+    file.write_bytes(data)
+    done = subprocess.run(["pdftotext", file, "-"], capture_output=True, text=True, check=True)
+    return " ".join(done.stdout.split())
+
+
+def test_it_says_what_the_page_said(tmp_path) -> None:
+    text = words(page(), tmp_path)
+    for part in (
+        "Pneumonia likely",
+        "87 %",
+        "balanced (Youden)",
+        "at 30 %",
+        "Grad-CAM",
+        "Saliency",
+        "The picture is small.",
+        "It was tested on little.",
+        "Not for diagnosis",
+        "chest.jpg",
+    ):
+        assert part in text, part
+
+
+def test_a_file_name_is_text_not_mathematics(tmp_path) -> None:
+    assert "a$b^c$_{x}.jpg" in words(page("a$b^c$_{x}.jpg"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("probability", "says"), [(0.05, "Pneumonia unlikely"), (0.35, "Uncertain")]
+)
+def test_verdicts(probability: float, says: str, tmp_path) -> None:
+    assert says in words(page(probability=probability), tmp_path)

@@ -1,0 +1,215 @@
+"""Whole sessions in a browser: by keyboard alone, across a restart, two readers at once."""
+
+import re
+
+import pytest
+from sqlalchemy import create_engine
+from test_reviews import postgres  # noqa: F401
+
+from cxrlib import reviews
+from cxrlib.reviews import Store
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "reviews.db"
+
+
+@pytest.fixture
+def store(file):
+    engine = create_engine(f"sqlite:///{file}")
+    yield Store(engine)
+    engine.dispose()
+
+
+def enter(page, url):
+    """To the review page, by way of the front door."""
+    page.goto(url)
+    page.get_by_role("heading", name="Read a chest X-ray").wait_for()
+    page.get_by_role("link", name="Review").click()
+    page.get_by_role("heading", name="Reading room").wait_for()
+
+
+def focus(page, role, name):
+    """Tab to a widget, as one without a mouse would."""
+    wanted = page.get_by_role(role, name=name, exact=True)
+    wanted.wait_for()
+    for _ in range(80):
+        if wanted.evaluate("node => node === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{name} cannot be reached by the Tab key")
+
+
+def begin(page, name, *, cases):
+    """Begin a practice session with the keyboard alone; returns the session's number."""
+    focus(page, "textbox", "Name or initials")
+    page.keyboard.type(name)
+    page.keyboard.press("Enter")
+    chosen = page.locator("input[type=radio]:checked")
+    for _ in range(40):
+        if page.evaluate("document.activeElement.type") == "radio":
+            break
+        page.keyboard.press("Tab")
+    while "Synthetic" not in page.locator("label", has=chosen).inner_text():
+        page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(300)
+    focus(page, "spinbutton", "Number of cases")
+    page.keyboard.press("Control+a")
+    page.keyboard.type(str(cases))
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Begin").and_(page.locator(":enabled")).wait_for()
+    focus(page, "button", "Begin")
+    page.keyboard.press("Enter")
+    case(page, 1, cases)
+    return re.search(r"session=(\w+)", page.url)[1]
+
+
+def case(page, number, cases):
+    """Wait until a case is there to be read blind."""
+    page.get_by_text(f"Case {number} of {cases}").wait_for()
+    page.locator(f"[data-ready$='-{number}']").wait_for()
+    page.get_by_role("button", name="Done: show the model").wait_for()
+
+
+def choose(page, key, name):
+    """Press the key of a button, and wait until it is the chosen one."""
+    page.keyboard.press(key)
+    page.locator(f"[data-testid=stBaseButton-primary]:has-text('{name}')").first.wait_for()
+
+
+def pixel(page):
+    """The grey in the middle of what is seen of the radiograph."""
+    return page.locator("canvas").evaluate(
+        "c => c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data[0]"
+    )
+
+
+def read_blind(page, key, name):
+    choose(page, key, name)
+    page.keyboard.press("4")
+    page.get_by_text("sure", exact=True).wait_for()
+    page.get_by_role("button", name="Done: show the model").and_(
+        page.locator(":enabled")
+    ).wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Model:").wait_for()
+    page.get_by_text("Does the heatmap point").wait_for()
+
+
+def go_on(page):
+    page.wait_for_timeout(1000)  # An Enter at once is taken for a key held down.
+    page.keyboard.press("Enter")
+
+
+def test_whole_session_with_the_keyboard_alone_and_a_restart(app, file, store, page):
+    url = app(CXR_REVIEWS=str(file))
+    enter(page, url)
+    uid = begin(page, "AB", cases=3)
+
+    # Looking: every key changes what is seen, and nothing else.
+    plain = pixel(page)
+    page.keyboard.press("i")
+    assert pixel(page) == 255 - plain
+    page.keyboard.press("i")
+    page.keyboard.press("l")
+    assert pixel(page) > plain, "the lung window makes the middle brighter"
+    page.keyboard.press("w")
+    for keys, says in (("h", "mirrored"), ("k", "rotated 90°"), ("+", "×"), ("0", "")):
+        page.keyboard.press(keys)
+        assert says in page.locator(".note").inner_text()
+    right = page.locator("[data-side=R]")
+    assert "left" in right.get_attribute("class")
+    page.keyboard.press("h")
+    assert "right" in right.get_attribute("class"), "mirrored, and marked so"
+    page.keyboard.press("k")
+    assert "bottom" in right.get_attribute("class")
+    page.keyboard.press("0")
+    assert pixel(page) == plain
+
+    # Keys typed into the comment are words, no answers.
+    page.keyboard.press("e")
+    page.keyboard.type("np s i")
+    page.keyboard.press("Escape")
+    read_blind(page, "v", "viral")
+    page.keyboard.press("y")
+    page.locator("[data-testid=stBaseButton-primary]:has-text('Yes')").wait_for()
+    choose(page, "n", "Normal")
+    go_on(page)
+    case(page, 2, 3)
+    first = store.session(uid).readings[0]
+    assert (first.first_answer, first.first_confidence, first.comment) == ("viral", 4, "np s i")
+    assert (first.second_answer, first.rating, first.skipped) == ("normal", "yes", False)
+
+    # The server dies in the middle of a case, and comes back.
+    choose(page, "b", "bacterial")
+    app.kill(url)
+    page.goto(f"{app(CXR_REVIEWS=str(file))}/review?session={uid}")
+    case(page, 2, 3)
+    choose(page, "f", "Flagged")
+    read_blind(page, "b", "bacterial")
+    go_on(page)
+    case(page, 3, 3)
+    page.keyboard.press("s")
+    page.get_by_text("2 cases read, 1 skipped, 1 flagged").wait_for()
+    session = store.session(uid)
+    assert session.ended and session.readings[1].first_answer == "bacterial"
+    found = reviews.session_result(reviews.export(store, uid=uid))
+    assert found.read == 2 and found.seconds > 0
+    page.get_by_text(re.compile("Who was right")).wait_for()
+    assert not page.get_by_test_id("stException").count()
+
+
+def test_two_readers_at_once(app, file, store, browser):
+    contexts = [browser.new_context(viewport={"width": 1280, "height": 1000}) for _ in range(2)]
+    pages = [context.new_page() for context in contexts]
+    uids = []
+    for page, name in zip(pages, ("AB", "CD"), strict=True):
+        page.set_default_timeout(60_000)
+        enter(page, app(CXR_REVIEWS=str(file)))
+        uids.append(begin(page, name, cases=2))
+    answers = (("n", "Normal"), ("v", "viral"))
+    for number in (1, 2):
+        # In turns, key by key.
+        for page, (key, name) in zip(pages, answers, strict=True):
+            choose(page, key, name)
+        for page in pages:
+            page.keyboard.press("2")
+            page.get_by_role("button", name="Done: show the model").and_(
+                page.locator(":enabled")
+            ).wait_for()
+        for page in pages:
+            page.keyboard.press("Enter")
+        for page in pages:
+            page.get_by_text("Does the heatmap point").wait_for()
+        for page in pages:
+            go_on(page)
+        for page in pages:
+            if number == 1:
+                case(page, 2, 2)
+            else:
+                page.get_by_text("2 cases read").wait_for()
+    said = [{r.first_answer for r in store.session(uid).readings} for uid in uids]
+    assert said == [{"normal"}, {"viral"}]
+    assert [store.session(uid).reader.name for uid in uids] == ["AB", "CD"]
+    for context in contexts:
+        context.close()
+
+
+def test_postgresql_of_the_secrets_is_used(app, page, tmp_path, postgres):  # noqa: F811
+    secrets = tmp_path / ".streamlit" / "secrets.toml"
+    secrets.parent.mkdir()
+    secrets.write_text(f'[connections.reviews]\nurl = "{postgres}"\n', "utf-8")
+    url = app(HOME=str(tmp_path))
+    enter(page, url)
+    uid = begin(page, "AB", cases=2)
+    choose(page, "v", "viral")
+    engine = create_engine(postgres)
+    assert Store(engine).session(uid).current.first_answer == "viral"
+    engine.dispose()
+    app.kill(url)
+    page.goto(f"{app(HOME=str(tmp_path))}/review?session={uid}")
+    case(page, 1, 2)
+    page.locator("[data-testid=stBaseButton-primary]:has-text('viral')").wait_for()

@@ -1,0 +1,252 @@
+"""The review page: the flow of a session, and what it must not show."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from streamlit.testing.v1 import AppTest
+
+from cxrlib import dataset, reviews
+from cxrlib.reviews import Store
+from pages.review_tabs import parts, reading
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    engine = create_engine(f"sqlite:///{tmp_path / 'reviews.db'}")
+    store = Store(engine)
+    monkeypatch.setattr(reading, "_SHORTEST_LOOK", 0)
+    monkeypatch.setenv("CXR_REVIEWS", str(tmp_path / "reviews.db"))
+    monkeypatch.setattr(dataset, "configured_folder", lambda: None)
+    parts.store.clear()
+    yield store
+    parts.store.clear()
+    engine.dispose()
+
+
+@pytest.fixture
+def open_page(store):
+    def opened(**query):
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90).run()
+        app.switch_page("pages/review.py")
+        app.query_params.update(query)
+        app.run()
+        assert not app.exception
+        return app
+
+    return opened
+
+
+def press(app, start):
+    """Press the button whose key starts so."""
+    next(button for button in app.button if (button.key or "").startswith(start)).click()
+    app.run()
+    assert not app.exception
+    return app
+
+
+def begin(app, *, length=3, name="AB"):
+    app.text_input(key="reader_name").set_value(name)
+    app.radio(key="case_source").set_value("practice")
+    app.number_input(key="case_count").set_value(length)
+    app.run()
+    next(button for button in app.button if button.label == "Begin").click()
+    app.run()
+    assert not app.exception
+    return app.query_params["session"]
+
+
+def words(app):
+    shown = [*app.markdown, *app.caption, *app.text, *app.info, *app.warning, *app.get("html")]
+    return " ".join(str(getattr(item, "value", "") or item.proto) for item in shown)
+
+
+def read_to_end(app, answer="normal"):
+    while any((button.key or "").startswith("commit-") for button in app.button):
+        for start in (f"first-{answer}-", "first-4-", "commit-", "go-on-"):
+            press(app, start)
+
+
+def test_nobody_begins_without_a_name(open_page):
+    app = open_page()
+    assert next(button for button in app.button if button.label == "Begin").disabled
+
+
+def test_blind_reading_shows_neither_label_nor_score(open_page, store):
+    app = open_page()
+    uid = begin(app)
+    shown = words(app)
+    reading = store.session(uid).current
+    for told in (reading.path, reading.path.partition("/")[0], "PNEUMONIA", "NORMAL", "robability"):
+        assert told not in shown
+    assert not any("go-on" in (button.key or "") for button in app.button)
+    commit = next(button for button in app.button if (button.key or "").startswith("commit-"))
+    assert commit.disabled
+
+
+def test_session_from_the_first_case_to_the_results(open_page, store):
+    app = open_page()
+    uid = begin(app, length=2)
+    for start in ("first-viral-", "first-2-", "commit-"):
+        press(app, start)
+    found = store.session(uid).current
+    assert (found.stage, found.first_answer, found.first_confidence) == ("second", "viral", 2)
+    assert 0 <= found.probability <= 1
+    assert "Model:" in words(app) and "Your blind answer: viral, unsure" in words(app)
+    assert found.label not in words(app), "the reference label waits for the end"
+    for start in ("second-normal-", "rate-partly-", "flag-"):
+        press(app, start)
+    press(app, "go-on-")
+    first = store.session(uid).readings[0]
+    assert (first.second_answer, first.rating, first.flagged) == ("normal", "partly", True)
+    press(app, "skip-")
+    assert store.session(uid).ended
+    shown = words(app)
+    assert "1 cases read, 1 skipped, 1 flagged" in shown
+    assert "synthetic practice list" in shown
+    tables = [table.value for table in app.dataframe]
+    assert tables[0].who.tolist() == ["you, blind", "you, after the model", "model"]
+    assert tables[-1].label.tolist() == [r.label for r in store.session(uid).readings]
+
+
+def test_session_is_gone_on_with_in_a_second_tab(open_page, store):
+    first = open_page()
+    uid = begin(first)
+    press(first, "first-pneumonia-")
+    second = open_page(session=uid)
+    press(second, "first-5-")
+    press(second, "commit-")
+    # The first tab lags behind: it changes nothing, and comes to where the second is.
+    press(first, "first-normal-")
+    found = store.session(uid).current
+    assert (found.first_answer, found.second_answer) == ("pneumonia", "pneumonia")
+    assert any("another tab" in toast.value for toast in first.toast)
+    assert any((button.key or "").startswith("go-on-") for button in first.button)
+
+
+def test_sessions_are_listed_and_gone_on_with(open_page, store):
+    uid = begin(open_page(), name="AB")
+    over = begin(open_page(), name="CD")
+    store.end(over)
+    app = open_page()
+    assert app.selectbox(key="sessions_open").options[0].startswith("AB · Synthetic practice list")
+    assert app.selectbox(key="sessions_over").options[0].startswith("CD")
+    app.button(key="go_open").click().run()
+    assert app.query_params["session"] == uid
+    assert any((button.key or "").startswith("commit-") for button in app.button)
+
+
+def test_database_that_does_not_answer_is_said(open_page, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXR_REVIEWS", str(tmp_path))  # a folder
+    parts.store.clear()
+    assert "does not answer" in open_page().error[0].value
+
+
+def test_ending_early_shows_results_and_closes_the_rest(open_page, store):
+    app = open_page()
+    uid = begin(app, length=4)
+    next(button for button in app.button if button.label == "End the session").click()
+    app.run()
+    assert store.session(uid).ended
+    assert any("No case was read" in info.value for info in app.info)
+
+
+def test_model_and_operating_point_are_pinned(open_page, store):
+    app = open_page()
+    app.session_state["point"] = "sensitivity_99"
+    uid = begin(app)
+    app.session_state["point"] = "fixed_50"
+    for start in ("first-normal-", "first-3-", "commit-"):
+        press(app, start)
+    session = store.session(uid)
+    assert session.point == "sensitivity_99" and session.threshold < 0.5
+    assert "screening, sensitivity ≥ 0.99" in words(app)
+
+
+def test_stranger_sees_no_sessions_and_opens_no_folder(open_page, store, monkeypatch):
+    begin(open_page(), name="AB")
+    monkeypatch.setenv("CXR_TRAINING", "off")
+    app = open_page()
+    assert "folder" not in app.radio(key="case_source").options
+    assert not app.get("selectbox") or "AB" not in str([box.options for box in app.selectbox])
+    app = open_page(review_tab="Keep and delete")
+    assert not app.get("download_button") and not app.get("file_uploader")
+
+
+def test_session_is_deleted_where_it_is_read(open_page, store):
+    app = open_page()
+    begin(app)
+    next(button for button in app.button if button.label == "Delete the session").click().run()
+    assert store.readers() == []
+    assert "New session" in [heading.value for heading in app.subheader]
+
+
+def test_unknown_session_is_named(open_page):
+    app = open_page(session="nothing")
+    assert "no such session" in app.error[0].value
+
+
+def test_readers_meet_after_the_end(open_page, store):
+    for name, answer in (("AB", "normal"), ("CD", "viral")):
+        read_to_end_of = open_page()
+        begin(read_to_end_of, name=name, length=2)
+        read_to_end(read_to_end_of, answer)
+    app = open_page(review_tab="Readers together")
+    (matrix, argued) = (table.value for table in app.dataframe)
+    assert matrix.reader.tolist() == ["AB", "CD"]
+    assert argued.disagreement.tolist() == [1.0, 1.0]
+    assert set(argued.label) == {"NORMAL", "PNEUMONIA"}
+    # A third reader has the same cases before them: nobody is told what they show.
+    store.start(
+        name="EF", role="Other", source="practice", strategy="random", split="", seed=0, run="r",
+        model="m", point=store.session(store.readers()[0].sessions[0].uid).operating_point,
+        cases=reviews.practice_cases(length=2, seed=0),
+    )  # fmt: skip
+    app = open_page(review_tab="Readers together")
+    assert set(app.dataframe[1].value.label) == {"being read"}
+
+
+def test_reader_is_deleted_only_when_sure(open_page, store):
+    begin(open_page(), name="AB")
+    app = open_page(review_tab="Keep and delete")
+    app.selectbox(key="delete_name").set_value("AB").run()
+    button = next(button for button in app.button if button.label == "Delete for good")
+    assert button.disabled
+    app.checkbox[0].check().run()
+    next(button for button in app.button if button.label == "Delete for good").click()
+    app.run()
+    assert not app.exception
+    assert store.readers() == []
+
+
+def test_readings_are_brought_back(open_page, store):
+    uid = begin(open_page(), name="AB")
+    table = reviews.export(store)
+    store.delete_reader(store.readers()[0].id)
+    app = open_page(review_tab="Keep and delete")
+    uploader = app.get("file_uploader")[0]
+    uploader.set_value(("readings.csv", table.to_csv(index=False).encode(), "text/csv")).run()
+    next(button for button in app.button if button.label == "Bring back").click()
+    app.run()
+    assert "Brought back 1 sessions" in app.success[0].value
+    assert store.session(uid).reader.name == "AB"
+
+
+def test_picture_that_is_gone_is_said_without_its_name(open_page, store, tmp_path, phantoms):
+    folder = tmp_path / "mine" / "PNEUMONIA"
+    folder.mkdir(parents=True)
+    source = sorted((phantoms / "test" / "PNEUMONIA").iterdir())[0]
+    (folder / "secret-name.jpeg").write_bytes(source.read_bytes())
+    app = open_page()
+    app.text_input(key="reader_name").set_value("AB")
+    app.radio(key="case_source").set_value("folder").run()
+    app.text_input(key="case_folder").set_value(str(tmp_path / "mine")).run()
+    next(button for button in app.button if button.label == "Begin").click().run()
+    (folder / "secret-name.jpeg").unlink()
+    reading.open_case.clear()
+    app.run()
+    assert "cannot be opened" in app.error[0].value
+    assert "secret" not in words(app) + app.error[0].value
+    press(app, "skip-")

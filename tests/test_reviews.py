@@ -1,0 +1,532 @@
+"""Readings: the store on real databases, case lists, statistics, export."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import pictures
+from sklearn.metrics import cohen_kappa_score, recall_score
+from sqlalchemy import create_engine
+
+from cxrlib import dataset, reviews
+from cxrlib.metrics import OperatingPoint
+from cxrlib.radiograph import RadiographError
+from cxrlib.reviews import ReviewError, Store
+from cxrlib.reviews.agreement import counts_of
+from cxrlib.reviews.display import window_presets
+from cxrlib.reviews.exchange import COLUMNS
+
+POINT = OperatingPoint("youden", 0.4, 0.3, 0.5)
+
+
+# --- databases ------------------------------------------------------------------------------------
+
+
+def _postgres_program(name: str) -> str:
+    found = shutil.which(name) or next(
+        (str(file) for file in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None
+    )
+    if found is None:
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up("needs PostgreSQL: install the package postgresql")
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The address of a PostgreSQL server of our own, in a temporary folder, without a port."""
+    initdb, pg_ctl = _postgres_program("initdb"), _postgres_program("pg_ctl")
+    # A socket's path may have no more than about 100 characters.
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    # The server refuses to run as root.
+    user = {"user": "postgres"} if os.geteuid() == 0 else {}
+    if user:
+        shutil.chown(folder, "postgres")
+
+    def run(*command: str) -> None:
+        subprocess.run(
+            command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=120, **user
+        )
+
+    data = str(folder / "data")
+    run(initdb, "-D", data, "-U", "reader", "--auth=trust", "-E", "UTF8", "--no-sync")
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    run(pg_ctl, "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    yield f"postgresql+psycopg://reader@/postgres?host={folder}"
+    run(pg_ctl, "-D", data, "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request, tmp_path):
+    if request.param == "sqlite":
+        engine = create_engine(f"sqlite:///{tmp_path / 'reviews.db'}")
+    else:
+        engine = create_engine(request.getfixturevalue("postgres"))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine):
+    return Store(engine)
+
+
+def begin(store, name="AB", *, length=3, seed=0, **other):
+    asked = {
+        "role": "Radiologist",
+        "source": "practice",
+        "strategy": "random",
+        "split": "",
+        "seed": seed,
+        "run": "some-run",
+        "model": "0123",
+        "point": POINT,
+        "cases": reviews.practice_cases(length=length, seed=seed),
+    }
+    return store.start(name=name, **asked | other)
+
+
+def read_case(store, uid, first, second=None, *, probability=0.9, confidence=3):
+    reading = store.session(uid).current
+    assert store.answer(reading.id, "first", answer=first, confidence=confidence)
+    assert store.commit_first(reading.id, 4.0)
+    assert store.keep_probability(reading.id, probability)
+    if second:
+        assert store.answer(reading.id, "second", answer=second)
+    assert store.commit_second(reading.id, 2.0)
+
+
+def test_both_answers_are_kept_with_their_times(store):
+    uid = begin(store)
+    read_case(store, uid, "normal", "bacterial", probability=0.8)
+    session = store.session(uid)
+    done, following, _ = session.readings
+    assert (done.first_answer, done.second_answer) == ("normal", "bacterial")
+    assert (done.first_seconds, done.second_seconds) == (4.0, 2.0)
+    assert session.started <= done.first_at <= done.second_at
+    assert done.first_at.utcoffset().total_seconds() == 0
+    assert session.current.id == following.id
+    assert session.operating_point == POINT
+
+
+def test_session_is_there_after_a_restart(engine):
+    uid = begin(Store(engine))
+    read_case(Store(engine), uid, "normal")
+    reading = Store(engine).session(uid).current
+    Store(engine).answer(reading.id, "first", answer="viral")
+    Store(engine).note(reading.id, "first", "left base?")
+    engine.dispose()
+    found = Store(engine).session(uid).current
+    assert (found.position, found.first_answer, found.comment) == (2, "viral", "left base?")
+    assert found.stage == "first"
+
+
+def test_nothing_is_final_without_answer_and_confidence(store):
+    reading = store.session(begin(store)).current
+    assert not store.commit_first(reading.id, 1.0)
+    store.answer(reading.id, "first", answer="normal")
+    assert not store.commit_first(reading.id, 1.0)
+    store.answer(reading.id, "first", confidence=5)
+    assert store.commit_first(reading.id, 1.0)
+
+
+def test_a_tab_that_lags_behind_changes_nothing(store):
+    uid = begin(store)
+    reading = store.session(uid).current
+    store.answer(reading.id, "first", answer="normal", confidence=1)
+    store.commit_first(reading.id, 1.0)
+    assert not store.answer(reading.id, "first", answer="viral")
+    assert not store.commit_first(reading.id, 9.0)
+    assert not store.skip(reading.id)
+    store.commit_second(reading.id, 1.0)
+    assert not store.answer(reading.id, "second", answer="viral")
+    assert not store.note(reading.id, "second", "late")
+    assert not store.rate(reading.id, "no")
+    found = store.session(uid).readings[0]
+    assert (found.first_answer, found.second_answer, found.first_seconds) == ("normal",) * 2 + (1,)
+
+
+def test_model_says_one_thing_only(store):
+    uid = begin(store)
+    reading = store.session(uid).current
+    assert not store.keep_probability(reading.id, 0.5), "it is still read blind"
+    store.answer(reading.id, "first", answer="normal", confidence=1)
+    store.commit_first(reading.id, 1.0)
+    store.keep_probability(reading.id, 0.5)
+    store.keep_probability(reading.id, 0.9)
+    assert store.session(uid).readings[0].probability == 0.5
+
+
+def test_session_ends_with_its_last_case_or_when_asked(store):
+    uid = begin(store, length=2)
+    read_case(store, uid, "normal")
+    assert store.session(uid).ended is None
+    store.skip(store.session(uid).current.id)
+    assert store.session(uid).ended and store.session(uid).current is None
+    early = begin(store, "CD")
+    reading = store.session(early).current
+    store.end(early)
+    assert not store.answer(reading.id, "first", answer="normal")
+    assert store.session(early).current is None
+
+
+def test_two_readers_at_once_do_not_disturb_each_other(store):
+    uids = {name: begin(store, name, length=8) for name in ("AB", "CD", "EF")}
+    answers = {"AB": "normal", "CD": "viral", "EF": "cannot tell"}
+
+    def read(name):
+        for _ in range(8):
+            read_case(store, uids[name], answers[name])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(read, uids))
+    for name, uid in uids.items():
+        session = store.session(uid)
+        assert session.ended
+        assert {reading.first_answer for reading in session.readings} == {answers[name]}
+
+
+def test_first_sessions_of_one_name_at_once_make_one_reader(store):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: begin(store, "AB", seed=seed), range(4)))
+    (reader,) = store.readers()
+    assert len(reader.sessions) == 4
+
+
+def test_deleting_a_reader_is_complete_and_spares_others(store):
+    gone, stays = begin(store, "Dr Vanishing"), begin(store, "CD")
+    store.note(store.session(gone).current.id, "first", "UNIQUE-COMMENT")
+    store.delete_reader(next(r.id for r in store.readers() if r.name == "Dr Vanishing"))
+    with pytest.raises(ReviewError, match="no such session"):
+        store.session(gone)
+    assert reviews.export(store).reader.unique().tolist() == ["CD"]
+    assert store.session(stays).current is not None
+
+
+def test_sqlite_keeps_no_bytes_of_the_deleted(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'reviews.db'}")
+    store = Store(engine)
+    uid = begin(store, "Dr Vanishing")
+    store.note(store.session(uid).current.id, "first", "UNIQUE-COMMENT")
+    assert b"UNIQUE-COMMENT" in (tmp_path / "reviews.db").read_bytes()
+    store.delete_reader(store.readers()[0].id)
+    engine.dispose()
+    for file in tmp_path.iterdir():
+        data = file.read_bytes()
+        assert not any(word in data for word in (b"Vanishing", b"UNIQUE-COMMENT", uid.encode()))
+
+
+def test_unknown_session_is_an_error_that_says_what_to_do(store):
+    with pytest.raises(ReviewError, match="Begin a new one"):
+        store.session("nothing")
+
+
+# --- export and import ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["csv", "json"])
+def test_export_comes_back_as_it_was(store, how):
+    uid = begin(store, "NA", length=3)
+    store.note(store.session(uid).current.id, "first", 'NULL, "quoted"\nand — a second line')
+    read_case(store, uid, "normal", "viral", probability=0.1 + 0.2)
+    store.flag(store.session(uid).current.id, "first", True)
+    store.answer(store.session(uid).current.id, "first", answer="cannot tell", confidence=2)
+    begin(store, "CD", length=2)
+    before = reviews.export(store)
+    if how == "csv":
+        table = reviews.read_csv(before.to_csv(index=False).encode())
+    else:
+        table = reviews.read_json(reviews.write_json(before).encode())
+    assert reviews.restore(store, table) == 0, "they are all here"
+    for reader in store.readers():
+        store.delete_reader(reader.id)
+    assert reviews.restore(store, table) == 2
+    pd.testing.assert_frame_equal(reviews.export(store), before)
+    assert store.session(uid).current.first_answer == "cannot tell", "it goes on where it was"
+
+
+def test_another_file_is_refused(store):
+    begin(store)
+    good = reviews.export(store)
+    for data in (b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b"{"):
+        with pytest.raises(ReviewError, match="does not hold readings"):
+            reviews.read_csv(data)
+        with pytest.raises(ReviewError, match="does not hold readings"):
+            reviews.read_json(data)
+    for column, value in (
+        ("first_answer", "healthy"), ("label", "ILL"), ("source", "elsewhere"),
+        ("first_confidence", 9), ("started", "yesterday"), ("uid", ""), ("position", 1),
+        ("flagged", "perhaps"),
+    ):  # fmt: skip
+        bad = good.astype(object).assign(**{column: value}).to_csv(index=False).encode()
+        with pytest.raises(ReviewError, match="does not hold readings"):
+            reviews.read_csv(bad)
+    assert tuple(good.columns) == COLUMNS
+
+
+# --- case lists -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    table = pictures(240)
+    rng = np.random.default_rng(0)
+    score = rng.normal(np.where(table.label == "PNEUMONIA", 1.0, -1.0))
+    return table.assign(probability=1 / (1 + np.exp(-score)))
+
+
+def drawn(predictions, strategy, *, length=12, seed=0):
+    return reviews.run_cases(
+        predictions, strategy=strategy, point=POINT, length=length, seed=seed, folder=None
+    )
+
+
+@pytest.mark.parametrize("strategy", reviews.STRATEGIES)
+def test_lists_follow_their_seed_and_hold_no_patient_twice(predictions, strategy):
+    cases = drawn(predictions, strategy)
+    assert cases == drawn(predictions, strategy)
+    assert cases != drawn(predictions, strategy, seed=1)
+    patients = predictions.set_index("path").patient
+    assert 0 < len(cases) <= 12
+    assert not patients[[case.path for case in cases]].duplicated().any()
+
+
+def test_strategies_draw_what_they_promise(predictions):
+    def rows(strategy):
+        return pd.DataFrame(drawn(predictions, strategy))
+
+    def right(table):
+        return table.probability.where(table.label == "PNEUMONIA", 1 - table.probability)
+
+    assert rows("balanced").label.value_counts().tolist() == [6, 6]
+    errors = rows("errors")
+    assert ((errors.label == "PNEUMONIA") != (errors.probability >= POINT.threshold)).all()
+    assert right(rows("hardest")).max() < right(predictions).quantile(0.2)
+    away = (rows("uncertain").probability - POINT.threshold).abs()
+    assert away.max() < (predictions.probability - POINT.threshold).abs().quantile(0.3)
+
+
+def test_order_does_not_tell_the_label_or_the_score():
+    """Over many lists, neither label nor score is related to the place in the list."""
+    table = pictures(240)
+    ill = table.label == "PNEUMONIA"
+    table["probability"] = np.where(ill, 0.9, 0.1) + np.linspace(-0.09, 0.09, len(table))
+    places = {"label": [], "probability": []}
+    for strategy in ("balanced", "hardest", "uncertain"):
+        for seed in range(60):
+            cases = drawn(table, strategy, seed=seed)
+            middle = np.arange(len(cases)) - (len(cases) - 1) / 2
+            places["label"].append(middle @ [case.label == "NORMAL" for case in cases])
+            places["probability"].append(middle @ [case.probability for case in cases])
+    for found in places.values():
+        assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found))
+
+
+def test_only_pictures_at_hand_are_drawn(phantoms):
+    index = dataset.index(phantoms)
+    rows = index[index.split == "test"].assign(probability=0.5)
+    stranger = rows.head(1).assign(path="../../etc/passwd", patient="x")
+    missing = rows.head(1).assign(path="test/NORMAL/none.jpeg", patient="y")
+    cases = reviews.run_cases(
+        pd.concat([rows, stranger, missing]),
+        strategy="random",
+        point=POINT,
+        length=100,
+        seed=0,
+        folder=phantoms,
+    )
+    assert {case.path for case in cases} <= set(rows.path)
+
+
+def test_pictures_of_a_run_are_opened_from_the_data_set_only(phantoms, monkeypatch):
+    monkeypatch.setenv("CXR_DATA_DIR", str(phantoms))
+    path = dataset.index(phantoms).path[0]
+    assert reviews.open_case("run", path).pixels.ndim == 2
+    monkeypatch.delenv("CXR_DATA_DIR")
+    monkeypatch.setattr(dataset, "downloaded_folder", lambda: None)
+    for path in ("../../../etc/passwd", "train/NORMAL/../../x.jpeg", "elsewhere/NORMAL/x.jpeg"):
+        with pytest.raises(dataset.DatasetError, match="no picture"):
+            reviews.open_case("run", path)
+
+
+def test_own_folder(tmp_path, phantoms):
+    source = sorted((phantoms / "test" / "PNEUMONIA").iterdir())[:2]
+    (tmp_path / "PNEUMONIA").mkdir()
+    (tmp_path / "more").mkdir()
+    shutil.copy(source[0], tmp_path / "PNEUMONIA" / "a.jpeg")
+    shutil.copy(source[0], tmp_path / "PNEUMONIA" / "copy.jpeg")
+    shutil.copy(source[1], tmp_path / "more" / "b.jpeg")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("notes", "utf-8")
+    cases = reviews.folder_cases(tmp_path, length=10, seed=0)
+    assert sorted(case.label for case in cases) == ["", "PNEUMONIA"]
+    assert reviews.open_case("folder", cases[0].path).pixels.dtype == np.uint8
+    # The same picture is the same case for a colleague who keeps it elsewhere.
+    assert {case.case_key for case in cases} == {
+        case.case_key for case in reviews.folder_cases(tmp_path, length=10, seed=7)
+    }
+    Path(cases[0].path).write_bytes(b"gone")
+    with pytest.raises(RadiographError):
+        reviews.open_case("folder", cases[0].path)
+
+
+def test_practice_list_is_half_ill_and_opens():
+    cases = reviews.practice_cases(length=10, seed=3)
+    assert sorted(case.label for case in cases) == ["NORMAL"] * 5 + ["PNEUMONIA"] * 5
+    assert len({case.case_key for case in cases}) == 10
+    first = reviews.open_case("practice", cases[0].path)
+    again = reviews.open_case("practice", cases[0].path)
+    assert first.format == "Synthetic" and (first.pixels == again.pixels).all()
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def test_windows_are_in_order_and_ignore_borders():
+    ramp = np.tile(np.arange(40, 201, dtype=np.uint8), (50, 1))
+    presets = window_presets(ramp)
+    assert presets == window_presets(np.pad(ramp, 60)), "a black border changes nothing"
+    assert presets["auto"] == (40, 200)
+    assert presets["lung"][1] < presets["soft tissue"][1] < presets["bone"][1]
+    assert presets["lung"][0] < presets["soft tissue"][0] < presets["bone"][0]
+    assert all(low < high for low, high in window_presets(np.full((9, 9), 7, np.uint8)).values())
+
+
+# --- agreement ------------------------------------------------------------------------------------
+
+
+def test_cohen_kappa_of_a_published_example():
+    # Fleiss, Levin & Paik 2003, table 18.1: 100 patients, two raters, three diagnoses;
+    # kappa 0.68, 95 % interval 0.50 to 0.85.
+    matrix = [[75, 1, 4], [5, 4, 1], [0, 0, 10]]
+    a = [name for name, row in zip("pno", matrix, strict=True) for _ in range(sum(row))]
+    b = [name for row in matrix for name, n in zip("pno", row, strict=True) for _ in range(n)]
+    found = reviews.cohen_kappa(a, b)
+    assert [round(x, 2) for x in (found.value, found.low, found.high)] == [0.68, 0.50, 0.85]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cohen_kappa_is_that_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    a = rng.choice(["normal", "pneumonia", "cannot tell"], 40)
+    b = np.where(rng.random(40) < 0.7, a, rng.permutation(a))
+    found = reviews.cohen_kappa(list(a), list(b))
+    assert found.value == pytest.approx(cohen_kappa_score(a, b))
+    assert found.low < found.value < found.high
+
+
+def test_interval_of_cohen_kappa_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(400):
+        a = rng.random(120) < 0.5
+        b = np.where(rng.random(120) < 0.8, a, ~a)  # kappa 0.6
+        found = reviews.cohen_kappa(list(a.astype(str)), list(b.astype(str)))
+        hits += found.low <= 0.6 <= found.high
+    assert 0.92 < hits / 400 < 0.98
+
+
+def test_kappa_without_a_meaning_is_undefined_or_has_no_interval():
+    assert str(reviews.cohen_kappa([], [])) == "undefined"
+    assert str(reviews.cohen_kappa(["normal"] * 3, ["normal"] * 3)) == "undefined"
+    assert "no interval" in str(reviews.cohen_kappa(["a", "b"], ["a", "b"]))
+    assert str(reviews.fleiss_kappa(np.empty((0, 3)))) == "undefined"
+    assert str(reviews.fleiss_kappa([[3, 0], [3, 0]])) == "undefined"
+
+
+# Ten subjects, fourteen raters, five categories: the worked example of Wikipedia's article on
+# Fleiss' kappa; kappa 0.210.
+FLEISS = [
+    [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
+    [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
+]  # fmt: skip
+
+
+def test_fleiss_kappa_of_a_published_example():
+    found = reviews.fleiss_kappa(FLEISS)
+    assert round(found.value, 3) == 0.210
+    assert found.low < 0.210 < found.high
+
+
+def test_sensitivity_and_specificity_are_those_of_scikit_learn(store):
+    rng = np.random.default_rng(5)
+    uid = begin(store, length=24)
+    for _ in range(23):
+        first, second = rng.choice(["normal", "pneumonia", "viral", "bacterial"], 2)
+        read_case(store, uid, first, second, probability=float(rng.random()))
+    store.skip(store.session(uid).current.id)
+    table = reviews.export(store, uid=uid)
+    found = reviews.session_result(table)
+    assert (found.read, found.skipped) == (23, 1)
+    done = table[table.second_at.notna()]
+    truth = done.label == "PNEUMONIA"
+    for said, accuracy in (
+        (done.first_answer != "normal", found.before),
+        (done.second_answer != "normal", found.after),
+        (done.probability >= POINT.threshold, found.model),
+    ):
+        assert accuracy.sensitivity.value == pytest.approx(recall_score(truth, said))
+        assert accuracy.specificity.value == pytest.approx(recall_score(~truth, ~said))
+        assert accuracy.sensitivity.low < accuracy.sensitivity.high
+    assert (found.seconds, found.seconds_after) == (4.0, 2.0)
+
+
+def test_minds_changed_for_better_and_worse(store):
+    uid = begin(store, length=6)
+    truths = [reading.label for reading in store.session(uid).readings]
+    right = {"NORMAL": "normal", "PNEUMONIA": "bacterial"}
+    wrong = {"NORMAL": "viral", "PNEUMONIA": "normal"}
+    steps = [
+        (wrong, right), (right, wrong), (right, right), (wrong, wrong),
+        (wrong, dict.fromkeys(wrong, "cannot tell")), (dict.fromkeys(wrong, "cannot tell"), right),
+    ]  # fmt: skip
+    for truth, (first, second) in zip(truths, steps, strict=True):
+        read_case(store, uid, first[truth], second[truth])
+    found = reviews.session_result(reviews.export(store)).changed
+    assert dict(zip(found.position, found.effect, strict=True)) == {
+        1: "better", 2: "worse", 5: "neither", 6: "better"
+    }  # fmt: skip
+
+
+def test_cannot_tell_is_neither_found_nor_cleared(store):
+    uid = begin(store, length=4)
+    for _ in range(4):
+        read_case(store, uid, "cannot tell", probability=0.45)
+    found = reviews.session_result(reviews.export(store))
+    assert found.before.sensitivity.value == found.before.specificity.value == 0
+    # The model's "uncertain" is its like, but it is held to its threshold where it is measured.
+    assert found.model.sensitivity.value == 1
+
+
+def test_readers_beside_each_other(store):
+    said = {
+        "AB": ["normal", "viral", "normal", "viral"],
+        "CD": ["normal", "bacterial", "viral", "normal"],
+        "EF": ["normal", "pneumonia", "cannot tell", "normal"],
+    }
+    for name, answers in said.items():
+        uid = begin(store, name, length=4)
+        for answer in answers:
+            read_case(store, uid, answer)
+    calls = reviews.calls_by_reader(reviews.export(store))
+    pairs = reviews.kappa_matrix(calls).set_index(["one", "other"])
+    assert pairs.cases.tolist() == [4, 4, 4]
+    assert pairs.loc[("AB", "CD"), "kappa"].value == pytest.approx(
+        cohen_kappa_score(calls.AB, calls.CD)
+    )
+    assert pairs.loc[("AB", "CD"), "agreement"] == 0.5
+    counts = counts_of(calls)
+    assert counts.sum(axis=1).eq(3).all()
+    argued = reviews.argued(calls)
+    # Case 3: three different answers; case 4: two against one; the others agree.
+    assert argued.disagreement.round(3).tolist() == [1.0, 0.667]
+    assert argued.index[0] == store.session(uid).readings[2].case_key

@@ -1,0 +1,191 @@
+"""Training on phantoms: stopped and resumed like uninterrupted, reproducible, in words refused."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrlib import phantom, runs
+from cxrlib.config import TrainingConfig, for_network
+from cxrlib.estimate import COSTS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def small(**values: object) -> TrainingConfig:
+    return TrainingConfig(
+        **for_network("cnn", **{"size": 96, "batch": 4, "fine_tune_epochs": 4} | values)
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+    """A run that nobody interrupted; its validation AUC does not improve for two epochs."""
+    from cxrlib.training import train
+
+    return train(small(patience=2), phantoms, models=tmp_path_factory.mktemp("models"))
+
+
+def stop_within(run: runs.Run, epoch: int) -> None:
+    """Ask for a stop in the middle of an epoch, like a person who looks on."""
+    while True:
+        now = run.progress
+        if now.get("epoch", 0) >= epoch and now.get("activity") == "training":
+            run.request_stop()
+            return
+        time.sleep(0.005)
+
+
+def test_run_stopped_within_an_epoch_ends_as_if_it_had_not_been(
+    whole: runs.Run, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cxrlib import progress
+    from cxrlib.training import train
+
+    monkeypatch.setattr(progress, "_EVERY", 0.0)  # so that the looker-on sees every batch
+    run = runs.create("cut", models=tmp_path)
+    looker = threading.Thread(target=stop_within, args=(run, 2), daemon=True)
+    looker.start()
+    with pytest.raises(runs.StoppedError):
+        train(small(patience=2), phantoms, run=run)
+    looker.join()
+    assert run.stopped
+    assert not run.finished
+    assert len(run.history) == 1
+    run.clear_marks()
+    train(small(patience=2), phantoms, run=run)
+    assert run.finished
+    timeless = [name for name in run.history if name != "seconds"]
+    pd.testing.assert_frame_equal(
+        run.history[timeless], whole.history[timeless], rtol=1e-3, atol=1e-4
+    )
+    np.testing.assert_allclose(run.predictions.score, whole.predictions.score, atol=1e-3)
+    assert not run.checkpoint_file.exists()
+
+
+def test_command_line_repeats_a_run_from_its_configuration(phantoms: Path, tmp_path: Path) -> None:
+    from cxrlib.training import train
+
+    first = train(small(fine_tune_epochs=1, name="first"), phantoms, models=tmp_path)
+    subprocess.run(
+        [sys.executable, "train.py", "--config", str(first.folder / "config.json"),
+         "--name", "again", "--data", str(phantoms), "--models", str(tmp_path), "--device", "cpu"],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    again = runs.find("again", models=tmp_path)
+    assert again.history.loss[0] == pytest.approx(first.history.loss[0], rel=1e-4)
+    assert list(again.predictions.path) == list(first.predictions.path)
+
+
+def test_history_follows_training_and_validation(whole: runs.Run) -> None:
+    history = whole.history
+    assert (history[["auc", "sensitivity", "val_auc", "val_sensitivity"]] <= 1).all(axis=None)
+    assert (history[["loss", "val_loss"]] > 0).all(axis=None)
+    assert list(history.epoch) == list(range(1, len(history) + 1))
+    assert list(whole.tensorboard_folder.glob("events.*"))
+
+
+def test_batch_larger_than_the_data_is_refused_before_a_folder_is_made(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    from cxrlib.training import TrainingError, train
+
+    with pytest.raises(TrainingError, match="choose a smaller batch"):
+        train(small(batch=1000), phantoms, models=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_is_not_gone_on_with_on_other_pictures(phantoms: Path, tmp_path: Path) -> None:
+    from cxrlib.training import TrainingError, train
+
+    run = runs.create("moved", models=tmp_path)
+    run.request_stop()
+    with pytest.raises(runs.StoppedError):
+        train(small(), phantoms, run=run)
+    others = tmp_path / "others"
+    phantom.write_dataset(others, patients=30, seed=1, size=100)
+    with pytest.raises(TrainingError, match="not those that this run was begun with"):
+        train(small(), others, run=run)
+
+
+def test_three_classes_oversampled_with_the_head_trained_alone_first(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    from cxrlib import networks
+    from cxrlib.training import train
+
+    # Stands for pretrained weights: what is in them does not matter here.
+    weights = tmp_path / "backbone.weights.h5"
+    import keras
+
+    keras.applications.MobileNetV2(
+        input_shape=(96, 96, 3), include_top=False, weights=None
+    ).save_weights(weights)
+    run = train(
+        TrainingConfig(
+            size=96, batch=16, weights=str(weights), classes=3, head="softmax",
+            imbalance="oversample", head_epochs=2, fine_tune_epochs=1, fine_tune_layers=3,
+            name="three",
+        ),
+        phantoms,
+        models=tmp_path / "models",
+    )  # fmt: skip
+    assert list(run.history.phase) == ["head", "head", "fine-tune"]
+    assert {"normal", "bacterial", "viral"} < set(run.predictions)
+    trained = keras.saving.load_model(run.model_file)
+    untouched = networks.build(
+        "mobilenetv2", size=96, classes=3, head="softmax", weights=str(weights)
+    )
+    kernels = (model.get_layer("block_1_expand").kernel for model in (trained, untouched))
+    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(kernel) for kernel in kernels))
+
+
+def test_two_logical_devices_train_one_run(phantoms: Path, tmp_path: Path) -> None:
+    program = f"""
+import tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
+from cxrlib.config import TrainingConfig, for_network
+from cxrlib.training import train
+values = for_network("cnn", size=96, batch=8, fine_tune_epochs=1, distribute=True, name="two")
+train(TrainingConfig(**values), Path({str(phantoms)!r}), models=Path({str(tmp_path)!r}))
+"""
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, env=os.environ, capture_output=True
+    )
+    run = runs.find("two", models=tmp_path)
+    held_out = run.predictions
+    assert not held_out.path.duplicated().any()
+    assert np.isfinite(held_out.score).all()
+
+
+def test_spreading_over_one_device_is_refused(phantoms: Path, tmp_path: Path) -> None:
+    from cxrlib.training import TrainingError, train
+
+    with pytest.raises(TrainingError, match="only one device"):
+        train(small(distribute=True), phantoms, models=tmp_path)
+
+
+def test_costs_of_every_network_are_known() -> None:
+    from cxrlib import networks
+
+    assert set(COSTS) == set(networks.REGISTRY)
+    for name in ("cnn", "mobilenetv2"):
+        model = networks.build(name, weights="none")
+        values = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
+        assert model.count_params() == pytest.approx(COSTS[name].parameters, rel=0.05)
+        assert values == pytest.approx(COSTS[name].values, rel=0.05)

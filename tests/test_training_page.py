@@ -1,0 +1,155 @@
+"""The training page in a real browser: start, watch, stop, resume; killed; server restarted."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Servers
+
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+pytestmark = pytest.mark.browser
+
+SECONDS = 1000  # Playwright counts in milliseconds
+PATIENCE = 150 * SECONDS
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The phantoms of the page, drawn once for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def serve(app: Servers, cache: Path, tmp_path: Path) -> Callable[..., str]:
+    """Starts the app on an empty models folder, without a data set."""
+
+    def start(**environment: str) -> str:
+        return app(
+            **{
+                "CXR_MODELS_DIR": str(tmp_path / "models"),
+                "CXR_CACHE_DIR": str(cache),
+                "KAGGLEHUB_CACHE": str(tmp_path / "kaggle"),
+                "CXR_DATA_DIR": "",
+                "CXR_TRAINING": "on",
+            }
+            | environment
+        )
+
+    return start
+
+
+def open_training(page: "playwright.Page", url: str) -> None:
+    page.goto(url)
+    page.get_by_role("link", name="Train", exact=True).click()
+    expect(page.get_by_role("heading", name="Train", exact=True)).to_be_visible()
+
+
+def start_practice(page: "playwright.Page") -> None:
+    page.get_by_role("button", name="Train on synthetic X-rays").click()
+    expect(stop_button(page)).to_be_visible(timeout=PATIENCE)
+
+
+def share_done(page: "playwright.Page") -> float:
+    return float(page.get_by_role("progressbar").get_attribute("aria-valuenow"))
+
+
+def wait_for_progress(page: "playwright.Page", *, beyond: float) -> None:
+    page.wait_for_function(
+        "beyond => Number(document.querySelector('[role=progressbar]')"
+        "?.getAttribute('aria-valuenow')) > beyond",
+        arg=beyond,
+        timeout=PATIENCE,
+    )
+
+
+def stop_button(page: "playwright.Page") -> "playwright.Locator":
+    """The run's; Streamlit has one of its own while a script runs."""
+    return page.get_by_test_id("stTabs").get_by_role("button", name="Stop")
+
+
+def progress_file(models: Path) -> dict[str, object]:
+    (file,) = models.glob("*/progress.json")
+    return json.loads(file.read_text())
+
+
+def test_run_is_started_watched_stopped_resumed_and_judged(
+    serve: Callable[..., str], page: "playwright.Page"
+) -> None:
+    open_training(page, serve())
+    start_practice(page)
+    wait_for_progress(page, beyond=0)
+    wait_for_progress(page, beyond=share_done(page))
+    expect(page.get_by_text(re.compile(r"pictures a second"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"epoch \d+ of at most 12"))).to_be_visible()
+    stop_button(page).click()
+    expect(page.get_by_text(re.compile("· stopped"))).to_be_visible(timeout=PATIENCE)
+    reached = share_done(page)
+    page.get_by_role("button", name="Resume").click()
+    wait_for_progress(page, beyond=reached)
+    page.get_by_role("link", name="Curves, errors and calibration").click(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="Judge the runs")).to_be_visible()
+    expect(page.get_by_text("ROC-AUC").first).to_be_visible()
+    assert "run=cnn-96" in page.url
+
+
+def test_run_outlives_the_server_and_resumes_after_its_process_is_killed(
+    app: Servers, serve: Callable[..., str], page: "playwright.Page", tmp_path: Path
+) -> None:
+    url = serve()
+    open_training(page, url)
+    start_practice(page)
+    wait_for_progress(page, beyond=0)
+    before = progress_file(tmp_path / "models")
+    app.kill(url)
+    open_training(page, serve())
+    page.get_by_role("tab", name="Under way").click()
+    wait_for_progress(page, beyond=0)
+    now = progress_file(tmp_path / "models")
+    assert now["pid"] == before["pid"]
+    os.kill(now["pid"], signal.SIGKILL)
+    expect(page.get_by_text(re.compile("· interrupted"))).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text(re.compile("· running"))).to_be_visible(timeout=PATIENCE)
+    stop_button(page).click()
+    expect(page.get_by_text(re.compile("· stopped"))).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_text("No run is under way")).to_be_visible()
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_form_refuses_bad_values_in_words(
+    serve: Callable[..., str], page: "playwright.Page", phantoms: Path
+) -> None:
+    open_training(page, serve(CXR_DATA_DIR=str(phantoms)))
+    start = page.get_by_role("button", name="Start training")
+    expect(start).to_be_enabled()
+    page.get_by_text("All settings").click()
+    for label, value, complaint in (
+        ("Name", "a/b", "letters, digits, dots"),
+        ("Batch", "500", "Choose a smaller batch"),
+        ("Rate", "0", "greater than 0"),
+    ):
+        field = page.get_by_label(label, exact=True)
+        good = field.input_value()
+        field.fill(value)
+        field.press("Enter")
+        expect(page.get_by_role("alert").filter(has_text=complaint)).to_be_visible()
+        expect(start).to_be_disabled()
+        field.fill(good)
+        field.press("Enter")
+        expect(start).to_be_enabled()
+
+
+def test_hosted_page_shows_runs_and_starts_none(
+    serve: Callable[..., str], page: "playwright.Page"
+) -> None:
+    open_training(page, serve(CXR_TRAINING="off"))
+    expect(page.get_by_text("switched off on this server")).to_be_visible()
+    launching = re.compile("Start|Train on|Delete|Download|Rename")
+    expect(page.get_by_role("button", name=launching)).to_have_count(0)
