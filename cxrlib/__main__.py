@@ -1,4 +1,4 @@
-"""The command line: python -m cxrlib download | train | evaluate | predict | explain | export."""
+"""The command line, `python -m cxrlib COMMAND`; without one it lists them."""
 
 import argparse
 import json
@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from cxrlib import config, dataset, runs
 from cxrlib.methods import METHODS
 from cxrlib.radiograph import RadiographError
+
+if TYPE_CHECKING:
+    from cxrlib.classifier import Prediction
 
 # TensorFlow reports every CPU feature and missing GPU library at each start; its errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -56,6 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     config.add_arguments(command)
     command.set_defaults(run_command=_train)
 
+    command = commands.add_parser("train-lungs", help="train a network that finds lung fields")
+    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    command.add_argument("--lung-masks", type=Path, required=True, help="folder of masks")
+    command.add_argument("--name", required=True, help="name of the run's folder")
+    command.add_argument("--models", type=Path, default=runs.SHIPPED_LUNGS.parent)
+    command.add_argument("--epochs", type=int, default=14)
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run_command=_train_lungs)
+
     command = commands.add_parser("evaluate", help="measure a run on a data set")
     command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
     command.add_argument(
@@ -73,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
     _add_run(command)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument(
+        "--insist",
+        action="store_true",
+        help="read pictures too that do not look like frontal chest radiographs",
+    )
     command.set_defaults(run_command=_predict)
 
     command = commands.add_parser("explain", help="write an X-ray with a heatmap over it")
@@ -156,10 +174,24 @@ def _work(run: runs.Run) -> int:
     return 0
 
 
+def _train_lungs(options: argparse.Namespace) -> int:
+    from cxrlib import lungs_training
+
+    run = lungs_training.train(
+        _data(options),
+        options.lung_masks,
+        name=runs.check_name(options.name),
+        epochs=options.epochs,
+        seed=options.seed,
+        models=options.models,
+    )
+    print(f"\nThe run is in {run.folder}\n\n{run.card}")
+    return 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from cxrlib import evaluation, metrics
     from cxrlib.classifier import Classifier
-    from cxrlib.pixels import cached_pixels
 
     table = dataset.index(_data(options))
     classifier = Classifier(runs.find(options.run))
@@ -177,9 +209,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     if table.empty:
         raise dataset.DatasetError(f"The folder {root} has no split {options.split}.")
     table.attrs["root"] = root
-    squares = cached_pixels(table, classifier.config["size"], classifier.config["equalization"])
     predictions = evaluation.predict_table(
-        table, classifier.distribution(squares), classifier.class_names, classifier.temperature
+        table,
+        classifier.distribution(classifier.prepared(table)),
+        classifier.class_names,
+        classifier.calibration,
     )
     measured = evaluation.measure(predictions, classifier.points)
     if options.json:
@@ -206,9 +240,17 @@ def _predict(options: argparse.Namespace) -> int:
             failed = True
             record, line = {"error": str(result)}, f"error: {result}"
         else:
-            record, line = result.as_record(), f"{result.probability:.3f}  {result.verdict}"
+            result = result.insist() if options.insist else result
+            record, line = result.as_record(), _in_words(result)
         print(json.dumps({"file": str(file)} | record) if options.json else f"{file}: {line}")
     return 1 if failed else 0
+
+
+def _in_words(prediction: "Prediction") -> str:
+    if prediction.refused:
+        return f"refused: {prediction.reason}"
+    remark = f"  (insisted on; {prediction.reason})" if prediction.reason else ""
+    return f"{prediction.probability:.3f}  {prediction.verdict}{remark}"
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -236,10 +278,7 @@ def _explain(options: argparse.Namespace) -> int:
     prediction = classifier.predict(picture.pixels)
     explanation = classifier.explain(picture.pixels, options.method)
     Image.fromarray(plots.overlay(picture.pixels, explanation.heatmap)).save(options.out, "PNG")
-    print(
-        f"{options.out}: {METHODS[options.method].title}, probability "
-        f"{prediction.probability:.3f}, {prediction.verdict}"
-    )
+    print(f"{options.out}: {METHODS[options.method].title}, {_in_words(prediction)}")
     return 0
 
 

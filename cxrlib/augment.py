@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cxrlib.pixels import WHOLE, Box, frame, into_frame
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -98,25 +100,29 @@ def describe(recipe: Augmentation) -> str:
     return words.replace("%", " %") or "nothing is changed"
 
 
-def augment(pixels: np.ndarray, recipe: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def augment(
+    pixels: np.ndarray, recipe: Augmentation, rng: np.random.Generator, box: Box = WHOLE
+) -> np.ndarray:
     """One random variant of a picture.
 
     Args:
         pixels: ``uint8 [height, width]``.
         recipe: how far it may go.
         rng: source of chance; the same state gives the same variant.
+        box: the part of the picture that is wanted, enlarged to its size. What a change moves into
+            sight comes from the picture around the box.
 
     Returns:
-        ``uint8 [height, width]``; ``pixels`` itself where the recipe changes nothing.
+        ``uint8 [height, width]``; ``pixels`` itself where nothing is to be done.
     """
     if recipe == PRESETS["none"]:
-        return pixels
+        return frame(pixels, box)
     # All draws come first and in one order, so that a switched-off step shifts no other.
     place = rng.uniform(-1, 1, 6)
     light = rng.uniform(-1, 1, 3)
     degrade = rng.uniform(size=8)
     flipped = rng.random() < 0.5 and recipe.flip
-    pixels = _move(pixels, recipe, place, flipped, replicate=degrade[6] < 0.5)
+    pixels = _move(pixels, recipe, place, box, flipped, replicate=degrade[6] < 0.5)
     if degrade[0] < _SHARE_DEGRADED and recipe.resolution < 1:
         factor = recipe.resolution + (1 - recipe.resolution) * degrade[1]
         pixels = _lose_resolution(pixels, factor)
@@ -142,8 +148,8 @@ def repaint_surroundings(
 
     Args:
         pixels: ``uint8 [height, width]``.
-        lungs: ``uint8 [height, width]``, 1 where the lungs are; all 0 where that is not known,
-            and the picture then stays as it is.
+        lungs: ``uint8 [rows, columns]`` over the same picture, 1 where the lungs are; all 0 where
+            that is not known, and the picture then stays as it is.
         other: any other picture of the same shape.
         rng: source of chance.
 
@@ -152,6 +158,7 @@ def repaint_surroundings(
     """
     if rng.random() > _SHARE_REPAINTED or not lungs.any():
         return pixels
+    lungs = cv2.resize(lungs, pixels.shape[::-1], interpolation=cv2.INTER_NEAREST)
     margin = int(rng.integers(4, 22))
     keep = cv2.dilate(lungs, np.ones((margin, margin), np.uint8)).astype(np.float32)
     keep = cv2.GaussianBlur(keep, (0, 0), rng.uniform(1, 5))
@@ -167,7 +174,13 @@ def repaint_surroundings(
 
 
 def _move(
-    pixels: np.ndarray, recipe: Augmentation, draws: np.ndarray, flipped: bool, *, replicate: bool
+    pixels: np.ndarray,
+    recipe: Augmentation,
+    draws: np.ndarray,
+    box: Box,
+    flipped: bool,
+    *,
+    replicate: bool,
 ) -> np.ndarray:
     height, width = pixels.shape
     angle = np.deg2rad(recipe.rotation * draws[0])
@@ -178,7 +191,11 @@ def _move(
     linear = turn @ np.diag([wide, high])
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     shift = recipe.shift * draws[4:6] * (width, height)
-    matrix = np.column_stack([linear, centre + shift - linear @ centre])
+    framed = into_frame(pixels.shape, box)
+    # One map for box and change: the picture is resampled once.
+    matrix = np.column_stack(
+        [linear @ framed[:, :2], linear @ (framed[:, 2] - centre) + centre + shift]
+    )
     # Neither a black nor a smeared margin may become a sign of one class.
     border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
     return cv2.warpAffine(

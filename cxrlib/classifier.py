@@ -1,19 +1,22 @@
 """A finished run, ready to read X-rays."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-import keras
 import numpy as np
+import pandas as pd
 
-from cxrlib import evaluation, explain, metrics, radiograph
+from cxrlib import evaluation, explain, lungs, metrics, novelty, radiograph
 from cxrlib.explain import Explanation
-from cxrlib.pixels import prepare
+from cxrlib.inference import load_network
+from cxrlib.lungs import Lungs
+from cxrlib.pixels import WHOLE, cached_pixels, equalize, frame, prepare
 from cxrlib.radiograph import RadiographError
-from cxrlib.runs import Run, RunError
+from cxrlib.runs import Run
 
 _BATCH = 32
 _BATCHES_AHEAD = 4
@@ -28,30 +31,51 @@ class Prediction:
         classes: calibrated probability of each of the run's classes.
         point: the operating point it is held against.
         run: the run's name.
+        lungs: the picture's lung fields.
+        reason: why the picture should not be read, in a sentence; empty where it should.
+        insisted: whether it is read all the same.
     """
 
     probability: float
     classes: dict[str, float]
     point: metrics.OperatingPoint
     run: str
+    lungs: Lungs
+    reason: str = ""
+    insisted: bool = False
 
     def held_against(self, point: metrics.OperatingPoint) -> "Prediction":
         """The same probability, judged at another operating point."""
         return replace(self, point=point)
 
+    def insist(self) -> "Prediction":
+        """The same, read although there is a reason not to."""
+        return replace(self, insisted=True)
+
     @property
-    def verdict(self) -> metrics.Verdict:
-        """``likely``, ``unlikely``, or ``uncertain`` within the operating point's interval."""
-        return metrics.verdict(self.probability, self.point)
+    def refused(self) -> bool:
+        """Whether there is a reason not to read the picture, and nobody insisted."""
+        return bool(self.reason) and not self.insisted
+
+    @property
+    def verdict(self) -> metrics.Verdict | Literal["refused"]:
+        """``likely``, ``unlikely``, ``uncertain`` within the operating point's interval; or
+        ``refused``.
+        """
+        return "refused" if self.refused else metrics.verdict(self.probability, self.point)
 
     def as_record(self) -> dict[str, object]:
-        """Plain values, as the command line's ``--json`` and the tables give them."""
-        return {
-            "probability": round(self.probability, 4),
-            "verdict": self.verdict,
-            "operating_point": {"name": self.point.name, "threshold": self.point.threshold},
-            "run": self.run,
-        }
+        """Plain values, as the command line's ``--json`` and the tables give them.
+
+        What is refused has a ``reason`` and no ``probability``; what was insisted on has both.
+        """
+        record: dict[str, object] = {"verdict": self.verdict}
+        if not self.refused:
+            record = {"probability": round(self.probability, 4)} | record
+        if self.reason:
+            record["reason"] = self.reason
+        point = {"name": self.point.name, "threshold": self.point.threshold}
+        return record | {"operating_point": point, "run": self.run}
 
 
 class Classifier:
@@ -72,24 +96,40 @@ class Classifier:
         self.points = evaluation.read_points(run_metrics)
         self.point = self.points[point or run_metrics["default_point"]]
         self.class_names: list[str] = run_metrics["classes"]
-        self.temperature: float = run_metrics["temperature"]
-        try:
-            # Keras' safe mode: a run from elsewhere cannot bring code along.
-            self.model = keras.models.load_model(run.model_file, compile=False, safe_mode=True)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RunError(
-                f"The network of the run {run.name} cannot be loaded with Keras "
-                f"{keras.__version__}. Copy the run's folder again, or train anew."
-            ) from error
+        self.calibration = evaluation.read_calibration(run_metrics)
+        self.model = load_network(run)
+        self.lungs = lungs.shipped()
+        self._novelty = novelty.of(run)
         self._explainer = explain.Explainer(self.model, self.config["network"])
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """A radiograph ``uint8 [height, width]`` as this network sees it."""
-        return prepare(pixels, self.config["size"], self.config["equalization"])
+        return self._look([pixels])[1][0]
+
+    def prepare_all(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Radiographs ``uint8 [height, width]`` as this network sees them.
+
+        Returns:
+            ``uint8 [n, size, size]``.
+        """
+        with ThreadPoolExecutor() as pool:
+            return self._look(list(pool.map(self._square, pictures)))[1]
+
+    def prepared(self, table: pd.DataFrame) -> np.ndarray:
+        """The pictures of an index (`dataset.index`) as this network sees them, from the cache.
+
+        Returns:
+            Read-only memory map ``uint8 [len(table), size, size]``.
+        """
+        size, equalization = self.config["size"], self.config["equalization"]
+        boxes = None
+        if self.config["view"] == "lungs":
+            boxes = [one.box for one in self.lungs.find_all(cached_pixels(table, size))]
+        return cached_pixels(table, size, equalization, boxes)
 
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Read one radiograph ``uint8 [height, width]``."""
-        return self._prediction(self._explainer.logits_of(self.prepare(pixels)[None])[0])
+        return self._predict([pixels])[0]
 
     def read(self, pixels: np.ndarray) -> tuple[Prediction, dict[str, Explanation]]:
         """Read one radiograph and explain it with Grad-CAM and saliency, in one pass.
@@ -100,17 +140,19 @@ class Classifier:
         Returns:
             The prediction, and explanations by method on the picture's own grid.
         """
-        logits, raw = self._explainer.read(self.prepare(pixels))
+        (found,), (square,) = self._look([pixels])
+        features, logits, raw = self._explainer.read(square)
         maps = {
-            method: Explanation(method, explain.normalize(values), pixels.shape)
+            method: self._explanation(method, values, pixels, found)
             for method, values in raw.items()
         }
-        return self._prediction(logits), maps
+        return self._prediction(features, logits, found), maps
 
     def explain(self, pixels: np.ndarray, method: str) -> Explanation:
         """A heatmap of one radiograph by any method of `methods.METHODS`."""
-        raw = self._explainer.explain(self.prepare(pixels), method)
-        return Explanation(method, explain.normalize(raw), pixels.shape)
+        (found,), (square,) = self._look([pixels])
+        raw = self._explainer.explain(square, method)
+        return self._explanation(method, raw, pixels, found)
 
     def distribution(self, squares: np.ndarray) -> np.ndarray:
         """Uncalibrated class probabilities ``[n, classes]`` of prepared pictures.
@@ -120,7 +162,9 @@ class Classifier:
         """
         return np.concatenate(
             [
-                explain.probabilities(self._explainer.logits_of(squares[start : start + _BATCH]))
+                explain.probabilities(
+                    self._explainer.outputs_of(squares[start : start + _BATCH])[1]
+                )
                 for start in range(0, len(squares), _BATCH)
             ]
         )
@@ -132,7 +176,7 @@ class Classifier:
 
         def load(file: Path) -> np.ndarray | RadiographError:
             try:
-                return self.prepare(radiograph.read(file.read_bytes()).pixels)
+                return self._square(radiograph.read(file.read_bytes()).pixels)
             except RadiographError as error:
                 return error
             except OSError as error:
@@ -153,15 +197,35 @@ class Classifier:
     ) -> Iterator[tuple[Path, Prediction | RadiographError]]:
         loaded = [job.result() for _, job in jobs]
         squares = [square for square in loaded if isinstance(square, np.ndarray)]
-        logits = iter(self._explainer.logits_of(np.stack(squares)) if squares else [])
+        predictions = iter(self._predict(squares) if squares else [])
         for (file, _), square in zip(jobs, loaded, strict=True):
-            is_error = isinstance(square, RadiographError)
-            yield file, square if is_error else self._prediction(next(logits))
+            yield file, square if isinstance(square, RadiographError) else next(predictions)
 
-    def _prediction(self, logits: np.ndarray) -> Prediction:
-        calibrated = metrics.apply_temperature(
-            explain.probabilities(logits[None]), self.temperature
-        )[0]
+    def _square(self, pixels: np.ndarray) -> np.ndarray:
+        """A whole picture at the network's size: all that any of the networks sees of it."""
+        return prepare(pixels, self.config["size"])
+
+    def _look(self, pictures: Sequence[np.ndarray]) -> tuple[list[Lungs], np.ndarray]:
+        """Lung fields of pictures, and what the network sees of them ``uint8 [n, size, size]``."""
+        squares = np.stack([self._square(picture) for picture in pictures])
+        found = list(self.lungs.find_all(squares))
+        in_box = self.config["view"] == "lungs"
+        seen = [
+            frame(equalize(square, self.config["equalization"]), one.box if in_box else WHOLE)
+            for square, one in zip(squares, found, strict=True)
+        ]
+        return found, np.stack(seen)
+
+    def _predict(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+        found, squares = self._look(pictures)
+        outputs = self._explainer.outputs_of(squares)
+        return [
+            self._prediction(features, logits, one)
+            for features, logits, one in zip(*outputs, found, strict=True)
+        ]
+
+    def _prediction(self, features: np.ndarray, logits: np.ndarray, found: Lungs) -> Prediction:
+        calibrated = self.calibration.apply(explain.probabilities(logits[None]))[0]
         return Prediction(
             probability=float(1 - calibrated[0]),
             classes={
@@ -169,4 +233,12 @@ class Classifier:
             },
             point=self.point,
             run=self.run.name,
+            lungs=found,
+            reason=self._novelty.reason(found, features),
         )
+
+    def _explanation(
+        self, method: str, raw: np.ndarray, pixels: np.ndarray, found: Lungs
+    ) -> Explanation:
+        box = found.box if self.config["view"] == "lungs" else WHOLE
+        return Explanation(method, explain.normalize(raw), pixels.shape, box)

@@ -48,10 +48,15 @@ class TrainingConfig(BaseModel):
         "none", description="fixed contrast treatment of every picture, kept for serving"
     )
     augmentation: AugmentationName = Field("strong", description="preset of random changes")
-    lung_masks: str | None = Field(
-        None,
-        description="folder of lung masks (train/NORMAL/NAME.png); what lies outside the lungs is "
-        "then often painted over, so that the network cannot lean on it",
+    view: Literal["whole", "lungs"] = Field(
+        "whole",
+        description="what the network sees: the whole picture, or the lungs' box set to a standard "
+        "frame, which takes its shape, borders and markers out of play; kept for serving",
+    )
+    repaint: bool = Field(
+        False,
+        description="often paint over what lies outside the lungs while training, so that the "
+        "network cannot lean on it",
     )
     validation_share: float = Field(
         0.15, ge=0.05, le=0.5, description="share of train+val held out, whole patients at a time"
@@ -130,10 +135,7 @@ class TrainingConfig(BaseModel):
 
         Where files lay on this machine is nobody's business; their names are.
         """
-        masks = self.lung_masks and Path(self.lung_masks).name
-        return self.model_copy(
-            update={"name": name, "weights": Path(self.weights).name, "lung_masks": masks}
-        )
+        return self.model_copy(update={"name": name, "weights": Path(self.weights).name})
 
 
 def default_name(config: TrainingConfig) -> str:

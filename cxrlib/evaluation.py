@@ -42,7 +42,7 @@ def judge(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """What a run's ``predictions.csv`` and ``metrics.json`` hold.
 
-    Temperature and operating points are chosen on the rows whose ``split`` is ``validation``;
+    Calibration and operating points are chosen on the rows whose ``split`` is ``validation``;
     every split is then measured with them.
 
     Args:
@@ -55,17 +55,17 @@ def judge(
         and, for three classes, the calibrated probability of each; and metrics.
     """
     validation = (table.split == "validation").to_numpy()
-    temperature = metrics.fit_temperature(
+    calibration = metrics.fit_calibration(
         distribution[validation], class_numbers(table[validation], class_names)
     )
-    predictions = predict_table(table, distribution, class_names, temperature)
+    predictions = predict_table(table, distribution, class_names, calibration)
     held_out = predictions[validation]
     points = metrics.operating_points(
         held_out.label == "PNEUMONIA", held_out.probability, groups=held_out.patient
     )
     return predictions, {
         "classes": list(class_names),
-        "temperature": temperature,
+        "calibration": vars(calibration),
         "default_point": DEFAULT_POINT,
         "operating_points": {
             name: {"threshold": point.threshold, "low": point.low, "high": point.high}
@@ -79,10 +79,10 @@ def predict_table(
     table: pd.DataFrame,
     distribution: np.ndarray,
     class_names: Sequence[str],
-    temperature: float,
+    calibration: metrics.Calibration,
 ) -> pd.DataFrame:
     """One row a picture: split, path, label, subtype, patient, score, probability."""
-    calibrated = metrics.apply_temperature(distribution, temperature)
+    calibrated = calibration.apply(distribution)
     predictions = table[["split", "path", "label", "subtype", "patient"]].reset_index(drop=True)
     predictions["score"] = 1 - distribution[:, 0].astype(np.float64)
     predictions["probability"] = 1 - calibrated[:, 0]
@@ -124,6 +124,12 @@ def read_points(run_metrics: Mapping[str, Any]) -> dict[str, metrics.OperatingPo
     }
 
 
+def read_calibration(run_metrics: Mapping[str, Any]) -> metrics.Calibration:
+    """The calibration that a run's ``metrics.json`` holds."""
+    stored = run_metrics["calibration"]
+    return metrics.Calibration(stored["temperature"], tuple(stored["offsets"]))
+
+
 def estimates(
     run_metrics: Mapping[str, Any], split: str, point: str
 ) -> dict[str, metrics.Estimate]:
@@ -163,6 +169,7 @@ def card(
 ) -> str:
     """The model card, Markdown, made from the run's own records alone."""
     point = run_metrics["default_point"]
+    calibration = read_calibration(run_metrics)
     lines = [
         "# Model card",
         "",
@@ -181,10 +188,14 @@ def card(
         f"{config.fine_tune_epochs} of fine-tuning with {config.optimizer} at {config.rate:g}; "
         f"augmentation {config.augmentation}; imbalance: {config.imbalance}; seed {config.seed}. "
         + (
-            "Around the lungs, as people had drawn them for the training pictures, surroundings "
-            "were often painted over, so that the network could not lean on shoulders, borders "
-            "and markers. "
-            if config.lung_masks
+            "It sees the box around the lungs, found by a network of its own and set to a standard "
+            "frame. "
+            if config.view == "lungs"
+            else "It sees the whole picture, squashed to a square. "
+        )
+        + (
+            "In training, what lies outside the lungs was often painted over. "
+            if config.repaint
             else ""
         )
         + (
@@ -197,8 +208,10 @@ def card(
         "",
         "## Results",
         "95 % intervals in brackets: Wilson for proportions, bootstrap by patient for the rest. "
-        f"Temperature {run_metrics['temperature']:.3f} and operating points were chosen on "
-        "validation; the validation figures are therefore somewhat too good.",
+        f"Calibration (temperature {calibration.temperature:.2f}, class offsets "
+        f"{', '.join(f'{offset:.2f}' for offset in calibration.offsets)}; Alexandari et al., ICML "
+        "2020) and operating points were chosen on validation; the validation figures are "
+        "therefore somewhat too good.",
     ]
     for split, measured in run_metrics["splits"].items():
         found = estimates(run_metrics, split, point)
@@ -212,7 +225,7 @@ def card(
             "| metric | value |",
             "|---|---|",
             *(f"| {name} | {estimate} |" for name, estimate in found.items()),
-            f"| ece before temperature scaling | {measured['ece_uncalibrated']:.3f} |",
+            f"| ece before calibration | {measured['ece_uncalibrated']:.3f} |",
         ]
     if "test" not in run_metrics["splits"]:
         lines += ["", "The official test folder was not at hand: **not measured** on it."]

@@ -23,6 +23,7 @@ from tf_keras_vis.scorecam import Scorecam
 
 from cxrlib.methods import METHODS
 from cxrlib.networks import REGISTRY
+from cxrlib.pixels import WHOLE, Box
 
 _SCORECAM_CHANNELS = 64
 _SMOOTHGRAD_SAMPLES = 24
@@ -44,11 +45,13 @@ class Explanation:
         values: ``float32 [rows, columns]`` in 0..1 on the grid it was computed on, relative to
             this picture's strongest place; all zero where nothing speaks for pneumonia.
         shape: the radiograph's ``(height, width)``.
+        box: the part of the radiograph that the network saw.
     """
 
     method: str
     values: np.ndarray
     shape: tuple[int, int]
+    box: Box = WHOLE
 
     @property
     def heatmap(self) -> np.ndarray:
@@ -56,8 +59,17 @@ class Explanation:
         return self.on(self.shape)
 
     def on(self, shape: tuple[int, int]) -> np.ndarray:
-        """The map on a grid of another size, such as a smaller copy for the screen."""
-        return cv2.resize(self.values, shape[::-1], interpolation=cv2.INTER_LINEAR)
+        """The map on a grid of another size, such as a smaller copy for the screen.
+
+        Zero outside what the network saw.
+        """
+        sides = np.array([*shape[::-1], *shape[::-1]])
+        left, top, right, bottom = np.rint(np.array(self.box) * sides).astype(int)
+        whole = np.zeros(shape, np.float32)
+        whole[top:bottom, left:right] = cv2.resize(
+            self.values, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR
+        )
+        return whole
 
 
 class Explainer:
@@ -75,37 +87,46 @@ class Explainer:
             self.logits.inputs,
             [self.logits.get_layer(self.heatmap_layer).output, self.logits.output],
         )
+        self._pooled_and_logits = keras.Model(
+            self.logits.inputs, [self.logits.get_layer("pool").output, self.logits.output]
+        )
         shape = (None, *model.input_shape[1:])
         signature = [tf.TensorSpec(shape, tf.float32)]
         self._pass = tf.function(self._explained, input_signature=signature)
-        self._logits = tf.function(
-            lambda pictures: self.logits(pictures, training=False), input_signature=signature
+        self._outputs = tf.function(
+            lambda pictures: self._pooled_and_logits(pictures, training=False),
+            input_signature=signature,
         )
         self._gradients = tf.function(self._input_gradients, input_signature=signature)
 
-    def read(self, square: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Outputs, Grad-CAM and saliency of one prepared picture, in one pass.
+    def read(self, square: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Features, outputs, Grad-CAM and saliency of one prepared picture, in one pass.
 
         Args:
             square: ``uint8 [size, size]``.
 
         Returns:
-            The head's logits ``float32 [outputs]`` and raw maps by method: ``gradcam`` on the
+            The pooled features ``float32 [k]``, the head's logits ``float32 [outputs]`` and raw
+            maps by method: ``gradcam`` on the
             features' grid (Selvaraju et al., ICCV 2017), ``saliency`` on the network's
             (Simonyan et al., ICLR workshop 2014).
         """
-        logits, gradcam, saliency = self._pass(_as_batch(square))
-        return logits[0].numpy(), {"gradcam": gradcam[0].numpy(), "saliency": saliency[0].numpy()}
+        features, logits, gradcam, saliency = self._pass(_as_batch(square))
+        maps = {"gradcam": gradcam[0].numpy(), "saliency": saliency[0].numpy()}
+        return features[0].numpy(), logits[0].numpy(), maps
 
-    def logits_of(self, squares: np.ndarray) -> np.ndarray:
-        """The head's logits ``float32 [n, outputs]`` of ``uint8 [n, size, size]``."""
-        return self._logits(squares[..., None].astype(np.float32)).numpy()
+    def outputs_of(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of ``uint8 [n, size, size]`` the pooled features ``float32 [n, k]`` and the head's
+        logits ``float32 [n, outputs]``.
+        """
+        features, logits = self._outputs(squares[..., None].astype(np.float32))
+        return features.numpy(), logits.numpy()
 
     def explain(self, square: np.ndarray, method: str) -> np.ndarray:
         """The raw map of any method of `methods.METHODS` for one prepared picture."""
         return _IMPLEMENTATIONS[method](self, square)
 
-    def _explained(self, pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _explained(self, pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(pictures)
             features, logits = self._features_and_logits(pictures, training=False)
@@ -113,7 +134,7 @@ class Explainer:
         to_features, to_pixels = tape.gradient(score, [features, pictures])
         weights = tf.reduce_mean(to_features, axis=(1, 2), keepdims=True)
         gradcam = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
-        return logits, gradcam, tf.abs(to_pixels[..., 0])
+        return tf.reduce_mean(features, axis=(1, 2)), logits, gradcam, tf.abs(to_pixels[..., 0])
 
     def _input_gradients(self, pictures: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
@@ -179,12 +200,12 @@ def _method(
 
 @_method("gradcam")
 def _gradcam(explainer: Explainer, square: np.ndarray) -> np.ndarray:
-    return explainer.read(square)[1]["gradcam"]
+    return explainer.read(square)[2]["gradcam"]
 
 
 @_method("saliency")
 def _saliency(explainer: Explainer, square: np.ndarray) -> np.ndarray:
-    return explainer.read(square)[1]["saliency"]
+    return explainer.read(square)[2]["saliency"]
 
 
 @_method("gradcam++")
@@ -256,7 +277,7 @@ def _occlusion(explainer: Explainer, square: np.ndarray) -> np.ndarray:
     pictures = np.concatenate([picture[None], covered])
     scores = np.concatenate(
         [
-            log_odds(explainer._logits(pictures[start : start + _BATCH])).numpy()
+            log_odds(explainer._outputs(pictures[start : start + _BATCH])[1]).numpy()
             for start in range(0, len(pictures), _BATCH)
         ]
     )

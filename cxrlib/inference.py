@@ -1,11 +1,29 @@
-"""Pictures through a network outside its training steps: outputs, and normalization statistics."""
+"""Networks outside their training steps: loading, outputs, normalization statistics."""
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
+from cxrlib.runs import Run, RunError
+
 _BATCH = 64
 _NORMALIZATION_PICTURES = 4096
+
+
+def load_network(run: Run) -> keras.Model:
+    """The network of a finished run, not compiled.
+
+    Raises:
+        RunError: its file is missing, damaged, or not of this version of Keras.
+    """
+    try:
+        # Keras' safe mode: a run from elsewhere cannot bring code along.
+        return keras.models.load_model(run.model_file, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(
+            f"The network of the run {run.name} cannot be loaded with Keras "
+            f"{keras.__version__}. Copy the run's folder again, or train anew."
+        ) from error
 
 
 def score(model: keras.Model, pixels: np.ndarray, rows: np.ndarray, what: str = "") -> np.ndarray:

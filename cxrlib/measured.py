@@ -91,15 +91,15 @@ class Measured:
         return table[["kind", *rows.columns]].reset_index(drop=True)
 
     def calibration_figure(self) -> Figure:
-        """The calibration curve before and after temperature scaling, with its errors."""
+        """The calibration curve before and after calibration, with its errors."""
         before = self.metrics["splits"][self.split]["ece_uncalibrated"]
         after = self.estimates(self.metrics["default_point"])["ece"].value
         return plots.calibration_figure(
             {
-                f"after temperature scaling · ECE {after:.3f}": metrics.reliability(
+                f"calibrated · ECE {after:.3f}": metrics.reliability(
                     self.truth, self.predictions.probability
                 ),
-                f"before · ECE {before:.3f}": metrics.reliability(
+                f"as the network gives it · ECE {before:.3f}": metrics.reliability(
                     self.truth, self.predictions.score
                 ),
             }

@@ -7,7 +7,7 @@ A data set is decoded once into a memory-mapped file; epochs never decode again.
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,24 +20,56 @@ from tqdm import tqdm
 from cxrlib import radiograph
 from cxrlib.dataset import DatasetError
 
+# Left, top, right, bottom of a part of a picture, as shares of its sides.
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+
 _CACHE_VERSION = 1  # raise when `prepare` changes what it returns
 _HANDED_OUT = 256  # pictures given to the decoders at a time: what an end of the program waits for
 
 
-def prepare(pixels: np.ndarray, size: int, equalization: str = "none") -> np.ndarray:
+def prepare(
+    pixels: np.ndarray, size: int, equalization: str = "none", box: Box = WHOLE
+) -> np.ndarray:
     """A radiograph as a network sees it.
 
     Args:
         pixels: ``uint8 [height, width]``.
         size: side of the network's input.
         equalization: as for `equalize`.
+        box: the part of the picture that it sees.
 
     Returns:
-        ``uint8 [size, size]``: the whole picture, squashed to a square. Shrinking is
-        anti-aliased, so that a detail's fate does not hang on the picture's original size.
+        ``uint8 [size, size]``: the whole picture squashed to a square, or the box of it. Shrinking
+        is anti-aliased, so that a detail's fate does not hang on the picture's original size; and
+        a box is cut from the square, not from the original, so that it is as sharp in a large
+        picture as in the small ones that networks are trained on.
     """
     square = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
-    return equalize(square, equalization)
+    return frame(equalize(square, equalization), box)
+
+
+def frame(square: np.ndarray, box: Box) -> np.ndarray:
+    """The box of a picture ``uint8 [side, side]``, enlarged to its size."""
+    if box == WHOLE:
+        return square
+    return cv2.warpAffine(
+        square, into_frame(square.shape, box), square.shape[::-1], borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def into_frame(shape: tuple[int, int], box: Box) -> np.ndarray:
+    """The affine map ``[2, 3]`` that makes the box of a picture fill a picture of that shape."""
+    height, width = shape
+    left, top, right, bottom = box
+    across, down = 1 / (right - left), 1 / (bottom - top)
+    # Pixels are areas: the first one's middle lies half a pixel from the border.
+    return np.array(
+        [
+            [across, 0, (0.5 - left * width) * across - 0.5],
+            [0, down, (0.5 - top * height) * down - 0.5],
+        ]
+    )
 
 
 def equalize(pixels: np.ndarray, how: str) -> np.ndarray:
@@ -102,6 +134,7 @@ def cached_pixels(
     table: pd.DataFrame,
     size: int,
     equalization: str = "none",
+    boxes: Sequence[Box] | None = None,
     *,
     folder: Path | None = None,
     progress: Callable[[float], None] | None = None,
@@ -115,6 +148,7 @@ def cached_pixels(
         table: rows of `dataset.index`.
         size: side in pixels.
         equalization: as for `equalize`.
+        boxes: the part of each picture that is wanted; by default the whole of it.
         folder: where the cache is; by default `cache_folder`.
         progress: told now and then what share of the pictures is decoded, 0..1.
 
@@ -128,13 +162,15 @@ def cached_pixels(
     key = hashlib.blake2b(digest_size=12)
     key.update(f"{_CACHE_VERSION} {size} {equalization} ".encode())
     key.update("".join(table.digest).encode())
+    if boxes is not None:
+        key.update(np.asarray(boxes, np.float64).tobytes())
     file = folder / f"pixels-{size}-{key.hexdigest()}.npy"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         # Written beside its place and then renamed: a killed run leaves no half cache.
         partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:
-            _decode(table, size, equalization, partial, progress)
+            _decode(table, size, equalization, boxes, partial, progress)
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
@@ -145,6 +181,7 @@ def _decode(
     table: pd.DataFrame,
     size: int,
     equalization: str,
+    boxes: Sequence[Box] | None,
     file: Path,
     progress: Callable[[float], None] | None,
 ) -> None:
@@ -157,7 +194,7 @@ def _decode(
             picture = radiograph.read((root / path).read_bytes())
         except radiograph.RadiographError as error:
             raise radiograph.RadiographError(f"{path}: {error}") from error
-        pixels[row] = prepare(picture.pixels, size, equalization)
+        pixels[row] = prepare(picture.pixels, size, equalization, boxes[row] if boxes else WHOLE)
 
     jobs = list(enumerate(table.path))
     with (

@@ -44,6 +44,7 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
     "unlikely": ("−", "Pneumonia unlikely"),
     "uncertain": ("?", "Uncertain"),
 }
+REFUSED = ("⊘", "Not read")
 
 
 def overlay(
@@ -64,6 +65,18 @@ def overlay(
     cover = (np.sqrt(heatmap) * opacity)[..., None].astype(np.float32)
     grey = pixels[..., None].astype(np.float32)
     return (grey + (_palette(colours)[level] - grey) * cover + 0.5).astype(np.uint8)
+
+
+def outlined(picture: np.ndarray, contours: Sequence[np.ndarray]) -> np.ndarray:
+    """A picture ``uint8 [height, width, 3]`` with borders ``int32 [n, 2]`` (x, y) drawn over it.
+
+    White with a dark rim: seen on every colour map and on bright and dark ground.
+    """
+    drawn = picture.copy()
+    width = max(1, round(max(picture.shape) / 450))
+    for shade, extra in ((20, 2), (255, 0)):
+        cv2.polylines(drawn, contours, True, (shade,) * 3, width + extra, cv2.LINE_AA)
+    return drawn
 
 
 def for_screen(pixels: np.ndarray) -> np.ndarray:

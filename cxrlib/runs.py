@@ -21,6 +21,9 @@ MODELS = Path(
     os.environ.get("CXR_MODELS_DIR", Path(__file__).resolve().parent.parent / "models")
 ).resolve()
 SHIPPED = "mobilenetv2-224"
+# In a folder of its own, so that it does not stand among the runs that read for pneumonia; and
+# always the project's, wherever runs are kept.
+SHIPPED_LUNGS = Path(__file__).resolve().parent.parent / "models" / "lungs" / "unet-128"
 
 _UNFINISHED = "UNFINISHED"
 _CONFIG = "config.json"
@@ -30,6 +33,7 @@ _MODEL = "model.keras"
 _PREDICTIONS = "predictions.csv"
 _METRICS = "metrics.json"
 _CARD = "card.md"
+_NOVELTY = "novelty.npz"
 _LOG = "log.txt"
 _LOCK = "lock"
 _TENSORBOARD = "tensorboard"
@@ -109,6 +113,11 @@ class Run:
     def model_file(self) -> Path:
         """The network as ``.keras``."""
         return self._file(_MODEL)
+
+    @property
+    def novelty_file(self) -> Path:
+        """What the run takes for a frontal chest radiograph."""
+        return self._file(_NOVELTY)
 
     @property
     def began(self) -> bool:
@@ -219,6 +228,10 @@ class Run:
     def save_model(self, save: Callable[[Path], None]) -> None:
         """Keep the network; ``save`` writes it to the path it is given."""
         self._replace(_MODEL, save)
+
+    def save_novelty(self, save: Callable[[Path], None]) -> None:
+        """Keep what is familiar; ``save`` writes it to the path it is given."""
+        self._replace(_NOVELTY, save)
 
     def finish(self, predictions: pd.DataFrame, metrics: dict[str, Any], card: str) -> None:
         """Keep what the run came to and take the mark off: from now on it is finished."""

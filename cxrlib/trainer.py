@@ -5,7 +5,7 @@ fine-tuned. Keras 3 and NumPy only: a run trains on any Keras backend.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import keras
@@ -19,6 +19,7 @@ from cxrlib.batches import Batches
 from cxrlib.checkpoint import Checkpoint
 from cxrlib.config import TrainingConfig
 from cxrlib.inference import score
+from cxrlib.pixels import Box
 from cxrlib.progress import EventLog, Watch
 
 _WARM_UP_SHARE = 0.05
@@ -35,9 +36,11 @@ class Trainer:
         self,
         config: TrainingConfig,
         run: runs.Run,
-        pixels: np.ndarray,
+        whole: np.ndarray,
+        shown: np.ndarray,
         classes: np.ndarray,
         *,
+        boxes: Sequence[Box] | None,
         lungs: np.ndarray | None,
         train: np.ndarray,
         validation: np.ndarray,
@@ -51,9 +54,11 @@ class Trainer:
         Args:
             config: what to do.
             run: where it is written down.
-            pixels: ``uint8 [n, size, size]``.
+            whole: whole pictures ``uint8 [n, size, size]``, which augmentation starts from.
+            shown: what the network sees of them without it, ``uint8 [n, size, size]``.
             classes: ``int [n]``, indices into ``config.class_names``.
-            lungs: ``uint8 [n, size, size]``, 1 in the lungs, or None.
+            boxes: which part of each picture it sees; None for the whole.
+            lungs: ``uint8 [n, rows, columns]``, 1 in the lungs, or None.
             train: rows to train on.
             validation: rows to validate on.
             at: where to begin.
@@ -63,7 +68,8 @@ class Trainer:
                 for each device).
             scope: where models are to be made and compiled.
         """
-        self.config, self.run, self.pixels, self.lungs, self.at = config, run, pixels, lungs, at
+        self.config, self.run, self.at = config, run, at
+        self.whole, self.shown, self.boxes, self.lungs = whole, shown, boxes, lungs
         self.model, self.reader, self.scope = model, reader, scope
         self.validation = validation
         self.is_pneumonia = classes[validation] > 0
@@ -103,9 +109,9 @@ class Trainer:
             if self.reader is not self.model:
                 self.reader.set_weights(self.model.get_weights())
                 backbone = keras.Model(self.reader.input, self.reader.get_layer("pool").output)
-            features = score(backbone, self.pixels, np.unique(self.rows), "features")
+            features = score(backbone, self.shown, np.unique(self.rows), "features")
             place = np.searchsorted(np.unique(self.rows), self.rows)
-            held_out = score(backbone, self.pixels, self.validation)
+            held_out = score(backbone, self.shown, self.validation)
             with self.scope():
                 taken = keras.Input(features.shape[1:])
                 output = self.model.get_layer("probability")(self.model.get_layer("dropout")(taken))
@@ -151,20 +157,21 @@ class Trainer:
     def _augmented(self) -> Batches:
         config = self.config
         return Batches(
-            self.pixels,
+            self.whole,
             self.rows,
             self.targets,
             self.weights,
             batch=config.batch,
             seed=config.seed,
             recipe=PRESETS[config.augmentation],
+            boxes=self.boxes,
             lungs=self.lungs,
         )
 
     def _score_pictures(self) -> np.ndarray:
         if self.reader is not self.model:
             self.reader.set_weights(self.model.get_weights())
-        return score(self.reader, self.pixels, self.validation)
+        return score(self.reader, self.shown, self.validation)
 
     def _compile(
         self, model: keras.Model, rate: float | keras.optimizers.schedules.LearningRateSchedule

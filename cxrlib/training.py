@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-from cxrlib import __version__, checkpoint, dataset, evaluation, networks, runs
+from cxrlib import __version__, checkpoint, dataset, evaluation, lungs, networks, novelty, runs
 from cxrlib.config import TrainingConfig, default_name
 from cxrlib.inference import reestimate_normalization, score
-from cxrlib.pixels import cached_pixels, lung_masks
+from cxrlib.pixels import Box, cached_pixels
 from cxrlib.trainer import Trainer, TrainingError
 
 __all__ = ["TrainingError", "environment", "gpus", "train"]
@@ -80,17 +80,20 @@ def train(
     if not at.variables:
         run.save_environment(environment())
     run.say("decoding pictures")
-    pixels = cached_pixels(table, config.size, config.equalization)
-    lungs = None
-    if config.lung_masks:
-        lungs = lung_masks(table, Path(config.lung_masks), config.size)
+    whole = shown = cached_pixels(table, config.size, config.equalization)
+    run.say("finding the lungs")
+    boxes, masks, shapes = _lung_fields(cached_pixels(table, config.size))
+    if config.view == "lungs":
+        shown = cached_pixels(table, config.size, config.equalization, boxes)
 
     Trainer(
         config,
         run,
-        pixels,
+        whole,
+        shown,
         classes,
-        lungs=lungs,
+        boxes=boxes if config.view == "lungs" else None,
+        lungs=masks if config.repaint else None,
         train=rows["train"],
         validation=rows["validation"],
         at=at,
@@ -100,15 +103,21 @@ def train(
     ).train()
     run.say("judging")
     if config.fine_tune_epochs and config.reestimate_normalization:
-        reestimate_normalization(model, pixels, rows["train"], seed=config.seed)
+        reestimate_normalization(model, shown, rows["train"], seed=config.seed)
     # A copy without the optimizer and without mixed precision is what gets served.
     keras.mixed_precision.set_global_policy("float32")
     served = _build(config, "none")
     served.set_weights(model.get_weights())
     run.save_model(served.save)
 
+    backbone = keras.Model(served.input, served.get_layer("pool").output)
+    features = score(backbone, shown, np.arange(len(table)), "features")
+    familiar = novelty.fit(shapes, features, rows["train"], rows["validation"])
+    run.save_novelty(familiar.save)
+
     held_out = np.concatenate([rows["validation"], rows["test"]])
-    distribution = evaluation.as_distribution(score(served, pixels, held_out))
+    outputs = keras.ops.convert_to_numpy(served.get_layer("probability")(features[held_out]))
+    distribution = evaluation.as_distribution(outputs)
     predictions, metrics = evaluation.judge(
         table.iloc[held_out].assign(split=folds.iloc[held_out]),
         distribution,
@@ -116,6 +125,16 @@ def train(
     )
     run.finish(predictions, metrics, evaluation.card(recorded, run.environment, metrics))
     return run
+
+
+def _lung_fields(squares: np.ndarray) -> tuple[list[Box], np.ndarray, np.ndarray]:
+    """Of each picture the lungs' box, their mask, and what `novelty.shape` says of them."""
+    boxes, masks, shapes = [], [], []
+    for found in lungs.shipped().find_all(squares):
+        boxes.append(found.box)
+        masks.append(found.mask)
+        shapes.append(novelty.shape(found))
+    return boxes, np.stack(masks), np.stack(shapes)
 
 
 def _check(config: TrainingConfig, classes: np.ndarray, train: np.ndarray) -> None:

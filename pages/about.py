@@ -16,10 +16,13 @@ picture its answer comes from, and says how far to trust it. It is **for educati
 not for diagnosis**.
 
 #### How a picture is read
-The picture becomes grey, upright and square, and goes through the network of the run in use. Its
-answer is calibrated by temperature scaling (Guo et al., ICML 2017) on pictures of patients that it
-was not trained on, and held against an operating point chosen on the same pictures. Where the
-probability lies within the operating point's 95 % interval, the verdict is *uncertain*.
+The picture becomes grey, upright and square. A first network finds the lung fields; the network of
+the run in use then reads the box around them, or the whole picture, as that run was trained. Its
+answer is calibrated (temperature and class offsets; Alexandari et al., ICML 2020) on pictures of
+patients that it was not trained on, and held against an operating point chosen on the same
+pictures. Where the probability lies within the operating point's 95 % interval, the verdict is
+*uncertain*. A picture without lungs, or unlike the training pictures, is *not read* unless you
+insist.
 
 #### Privacy
 Uploaded pictures stay in the server's memory while your page is open. They are not written to

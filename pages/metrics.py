@@ -46,7 +46,7 @@ def show_headline(measured: Measured, point: str) -> None:
                 help="With its 95 % interval.",
             )
     chosen_here = (
-        " Threshold and temperature were chosen on these same pictures: the figures are somewhat "
+        " Threshold and calibration were chosen on these same pictures: the figures are somewhat "
         "too good."
         if measured.split == "validation"
         else ""

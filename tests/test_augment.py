@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cxrlib.augment import PRESETS, Augmentation, augment, repaint_surroundings
 from cxrlib.phantom import phantom
+from cxrlib.pixels import frame
 
 PICTURE = phantom(3, pneumonia=True, size=160, aspect=1.25)
 OPACITY = PICTURE.opacity.astype(np.uint8) * 255
@@ -205,3 +206,17 @@ def test_without_a_lung_mask_nothing_is_repainted() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         assert repaint_surroundings(pixels, np.zeros_like(pixels), pixels[::-1], rng) is pixels
+
+
+def test_a_box_is_framed_and_changed_in_one_resampling() -> None:
+    picture = phantom(5, pneumonia=True, size=224).pixels
+    box = (0.2, 0.1, 0.9, 0.85)
+    plain = frame(picture, box)
+    next_to_nothing = augment(picture, IDENTITY, np.random.default_rng(0), box)
+    assert np.abs(next_to_nothing.astype(int) - plain).max() <= 1
+    assert augment(picture, Augmentation(), np.random.default_rng(0), box).shape == picture.shape
+    # What a shift moves into sight is the picture around the box, not a margin.
+    shifted = augment(picture, Augmentation(shift=0.1), np.random.default_rng(3), box)
+    x, y = (0.1 * draw for draw in np.random.default_rng(3).uniform(-1, 1, 6)[4:6])
+    moved = frame(picture, (0.2 - 0.7 * x, 0.1 - 0.75 * y, 0.9 - 0.7 * x, 0.85 - 0.75 * y))
+    assert np.corrcoef(shifted.ravel(), moved.ravel())[0, 1] > 0.99

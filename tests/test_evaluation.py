@@ -34,16 +34,16 @@ def test_what_is_chosen_does_not_look_at_the_test_pictures() -> None:
     is_test = (table.split == "test").to_numpy()
     spoilt[is_test] = spoilt[is_test][:, ::-1]
     _, again = evaluation.judge(table, spoilt, ["NORMAL", "PNEUMONIA"])
-    assert again["temperature"] == found["temperature"]
+    assert again["calibration"] == found["calibration"]
     assert again["operating_points"] == found["operating_points"]
     assert again["splits"]["validation"] == found["splits"]["validation"]
     assert again["splits"]["test"] != found["splits"]["test"]
 
 
-def test_temperature_cures_overconfidence_and_keeps_the_ranking() -> None:
+def test_calibration_cures_overconfidence_and_keeps_the_ranking() -> None:
     table, distribution = outputs(pictures=2000)
     predictions, found = evaluation.judge(table, distribution, ["NORMAL", "PNEUMONIA"])
-    assert found["temperature"] == pytest.approx(2.5, rel=0.2)
+    assert found["calibration"]["temperature"] == pytest.approx(2.5, rel=0.2)
     for split, rows in predictions.groupby("split"):
         truth = rows.label == "PNEUMONIA"
         measured = found["splits"][split]

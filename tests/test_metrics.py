@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, logit, ndtr
+from scipy.special import expit, logit, ndtr, softmax
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
 
 from cxrlib import metrics
 from cxrlib.metrics.bootstrap import cluster_bootstrap
@@ -299,50 +300,79 @@ def test_calibration_interval_covers_the_error_of_an_overconfident_model():
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.5])
-def test_temperature_undoes_over_and_underconfidence(factor):
+@pytest.mark.parametrize("offset", [0.0, 1.5])
+def test_calibration_undoes_overconfidence_and_shifted_odds(factor, offset):
     y, s = overconfident(factor)
+    s = expit(logit(np.clip(s, 1e-4, 1 - 1e-4)) - offset * factor)
     p = np.column_stack([1 - s, s])
-    temperature = metrics.fit_temperature(p, y)
-    assert temperature == pytest.approx(factor, rel=0.08)
-    scaled = metrics.apply_temperature(p, temperature)[:, 1]
-    unclipped = np.abs(logit(s)) < logit(1 - 1e-7)
-    expected = expit(logit(s[unclipped]) / temperature)
-    np.testing.assert_allclose(scaled[unclipped], expected, atol=1e-9)
-    assert sk.log_loss(y, scaled) <= sk.log_loss(y, s) + 1e-9
+    fitted = metrics.fit_calibration(p, y)
+    assert fitted.temperature == pytest.approx(factor, rel=0.08)
+    assert fitted.offsets[0] == 0
+    assert fitted.offsets[1] == pytest.approx(offset, abs=0.15)
+    scaled = fitted.apply(p)[:, 1]
+    np.testing.assert_allclose(
+        scaled, expit(logit(s) / fitted.temperature + fitted.offsets[1]), atol=1e-6
+    )
     for other in (0.97, 1.03):
-        moved = metrics.apply_temperature(p, temperature * other)
+        moved = metrics.Calibration(fitted.temperature * other, fitted.offsets).apply(p)
         assert sk.log_loss(y, scaled) < sk.log_loss(y, moved)
+        moved = metrics.Calibration(fitted.temperature, (0.0, fitted.offsets[1] + other - 1))
+        assert sk.log_loss(y, scaled) < sk.log_loss(y, moved.apply(p))
 
 
-def test_temperature_of_three_classes():
+def test_calibration_is_logistic_regression_on_the_log_odds():
+    y, s = overconfident(1.7)
+    fitted = metrics.fit_calibration(np.column_stack([1 - s, s]), y)
+    odds = logit(np.clip(s, 1e-7, 1 - 1e-7))[:, None]
+    platt = LogisticRegression(C=np.inf, tol=1e-8).fit(odds, y)
+    assert 1 / fitted.temperature == pytest.approx(platt.coef_[0, 0], rel=1e-2)
+    assert fitted.offsets[1] == pytest.approx(platt.intercept_[0], abs=1e-2)
+
+
+def test_calibration_of_three_classes():
     rng = np.random.default_rng(4)
     logits = rng.normal(0, 2, (5000, 3))
-    true = metrics.apply_temperature(np.exp(logits), 1.0)
+    true = softmax(logits, axis=1)
     labels = (true.cumsum(axis=1) < rng.random((5000, 1))).sum(axis=1)
-    sharpened = metrics.apply_temperature(true, 1 / 3)
-    assert metrics.fit_temperature(sharpened, labels) == pytest.approx(3, rel=0.08)
+    shown = softmax(3 * logits + [0, 1, -2], axis=1)
+    fitted = metrics.fit_calibration(shown, labels)
+    assert fitted.temperature == pytest.approx(3, rel=0.08)
+    assert fitted.offsets == pytest.approx((0, -1 / 3, 2 / 3), abs=0.12)
 
 
-def test_temperature_of_a_perfect_model_is_finite():
-    assert metrics.fit_temperature([[0.9, 0.1], [0.2, 0.8]], [0, 1]) == pytest.approx(0.05, 1e-3)
+def test_calibration_of_a_perfect_model_is_finite():
+    fitted = metrics.fit_calibration([[0.9, 0.1], [0.2, 0.8]], [0, 1])
+    assert 0.05 <= fitted.temperature < 0.3
+    assert np.abs(fitted.offsets).max() <= 5
 
 
 @without_deadline
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.floats(0.05, 20))
-def test_temperature_keeps_the_ranking_and_gives_probabilities(scores, temperature):
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.floats(0.05, 20), st.floats(-5, 5))
+def test_calibration_keeps_the_ranking_and_gives_probabilities(scores, temperature, offset):
     s = np.sort(scores)
-    scaled = metrics.apply_temperature(np.column_stack([1 - s, s]), temperature)
+    scaled = metrics.Calibration(temperature, (0.0, offset)).apply(np.column_stack([1 - s, s]))
     np.testing.assert_allclose(scaled.sum(axis=1), 1)
     assert (np.diff(scaled[:, 1]) >= -1e-15).all()
-    clear = np.abs(s - 0.5) > 1e-6
-    np.testing.assert_array_equal((scaled[:, 1] > 0.5)[clear], (s > 0.5)[clear])
 
 
-def test_temperature_refuses_what_it_cannot_fit():
+def test_calibration_refuses_what_it_cannot_fit():
     with pytest.raises(ValueError, match="at least one radiograph"):
-        metrics.fit_temperature(np.empty((0, 2)), [])
+        metrics.fit_calibration(np.empty((0, 2)), [])
     with pytest.raises(ValueError, match="from 0 to 1"):
-        metrics.fit_temperature([[0.4, 0.6]], [2])
+        metrics.fit_calibration([[0.4, 0.6]], [2])
+
+
+def test_mean_has_the_interval_of_the_patients_not_of_the_pictures():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(60), 10)
+    values = rng.normal(size=60)[patients]
+    mean = metrics.mean(values, groups=patients)
+    assert mean.value == pytest.approx(values.mean())
+    error = values[::10].std() / np.sqrt(60)
+    assert (mean.high - mean.low) / (2 * 1.96) == pytest.approx(error, rel=0.15)
+    naive = metrics.mean(values)
+    assert naive.high - naive.low < (mean.high - mean.low) / 2
+    assert metrics.mean([0.5, np.nan, 0.7]).value == pytest.approx(0.6)
 
 
 # --- operating points and verdicts --------------------------------------------------------------

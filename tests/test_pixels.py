@@ -121,3 +121,33 @@ def test_a_picture_that_cannot_be_read_leaves_no_half_cache(folder: Path, tmp_pa
     with pytest.raises(radiograph.RadiographError, match=table.path[7]):
         pixels.cached_pixels(table, 32, folder=tmp_path / "kept")
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_box_is_cut_out_and_enlarged() -> None:
+    square = np.zeros((100, 100), np.uint8)
+    square[20:60, 30:80] = 200
+    framed = pixels.frame(square, (0.3, 0.2, 0.8, 0.6))
+    assert framed.shape == (100, 100)
+    assert (framed[2:-2, 2:-2] == 200).all()
+    assert pixels.frame(square, pixels.WHOLE) is square
+    x = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
+    half = pixels.frame(x, (0.25, 0, 0.75, 1))
+    np.testing.assert_allclose(half[50], 25 + (np.arange(100) - 0.5) / 2, atol=1)
+
+
+def test_a_box_of_a_large_picture_is_no_sharper_than_that_of_a_small_one() -> None:
+    large = phantom(1, pneumonia=False, size=1200).pixels
+    small = pixels.prepare(large, 224)
+    box = (0.1, 0.1, 0.8, 0.9)
+    np.testing.assert_array_equal(
+        pixels.prepare(large, 224, box=box), pixels.prepare(small, 224, box=box)
+    )
+
+
+def test_boxes_have_caches_of_their_own(phantoms: Path, tmp_path: Path) -> None:
+    table = dataset.index(phantoms)
+    boxes = [(0.1, 0.1, 0.9, 0.9)] * len(table)
+    whole = pixels.cached_pixels(table, 96, folder=tmp_path)
+    boxed = pixels.cached_pixels(table, 96, "none", boxes, folder=tmp_path)
+    np.testing.assert_array_equal(boxed[3], pixels.frame(whole[3], boxes[3]))
+    assert len(list(tmp_path.glob("*.npy"))) == 2

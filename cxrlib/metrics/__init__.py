@@ -13,13 +13,13 @@ counting them as independent makes intervals too narrow.
 Needs NumPy and SciPy only.
 """
 
-from cxrlib.metrics.bootstrap import REPLICATES
+from cxrlib.metrics.bootstrap import REPLICATES, mean
 from cxrlib.metrics.calibration import (
     CALIBRATION_BINS,
+    Calibration,
     CalibrationPoint,
-    apply_temperature,
     expected_calibration_error,
-    fit_temperature,
+    fit_calibration,
     reliability,
 )
 from cxrlib.metrics.comparison import AucComparison, McNemar, delong_test, mcnemar_test
@@ -56,6 +56,7 @@ __all__ = [
     "REPLICATES",
     "AucComparison",
     "Band",
+    "Calibration",
     "CalibrationPoint",
     "Confusion",
     "Estimate",
@@ -64,13 +65,13 @@ __all__ = [
     "PrecisionRecallCurve",
     "RocCurve",
     "Verdict",
-    "apply_temperature",
     "confusion",
     "delong_test",
     "expected_calibration_error",
-    "fit_temperature",
+    "fit_calibration",
     "likelihood_ratios",
     "mcnemar_test",
+    "mean",
     "natural_frequencies",
     "operating_points",
     "pr_auc",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxrlib.metrics.arrays import Floats, as_patients
+from cxrlib.metrics.estimates import Estimate, spanning
 
 REPLICATES = 1000
 
@@ -62,3 +63,32 @@ def percentile_interval(values: Floats) -> tuple[Floats, Floats]:
         if defined.size:
             bounds[:, column] = np.quantile(defined, (0.025, 0.975))
     return bounds[0], bounds[1]
+
+
+def mean(
+    values: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Estimate:
+    """Mean of one value a radiograph ``[n]``, with an interval from the bootstrap over patients.
+
+    ``nan`` values are left out.
+
+    >>> print(mean([0.9, 0.9, 0.7, 0.7], groups=["a", "a", "b", "b"]))
+    0.80 (0.70–0.90)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(values)
+    if not defined.any():
+        return Estimate(np.nan, np.nan, np.nan)
+    values = values[defined]
+    patients = None if groups is None else np.asarray(groups)[defined]
+
+    def weighted(times: Floats) -> Floats:
+        return (times @ values / times.sum(axis=1))[:, None]
+
+    drawn = cluster_bootstrap(weighted, values.size, patients, replicates=replicates, seed=seed)
+    low, high = percentile_interval(drawn)
+    return spanning(values.mean(), low[0], high[0])

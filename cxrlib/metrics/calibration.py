@@ -1,6 +1,5 @@
-"""Whether a probability means what it says, and temperature scaling to make it so."""
+"""Whether a probability means what it says, and scaling to make it so."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,8 @@ CALIBRATION_BINS = 15
 
 # Probabilities below this are taken as this, so that their logarithm is finite.
 _FLOOR = 1e-7
-_LOG_TEMPERATURES = (math.log(0.05), math.log(20))
+_INVERSE_TEMPERATURES = (0.05, 20.0)
+_OFFSETS = (-5.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -80,48 +80,68 @@ def reliability(
     return points
 
 
-def fit_temperature(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Temperature that minimises the negative log likelihood (Guo et al. 2017).
+@dataclass(frozen=True)
+class Calibration:
+    """Bias-corrected temperature scaling, ``softmax(log p / T + b)`` (Alexandari et al. 2020).
+
+    Temperature alone (Guo et al., ICML 2017) cannot undo what class weights or oversampling did
+    to the balance of the classes; an offset for each class can.
+
+    Attributes:
+        temperature: above 1 the model was overconfident, below 1 underconfident.
+        offsets: one for each class; the first is 0.
+
+    >>> Calibration(2.0, (0.0, 0.0)).apply([[0.2, 0.8]]).round(3)
+    array([[0.333, 0.667]])
+    """
+
+    temperature: float
+    offsets: tuple[float, ...]
+
+    def apply(self, probabilities: ArrayLike) -> Floats:
+        """Calibrated probabilities ``float64 [..., classes]`` of a network's ``[..., classes]``.
+
+        With two classes the order of the pictures stays. Probabilities below 1e-7 count as 1e-7.
+        """
+        logits = _logits(np.asarray(probabilities, dtype=np.float64))
+        return softmax(logits / self.temperature + np.asarray(self.offsets), axis=-1)
+
+
+def fit_calibration(probabilities: ArrayLike, labels: ArrayLike) -> Calibration:
+    """The calibration that minimises the negative log likelihood.
 
     ``probabilities`` [n, classes] are a softmax's output (for a sigmoid ``p`` pass
-    ``[1 - p, p]``), ``labels`` [n] the true class as a whole number. Above 1 the model was
-    overconfident, below 1 underconfident; the answer lies between 0.05 and 20, and at an end
-    where the data set no bound, as when every radiograph is classified rightly.
+    ``[1 - p, p]``), ``labels`` [n] the true class as a whole number. The temperature lies between
+    0.05 and 20, offsets between -5 and 5, so that they stay finite where the data set no bound, as
+    when every radiograph is classified rightly.
 
     Raises ``ValueError`` for empty input or labels that name no column.
     """
     # Loaded here because only training needs it, and pages that show numbers should open at once.
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import minimize
 
     p, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or not len(p) or truth.shape != (len(p),):
         raise ValueError(
-            "The temperature needs at least one radiograph, a row of class probabilities for "
+            "Calibration needs at least one radiograph, a row of class probabilities for "
             f"each and its label; got shapes {list(p.shape)} and {list(truth.shape)}."
         )
     if not np.isin(truth, np.arange(p.shape[1])).all():
         raise ValueError(f"Labels must be whole numbers from 0 to {p.shape[1] - 1}.")
     logits = _logits(p)
-    rows = np.arange(len(p))
+    one_hot = np.eye(p.shape[1])[truth.astype(int)]
 
-    def loss(log_temperature: float) -> float:
-        scaled = log_softmax(logits / math.exp(log_temperature), axis=1)
-        return -float(scaled[rows, truth.astype(int)].mean())
+    def loss(values: Floats) -> tuple[float, Floats]:
+        """Convex in the inverse temperature and the offsets; with its gradient."""
+        scaled = log_softmax(logits * values[0] + np.append(0, values[1:]), axis=1)
+        excess = (np.exp(scaled) - one_hot) / len(p)
+        slopes = np.append((excess * logits).sum(), excess.sum(axis=0)[1:])
+        return -float((one_hot * scaled).sum() / len(p)), slopes
 
-    # Convex in 1 / T, hence with a single minimum over log T.
-    found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
-    return math.exp(found.x)
-
-
-def apply_temperature(probabilities: ArrayLike, temperature: float) -> Floats:
-    """``softmax(log p / T)`` of probabilities [..., classes], float64.
-
-    Keeps the order of the classes. Probabilities below 1e-7 count as 1e-7.
-
-    >>> apply_temperature([[0.2, 0.8]], 2.0).round(3)
-    array([[0.333, 0.667]])
-    """
-    return softmax(_logits(np.asarray(probabilities, dtype=np.float64)) / temperature, axis=-1)
+    start = np.append(1.0, np.zeros(p.shape[1] - 1))
+    bounds = [_INVERSE_TEMPERATURES] + [_OFFSETS] * (p.shape[1] - 1)
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
+    return Calibration(float(1 / found[0]), (0.0, *(float(offset) for offset in found[1:])))
 
 
 def _logits(probabilities: Floats) -> Floats:

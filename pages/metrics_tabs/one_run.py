@@ -145,7 +145,7 @@ def show_calibration(measured: Measured, point: str) -> None:
         show_figure(
             measured.calibration_figure(),
             f"{name}-calibration",
-            "Calibration curve before and after temperature scaling",
+            "Calibration curve before and after calibration",
         )
     with spread:
         st.markdown("**Probabilities by class**")
@@ -157,8 +157,9 @@ def show_calibration(measured: Measured, point: str) -> None:
     st.caption(
         f"On the dotted line a probability of 70 % is right in 70 of 100 cases. Bars are 95 % "
         f"intervals: short where there are many pictures. ECE, the calibration error, is the mean "
-        f"distance from the line. Temperature {measured.metrics['temperature']:.2f}, chosen on "
-        "validation."
+        f"distance from the line. Calibration, a temperature "
+        f"({measured.metrics['calibration']['temperature']:.2f}) and an offset for each class, was "
+        "fitted on validation."
     )
 
 

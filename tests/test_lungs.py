@@ -1,0 +1,128 @@
+"""Lung fields: found where they are, and nowhere else; what is made of them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrlib import dataset, lungs, lungs_training, metrics, pixels, radiograph, runs
+from cxrlib.lungs import SIZE, Lungs
+from cxrlib.phantom import phantom
+
+
+@pytest.fixture(scope="module")
+def finder() -> lungs.LungFinder:
+    return lungs.shipped()
+
+
+def drawn_lungs(left: int = 20, right: int = 108) -> Lungs:
+    probability = np.zeros((SIZE, SIZE), np.float32)
+    probability[30:100, left:55] = probability[30:100, 73:right] = 0.9
+    return Lungs(probability)
+
+
+def test_box_holds_the_lungs_with_a_margin_and_stays_in_the_picture() -> None:
+    left, top, right, bottom = drawn_lungs().box
+    assert left == pytest.approx((20 - 0.06 * 88) / SIZE, abs=0.01)
+    assert right == pytest.approx((108 + 0.06 * 88) / SIZE, abs=0.01)
+    assert top == pytest.approx((30 - 0.06 * 70) / SIZE, abs=0.01)
+    assert bottom == pytest.approx((100 + 0.06 * 70) / SIZE, abs=0.01)
+    assert drawn_lungs(0, SIZE).box[::2] == (0, 1)
+
+
+def test_specks_are_no_lungs() -> None:
+    found = drawn_lungs()
+    found.probability[5:10, 5:10] = 1
+    assert not found.mask[5:10, 5:10].any()
+    assert found.box == drawn_lungs().box
+    alone = np.zeros((SIZE, SIZE), np.float32)
+    alone[5:10, 5:10] = 1
+    assert not Lungs(alone).found
+    assert Lungs(alone).box == pixels.WHOLE
+
+
+def test_share_of_a_heatmap_inside() -> None:
+    found = drawn_lungs()
+    inside = cv2.resize(found.mask.astype(np.float32), (300, 200), interpolation=cv2.INTER_NEAREST)
+    assert found.share(inside) == 1
+    assert found.share(1 - inside) == 0
+    assert found.share(np.ones((200, 300))) == pytest.approx(found.mask.mean(), abs=0.01)
+    assert np.isnan(found.share(np.zeros((50, 50))))
+
+
+def test_contours_lie_on_the_borders() -> None:
+    contours = drawn_lungs().contours((256, 512))
+    assert len(contours) == 2
+    x, y = np.concatenate(contours).T
+    assert (x.min(), x.max()) == pytest.approx((20 * 4, 108 * 4), abs=5)
+    assert (y.min(), y.max()) == pytest.approx((30 * 2, 100 * 2), abs=3)
+
+
+def test_shipped_network_finds_drawn_lungs(finder: lungs.LungFinder) -> None:
+    shares = []
+    for seed in range(8):
+        drawn = phantom(seed, pneumonia=False, size=256)
+        found = cv2.resize(finder.find(drawn.pixels).mask, drawn.pixels.shape[::-1]) > 0
+        # People include in a lung what lies behind heart and diaphragm; a phantom's mask does not.
+        shares.append((found & drawn.lungs).sum() / drawn.lungs.sum())
+    assert np.mean(shares) > 0.8
+
+
+@pytest.mark.parametrize("turn", ["upside down", "on its side", "inverted"])
+def test_no_lungs_in_a_radiograph_that_is_not_upright(
+    finder: lungs.LungFinder, real, turn: str
+) -> None:
+    files = sorted((real("uploads") / "NORMAL").iterdir())[:6]
+    made = {
+        "upside down": np.flipud,
+        "on its side": np.rot90,
+        "inverted": lambda picture: 255 - picture,
+    }[turn]
+    pictures = [radiograph.read(file.read_bytes()).pixels for file in files]
+    assert all(finder.find(picture).found for picture in pictures)
+    assert np.mean([finder.find(made(picture)).found for picture in pictures]) < 0.2
+
+
+def test_shipped_network_agrees_with_people(finder: lungs.LungFinder, real) -> None:
+    table = dataset.index(real("chest_xray"))
+    held_out = table[dataset.assign_folds(table, validation_share=0.15, seed=0) == "validation"]
+    held_out = held_out.sample(60, random_state=0)
+    root = Path(table.attrs["root"])
+    pictures = [np.asarray(Image.open(root / path).convert("L")) for path in held_out.path]
+    masks = pixels.lung_masks(held_out, real("lung_masks"), SIZE)
+    found = np.stack([one.mask for one in finder.find_all(pictures)])
+    overlap = 2 * (found & masks).sum(axis=(1, 2)) / (found.sum((1, 2)) + masks.sum((1, 2)))
+    assert overlap[masks.any(axis=(1, 2))].mean() > 0.94
+    recorded = metrics.Estimate(**finder.run.metrics["splits"]["validation"]["dice"])
+    assert recorded.value >= 0.95
+
+
+def test_it_is_small_enough() -> None:
+    assert (runs.SHIPPED_LUNGS / "model.keras").stat().st_size < 4e6
+
+
+def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
+    for number in range(40):
+        drawn = phantom(number, pneumonia=False, size=128)
+        for place, picture in (("data", drawn.pixels), ("masks", drawn.lungs * np.uint8(255))):
+            ending = "jpeg" if place == "data" else "png"
+            for label, name in (("NORMAL", f"IM-{number}-0001"), ("PNEUMONIA", f"person{number}")):
+                file = tmp_path / place / "train" / label / f"{name}.{ending}"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture).save(file)
+    run = lungs_training.train(
+        tmp_path / "data", tmp_path / "masks", name="lungs", epochs=6, models=tmp_path / "models"
+    )
+    assert run.finished
+    assert run.history.val_dice.iloc[-1] > run.history.val_dice.iloc[0]
+    assert run.metrics["splits"]["validation"]["dice"]["value"] > 0.5
+    assert set(run.predictions.columns) >= {"path", "patient", "dice"}
+    assert lungs.LungFinder(run).find(phantom(99, pneumonia=False, size=200).pixels).found
+
+
+def test_masks_that_fit_no_picture_are_named(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(dataset.DatasetError, match="no lung mask for any picture"):
+        pixels.lung_masks(dataset.index(phantoms), tmp_path, SIZE)
