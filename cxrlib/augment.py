@@ -101,7 +101,11 @@ def describe(recipe: Augmentation) -> str:
 
 
 def augment(
-    pixels: np.ndarray, recipe: Augmentation, rng: np.random.Generator, box: Box = WHOLE
+    pixels: np.ndarray,
+    recipe: Augmentation,
+    rng: np.random.Generator,
+    box: Box = WHOLE,
+    size: int | None = None,
 ) -> np.ndarray:
     """One random variant of a picture.
 
@@ -109,20 +113,23 @@ def augment(
         pixels: ``uint8 [height, width]``.
         recipe: how far it may go.
         rng: source of chance; the same state gives the same variant.
-        box: the part of the picture that is wanted, enlarged to its size. What a change moves into
-            sight comes from the picture around the box.
+        box: the part of the picture that is wanted. What a change moves into sight comes from
+            the picture around the box.
+        size: side of what is wanted; by default as large as the picture.
 
     Returns:
-        ``uint8 [height, width]``; ``pixels`` itself where nothing is to be done.
+        ``uint8 [size, size]`` or ``[height, width]``; ``pixels`` itself where nothing is to be
+        done.
     """
     if recipe == PRESETS["none"]:
-        return frame(pixels, box)
+        return frame(pixels, box, size) if size else pixels
     # All draws come first and in one order, so that a switched-off step shifts no other.
     place = rng.uniform(-1, 1, 6)
     light = rng.uniform(-1, 1, 3)
     degrade = rng.uniform(size=8)
     flipped = rng.random() < 0.5 and recipe.flip
-    pixels = _move(pixels, recipe, place, box, flipped, replicate=degrade[6] < 0.5)
+    target = (size, size) if size else pixels.shape
+    pixels = _move(pixels, recipe, place, box, target, flipped, replicate=degrade[6] < 0.5)
     if degrade[0] < _SHARE_DEGRADED and recipe.resolution < 1:
         factor = recipe.resolution + (1 - recipe.resolution) * degrade[1]
         pixels = _lose_resolution(pixels, factor)
@@ -166,9 +173,9 @@ def repaint_surroundings(
     if how < 0.35:
         painted = np.full(pixels.shape, rng.integers(256), np.float32)
     elif how < 0.75:
-        painted = cv2.GaussianBlur(other, (0, 0), rng.uniform(3, 15)).astype(np.float32)
+        painted = cv2.GaussianBlur(other.astype(np.float32), (0, 0), rng.uniform(3, 15))
     else:
-        painted = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(8, 30)).astype(np.float32)
+        painted = cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), rng.uniform(8, 30))
         painted += rng.integers(-60, 60)
     return np.clip(pixels * keep + painted * (1 - keep), 0, 255).astype(np.uint8)
 
@@ -178,11 +185,12 @@ def _move(
     recipe: Augmentation,
     draws: np.ndarray,
     box: Box,
+    target: tuple[int, int],
     flipped: bool,
     *,
     replicate: bool,
 ) -> np.ndarray:
-    height, width = pixels.shape
+    height, width = target
     angle = np.deg2rad(recipe.rotation * draws[0])
     zoom = (1 + recipe.zoom) ** draws[1]
     wide = zoom * (1 + recipe.stretch) ** draws[2] * (-1 if flipped else 1)
@@ -191,7 +199,7 @@ def _move(
     linear = turn @ np.diag([wide, high])
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     shift = recipe.shift * draws[4:6] * (width, height)
-    framed = into_frame(pixels.shape, box)
+    framed = into_frame(pixels.shape, box, target)
     # One map for box and change: the picture is resampled once.
     matrix = np.column_stack(
         [linear @ framed[:, :2], linear @ (framed[:, 2] - centre) + centre + shift]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from cxrlib.augment import PRESETS, Augmentation, augment, repaint_surroundings
-from cxrlib.pixels import WHOLE, Box
+from cxrlib.pixels import Box
 
 
 class Batches(keras.utils.PyDataset):
@@ -30,14 +30,16 @@ class Batches(keras.utils.PyDataset):
         seed: int,
         recipe: Augmentation = PRESETS["none"],
         boxes: Sequence[Box] | None = None,
+        size: int | None = None,
         lungs: np.ndarray | None = None,
     ) -> None:
         """Batches over ``pixels[rows]``; ``targets`` and ``weights`` are aligned with ``rows``.
 
         ``pixels`` are pictures ``uint8 [n, size, size]``, or a frozen backbone's features
         ``float32 [n, features]``, which go through as they are. ``boxes`` are the parts of the
-        pictures that the network sees, by default all. ``lungs`` are masks ``uint8 [n, rows,
-        columns]``; where they are given, surroundings are repainted.
+        pictures that the network sees, as squares of side ``size``; by default all.
+        ``lungs`` are masks ``uint8 [n, rows, columns]``; where they are given, surroundings are
+        repainted.
         A row may be listed several times (oversampling). The last, incomplete batch of an epoch
         is left out: its batch-normalization statistics would be noisy.
         """
@@ -46,7 +48,7 @@ class Batches(keras.utils.PyDataset):
         self._pixels, self._rows = pixels, rows
         self._targets, self._weights = targets, weights
         self._batch, self._recipe, self._seed = batch, recipe, seed
-        self._boxes, self._lungs = boxes, lungs
+        self._boxes, self._size, self._lungs = boxes, size, lungs
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int, *, step: int = 0) -> None:
@@ -78,4 +80,6 @@ class Batches(keras.utils.PyDataset):
         if self._lungs is not None:
             other = self._pixels[self._rows[rng.integers(len(self._rows))]]
             pixels = repaint_surroundings(pixels, self._lungs[row], other, rng)
-        return augment(pixels, self._recipe, rng, self._boxes[row] if self._boxes else WHOLE)
+        if self._boxes is None:
+            return augment(pixels, self._recipe, rng)
+        return augment(pixels, self._recipe, rng, self._boxes[row], self._size)

@@ -14,7 +14,7 @@ from cxrlib import evaluation, explain, lungs, metrics, novelty, radiograph
 from cxrlib.explain import Explanation
 from cxrlib.inference import load_network
 from cxrlib.lungs import Lungs
-from cxrlib.pixels import WHOLE, cached_pixels, equalize, frame, prepare
+from cxrlib.pixels import WHOLE, cached_pixels, equalize, frame, prepare, square_side
 from cxrlib.radiograph import RadiographError
 from cxrlib.runs import Run
 
@@ -97,6 +97,8 @@ class Classifier:
         self.point = self.points[point or run_metrics["default_point"]]
         self.class_names: list[str] = run_metrics["classes"]
         self.calibration = evaluation.read_calibration(run_metrics)
+        self._in_box = self.config["view"] == "lungs"
+        self._side = square_side(self.config["size"]) if self._in_box else self.config["size"]
         self.model = load_network(run)
         self.lungs = lungs.shipped()
         self._novelty = novelty.of(run)
@@ -123,8 +125,8 @@ class Classifier:
         """
         size, equalization = self.config["size"], self.config["equalization"]
         boxes = None
-        if self.config["view"] == "lungs":
-            boxes = [one.box for one in self.lungs.find_all(cached_pixels(table, size))]
+        if self._in_box:
+            boxes = [one.box for one in self.lungs.find_all(cached_pixels(table, self._side))]
         return cached_pixels(table, size, equalization, boxes)
 
     def predict(self, pixels: np.ndarray) -> Prediction:
@@ -202,19 +204,20 @@ class Classifier:
             yield file, square if isinstance(square, RadiographError) else next(predictions)
 
     def _square(self, pixels: np.ndarray) -> np.ndarray:
-        """A whole picture at the network's size: all that any of the networks sees of it."""
-        return prepare(pixels, self.config["size"])
+        """A whole picture, squashed: all that any of the networks sees of it."""
+        return prepare(pixels, self._side)
 
     def _look(self, pictures: Sequence[np.ndarray]) -> tuple[list[Lungs], np.ndarray]:
         """Lung fields of pictures, and what the network sees of them ``uint8 [n, size, size]``."""
         squares = np.stack([self._square(picture) for picture in pictures])
         found = list(self.lungs.find_all(squares))
-        in_box = self.config["view"] == "lungs"
-        seen = [
-            frame(equalize(square, self.config["equalization"]), one.box if in_box else WHOLE)
-            for square, one in zip(squares, found, strict=True)
-        ]
-        return found, np.stack(seen)
+        equalization, size = self.config["equalization"], self.config["size"]
+        squares = [equalize(square, equalization) for square in squares]
+        if self._in_box:
+            squares = [
+                frame(square, one.box, size) for square, one in zip(squares, found, strict=True)
+            ]
+        return found, np.stack(squares)
 
     def _predict(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
         found, squares = self._look(pictures)
@@ -240,5 +243,5 @@ class Classifier:
     def _explanation(
         self, method: str, raw: np.ndarray, pixels: np.ndarray, found: Lungs
     ) -> Explanation:
-        box = found.box if self.config["view"] == "lungs" else WHOLE
+        box = found.box if self._in_box else WHOLE
         return Explanation(method, explain.normalize(raw), pixels.shape, box)

@@ -29,7 +29,7 @@ _HANDED_OUT = 256  # pictures given to the decoders at a time: what an end of th
 
 
 def prepare(
-    pixels: np.ndarray, size: int, equalization: str = "none", box: Box = WHOLE
+    pixels: np.ndarray, size: int, equalization: str = "none", box: Box | None = None
 ) -> np.ndarray:
     """A radiograph as a network sees it.
 
@@ -37,7 +37,7 @@ def prepare(
         pixels: ``uint8 [height, width]``.
         size: side of the network's input.
         equalization: as for `equalize`.
-        box: the part of the picture that it sees.
+        box: the part of the picture that it sees; None for the whole of it.
 
     Returns:
         ``uint8 [size, size]``: the whole picture squashed to a square, or the box of it. Shrinking
@@ -45,29 +45,39 @@ def prepare(
         a box is cut from the square, not from the original, so that it is as sharp in a large
         picture as in the small ones that networks are trained on.
     """
-    square = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
-    return frame(equalize(square, equalization), box)
+    side = square_side(size) if box else size
+    square = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+    square = equalize(square, equalization)
+    return frame(square, box, size) if box else square
 
 
-def frame(square: np.ndarray, box: Box) -> np.ndarray:
-    """The box of a picture ``uint8 [side, side]``, enlarged to its size."""
-    if box == WHOLE:
-        return square
-    return cv2.warpAffine(
-        square, into_frame(square.shape, box), square.shape[::-1], borderMode=cv2.BORDER_REPLICATE
-    )
+def square_side(size: int) -> int:
+    """Side of the squashed picture that a box for a network's input of that size is cut from.
+
+    Lungs fill about three quarters of a radiograph: their box then keeps the square's detail.
+    """
+    return round(size * 4 / 3)
 
 
-def into_frame(shape: tuple[int, int], box: Box) -> np.ndarray:
-    """The affine map ``[2, 3]`` that makes the box of a picture fill a picture of that shape."""
-    height, width = shape
+def frame(square: np.ndarray, box: Box, size: int) -> np.ndarray:
+    """The box of a picture ``uint8 [side, side]`` as a picture ``uint8 [size, size]``."""
+    matrix = into_frame(square.shape, box, (size, size))
+    return cv2.warpAffine(square, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+
+
+def into_frame(shape: tuple[int, int], box: Box, target: tuple[int, int]) -> np.ndarray:
+    """The affine map ``[2, 3]`` that makes the box of a picture of ``shape`` fill ``target``.
+
+    Both are ``(height, width)``; the map acts on (x, y).
+    """
     left, top, right, bottom = box
-    across, down = 1 / (right - left), 1 / (bottom - top)
+    across = target[1] / ((right - left) * shape[1])
+    down = target[0] / ((bottom - top) * shape[0])
     # Pixels are areas: the first one's middle lies half a pixel from the border.
     return np.array(
         [
-            [across, 0, (0.5 - left * width) * across - 0.5],
-            [0, down, (0.5 - top * height) * down - 0.5],
+            [across, 0, (0.5 - left * shape[1]) * across - 0.5],
+            [0, down, (0.5 - top * shape[0]) * down - 0.5],
         ]
     )
 
@@ -194,7 +204,7 @@ def _decode(
             picture = radiograph.read((root / path).read_bytes())
         except radiograph.RadiographError as error:
             raise radiograph.RadiographError(f"{path}: {error}") from error
-        pixels[row] = prepare(picture.pixels, size, equalization, boxes[row] if boxes else WHOLE)
+        pixels[row] = prepare(picture.pixels, size, equalization, boxes[row] if boxes else None)
 
     jobs = list(enumerate(table.path))
     with (

@@ -54,7 +54,7 @@ class Trainer:
         Args:
             config: what to do.
             run: where it is written down.
-            whole: whole pictures ``uint8 [n, size, size]``, which augmentation starts from.
+            whole: whole pictures ``uint8 [n, side, side]``, which augmentation starts from.
             shown: what the network sees of them without it, ``uint8 [n, size, size]``.
             classes: ``int [n]``, indices into ``config.class_names``.
             boxes: which part of each picture it sees; None for the whole.
@@ -165,6 +165,7 @@ class Trainer:
             seed=config.seed,
             recipe=PRESETS[config.augmentation],
             boxes=self.boxes,
+            size=config.size,
             lungs=self.lungs,
         )
 

@@ -18,7 +18,7 @@ import pandas as pd
 from cxrlib import __version__, checkpoint, dataset, evaluation, lungs, networks, novelty, runs
 from cxrlib.config import TrainingConfig, default_name
 from cxrlib.inference import reestimate_normalization, score
-from cxrlib.pixels import Box, cached_pixels
+from cxrlib.pixels import Box, cached_pixels, square_side
 from cxrlib.trainer import Trainer, TrainingError
 
 __all__ = ["TrainingError", "environment", "gpus", "train"]
@@ -80,9 +80,10 @@ def train(
     if not at.variables:
         run.save_environment(environment())
     run.say("decoding pictures")
-    whole = shown = cached_pixels(table, config.size, config.equalization)
+    side = square_side(config.size) if config.view == "lungs" else config.size
+    whole = shown = cached_pixels(table, side, config.equalization)
     run.say("finding the lungs")
-    boxes, masks, shapes = _lung_fields(cached_pixels(table, config.size))
+    boxes, masks, shapes = _lung_fields(cached_pixels(table, side))
     if config.view == "lungs":
         shown = cached_pixels(table, config.size, config.equalization, boxes)
 

@@ -211,12 +211,13 @@ def test_without_a_lung_mask_nothing_is_repainted() -> None:
 def test_a_box_is_framed_and_changed_in_one_resampling() -> None:
     picture = phantom(5, pneumonia=True, size=224).pixels
     box = (0.2, 0.1, 0.9, 0.85)
-    plain = frame(picture, box)
-    next_to_nothing = augment(picture, IDENTITY, np.random.default_rng(0), box)
+    plain = frame(picture, box, 168)
+    next_to_nothing = augment(picture, IDENTITY, np.random.default_rng(0), box, 168)
     assert np.abs(next_to_nothing.astype(int) - plain).max() <= 1
-    assert augment(picture, Augmentation(), np.random.default_rng(0), box).shape == picture.shape
+    unchanged = augment(picture, Augmentation(), np.random.default_rng(0), box, 168)
+    np.testing.assert_array_equal(unchanged, plain)
     # What a shift moves into sight is the picture around the box, not a margin.
-    shifted = augment(picture, Augmentation(shift=0.1), np.random.default_rng(3), box)
+    shifted = augment(picture, Augmentation(shift=0.1), np.random.default_rng(3), box, 168)
     x, y = (0.1 * draw for draw in np.random.default_rng(3).uniform(-1, 1, 6)[4:6])
-    moved = frame(picture, (0.2 - 0.7 * x, 0.1 - 0.75 * y, 0.9 - 0.7 * x, 0.85 - 0.75 * y))
+    moved = frame(picture, (0.2 - 0.7 * x, 0.1 - 0.75 * y, 0.9 - 0.7 * x, 0.85 - 0.75 * y), 168)
     assert np.corrcoef(shifted.ravel(), moved.ravel())[0, 1] > 0.99

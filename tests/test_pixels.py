@@ -126,28 +126,28 @@ def test_a_picture_that_cannot_be_read_leaves_no_half_cache(folder: Path, tmp_pa
 def test_a_box_is_cut_out_and_enlarged() -> None:
     square = np.zeros((100, 100), np.uint8)
     square[20:60, 30:80] = 200
-    framed = pixels.frame(square, (0.3, 0.2, 0.8, 0.6))
-    assert framed.shape == (100, 100)
+    framed = pixels.frame(square, (0.3, 0.2, 0.8, 0.6), 60)
+    assert framed.shape == (60, 60)
     assert (framed[2:-2, 2:-2] == 200).all()
-    assert pixels.frame(square, pixels.WHOLE) is square
+    np.testing.assert_array_equal(pixels.frame(square, pixels.WHOLE, 100), square)
     x = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
-    half = pixels.frame(x, (0.25, 0, 0.75, 1))
+    half = pixels.frame(x, (0.25, 0, 0.75, 1), 100)
     np.testing.assert_allclose(half[50], 25 + (np.arange(100) - 0.5) / 2, atol=1)
 
 
 def test_a_box_of_a_large_picture_is_no_sharper_than_that_of_a_small_one() -> None:
     large = phantom(1, pneumonia=False, size=1200).pixels
-    small = pixels.prepare(large, 224)
+    small = pixels.prepare(large, 224)  # 168 px of a box are cut from a square of 224
     box = (0.1, 0.1, 0.8, 0.9)
     np.testing.assert_array_equal(
-        pixels.prepare(large, 224, box=box), pixels.prepare(small, 224, box=box)
+        pixels.prepare(large, 168, box=box), pixels.prepare(small, 168, box=box)
     )
 
 
 def test_boxes_have_caches_of_their_own(phantoms: Path, tmp_path: Path) -> None:
     table = dataset.index(phantoms)
     boxes = [(0.1, 0.1, 0.9, 0.9)] * len(table)
-    whole = pixels.cached_pixels(table, 96, folder=tmp_path)
+    whole = pixels.cached_pixels(table, 128, folder=tmp_path)
     boxed = pixels.cached_pixels(table, 96, "none", boxes, folder=tmp_path)
-    np.testing.assert_array_equal(boxed[3], pixels.frame(whole[3], boxes[3]))
+    np.testing.assert_array_equal(boxed[3], pixels.frame(whole[3], boxes[3], 96))
     assert len(list(tmp_path.glob("*.npy"))) == 2
