@@ -20,8 +20,11 @@ from cxrlib.runs import Run, RunError
 if TYPE_CHECKING:
     from cxrlib.lungs import Lungs
 
-# Of validation radiographs, how many each of the two distances may turn away.
-_TURNED_AWAY = 0.0125
+# The limit is so many times the distance that all but a few held-out radiographs keep within.
+# Adults, and other hospitals' radiographs, lie farther off than children of the same hospital;
+# other pictures much farther (`benchmarks/refusal.py` measures both).
+_FARTHEST = 0.9875
+_ELSEWHERE = 4
 # Lungs found in fewer radiographs than this say nothing: the run reads something else (phantoms).
 _LUNGS_EXPECTED = 0.97
 _COMPONENTS = 64
@@ -81,7 +84,7 @@ def _fit(vectors: np.ndarray, held_out: np.ndarray) -> Familiar:
     outside = ((steps - steps @ axes @ axes.T) ** 2).sum(axis=1)
     rest = np.sqrt(outside.mean()) if axes.shape[1] < axes.shape[0] else 0.0
     familiar = Familiar(mean, scale, axes, spread, np.asarray(rest), np.asarray(np.inf))
-    limit = np.quantile(familiar.distance(held_out), 1 - _TURNED_AWAY)
+    limit = _ELSEWHERE * np.quantile(familiar.distance(held_out), _FARTHEST)
     return Familiar(mean, scale, axes, spread, np.asarray(rest), limit)
 
 
@@ -178,9 +181,9 @@ def shape(lungs: "Lungs") -> np.ndarray:
         return np.full(15, np.nan)
     side = len(mask)
     rows, columns = np.nonzero(mask)
-    middle = np.median(columns)
-    left, right = mask[:, : int(middle)], mask[:, int(middle) :]
     (top, bottom), (near, far) = np.quantile(rows, _ENDS), np.quantile(columns, _ENDS)
+    middle = int((near + far) / 2)
+    left, right = mask[:, :middle], mask[:, middle:]
     # How far the lungs keep apart, from top to bottom: a lateral view has one field, not two.
     gaps = [
         (~mask[row, int(near) : int(far) + 1]).mean()

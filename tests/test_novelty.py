@@ -47,7 +47,7 @@ def test_each_reason_is_named(fitted: novelty.Novelty) -> None:
     one_field = np.zeros((SIZE, SIZE), np.float32)
     one_field[30:100, 40:90] = 1
     assert fitted.reason(Lungs(one_field), features) == novelty.ODD_LUNGS
-    assert fitted.reason(two_lungs(rng), features + 20) == novelty.UNLIKE
+    assert fitted.reason(two_lungs(rng), features + 200) == novelty.UNLIKE
     assert fitted.reason(two_lungs(rng), features) == ""
 
 

@@ -1,0 +1,93 @@
+"""How many radiographs a run reads, and how many other pictures it turns away.
+
+    python benchmarks/refusal.py --radiographs FOLDER… --others FOLDER…
+
+A folder is searched with all that lies below it. From the first folder of radiographs pictures that
+are none are made as well: turned, inverted, torn to pieces, blank, noise, stripes, text.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cxrlib import radiograph, runs
+from cxrlib.__main__ import PICTURE_SUFFIXES
+from cxrlib.classifier import Classifier
+from cxrlib.metrics import wilson
+
+MADE_FROM = 60
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--radiographs", nargs="+", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--others", nargs="*", type=Path, default=[], metavar="FOLDER")
+    parser.add_argument("--run", default=runs.SHIPPED)
+    options = parser.parse_args()
+    reader = Classifier(runs.find(options.run))
+    print(f"| pictures ({reader.run.name}) | number | turned away (95 % interval) |\n|---|---|---|")
+    for folder in [*options.radiographs, *options.others]:
+        tell(folder.name, refused(reader, pictures(folder)))
+    some = pictures(options.radiographs[0])
+    some = some[:: max(1, len(some) // MADE_FROM)]
+    rng = np.random.default_rng(0)
+    for name, make in {
+        "upside down": np.flipud,
+        "on their side": np.rot90,
+        "inverted": lambda picture: 255 - picture,
+        "in sixteen pieces, shuffled": lambda picture: shuffled(picture, rng),
+        "blank": lambda picture: np.full_like(picture, rng.integers(256)),
+        "noise": lambda picture: rng.integers(0, 256, picture.shape, dtype=np.uint8),
+        "stripes": lambda picture: stripes(picture.shape, rng),
+        "text": lambda picture: text(picture.shape, rng),
+    }.items():
+        tell(name, refused(reader, [np.ascontiguousarray(make(picture)) for picture in some]))
+
+
+def tell(name: str, refusals: Sequence[bool]) -> None:
+    print(f"| {name} | {len(refusals)} | {wilson(sum(refusals), len(refusals))} |", flush=True)
+
+
+def pictures(folder: Path) -> list[np.ndarray]:
+    """All pictures in a folder that can be read, ``uint8 [height, width]``."""
+    found = []
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in PICTURE_SUFFIXES:
+            try:
+                found.append(radiograph.read(file.read_bytes()).pixels)
+            except radiograph.RadiographError as error:
+                print(f"{file.name} is not read at all: {error}")
+    return found
+
+
+def refused(reader: Classifier, some: Sequence[np.ndarray]) -> list[bool]:
+    return [reader.predict(picture).refused for picture in some]
+
+
+def shuffled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    square = cv2.resize(picture, (400, 400))
+    tiles = [
+        square[y : y + 100, x : x + 100] for y in range(0, 400, 100) for x in range(0, 400, 100)
+    ]
+    order = rng.permutation(16).reshape(4, 4)
+    return np.block([[tiles[number] for number in row] for row in order])
+
+
+def stripes(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    waves = np.sin(np.arange(shape[1]) * rng.uniform(0.02, 0.5)) * 120 + 128
+    return np.tile(waves.astype(np.uint8), (shape[0], 1))
+
+
+def text(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    page = np.full(shape, 245, np.uint8)
+    for y in range(30, shape[0], 24):
+        words = "".join(rng.choice(list("abcdefghij klmno pqrst"), 60))
+        cv2.putText(page, words, (10, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 20, 1)
+    return page
+
+
+if __name__ == "__main__":
+    main()
