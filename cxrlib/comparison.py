@@ -69,6 +69,9 @@ def settings(run: Run) -> pd.Series:
     Raises:
         RunError: the run's configuration is missing or damaged.
     """
+    if "members" in run.config:
+        mean_of = {"network": "ensemble", "members": ", ".join(run.config["members"])}
+        return pd.Series(mean_of, name=run.name).rename_axis("setting")
     asked = {
         name.replace("_", " "): _in_words(name, value)
         for name, value in run.config.items()

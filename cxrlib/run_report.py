@@ -42,6 +42,8 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
     results = measured.table(point)
     results["95 % interval"] = [f"{low:.3f}–{high:.3f}" for low, high in _ends(results)]
     groups = subgroups.by_subtype(measured.predictions, threshold)
+    # A mean of runs did not learn anything itself.
+    learning = {"Learning curves": plots.learning_figure(run.history)} if run.has_history else {}
     body = [
         f"<h1>Run {escape(run.name)}</h1>",
         f"<p>{counts['pictures']} {escape(measured.split)} pictures of {counts['patients']} "
@@ -57,7 +59,7 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         "<h2>Errors</h2>",
         _table(measured.errors(threshold)),
         "<h2>Training</h2>",
-        _figures({"Learning curves": plots.learning_figure(run.history)}),
+        _figures(learning),
         _table(comparison.settings(run).rename("value").reset_index()),
         _table(pd.DataFrame(run.environment.items(), columns=["environment", "value"])),
         # A card may come from elsewhere: what looks like HTML in it stays text.

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from cxrlib import dataset, overview, runs
+from cxrlib import dataset, ensembles, overview, runs
 from cxrlib.config import TrainingConfig
 from pages.common.words import number, plain
 from pages.dataset_tabs.gallery_tab import ALL
@@ -26,7 +26,8 @@ def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
     if name:
         try:
             run = runs.find(name)
-            share, seed = run.config["validation_share"], run.config["seed"]
+            first = ensembles.networks(run)[0].config
+            share, seed = first["validation_share"], first["seed"]
             recorded = run.predictions.query("split == 'validation'").path
         except runs.RunError as error:
             st.warning(plain(error))

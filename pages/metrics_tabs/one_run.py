@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from cxrlib import comparison, metrics, overview, plots, subgroups
+from cxrlib import comparison, ensembles, metrics, overview, plots, subgroups
 from cxrlib.dataset import DatasetError
 from cxrlib.measured import Measured
 from cxrlib.metrics import Confusion, Estimate
 from cxrlib.radiograph import RadiographError
+from pages.common.words import plain
 from pages.metrics_tabs.parts import picture_folder, show_figure, show_table
 
 
@@ -223,7 +224,18 @@ def _by_file(measured: Measured, threshold: float, folder: Path) -> dict[str, su
 
 def show_learning(measured: Measured) -> None:
     """How training went."""
-    run, history = measured.run, measured.run.history
+    run = measured.run
+    if members := ensembles.member_names(run):
+        st.info("This run is a mean of others and was not trained itself. See how they learned:")
+        for member in members:
+            st.page_link(
+                "pages/metrics.py",
+                label=plain(member),
+                icon=":material/monitoring:",
+                query_params={"run": member, "tab": "Learning"},
+            )
+        return
+    history = run.history
     drawing, table = st.columns([3, 2], gap="medium")
     with drawing:
         st.markdown("**By epoch**")

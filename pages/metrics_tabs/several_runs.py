@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from cxrlib import comparison
+from cxrlib import comparison, ensembles
 from cxrlib.comparison import ComparisonError
 from cxrlib.measured import METRIC_TITLES, Measured, curve_figures
+from cxrlib.runs import Run, RunError
+from pages.common.permissions import allowed
 from pages.common.words import plain
 from pages.metrics_tabs.parts import show_figure, show_table
 
@@ -169,3 +171,36 @@ def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
         "The mean of the runs' calibrated probabilities, calibrated anew, its operating point "
         "chosen on validation, on the pictures that all of them have."
     )
+    if allowed():
+        _offer_to_save([item.run for item in readings])
+
+
+def _offer_to_save(members: Sequence[Run]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Keep this mean as a run",
+            f"mean-of-{len(members)}",
+            key="ensemble_name",
+            width=320,
+            help="Reads X-rays like any other run, by asking all of its members.",
+        )
+        st.button("Save as a run", icon=":material/save:", on_click=_save_ensemble, args=(members,))
+    said = st.session_state.pop("ensemble_said", None)
+    if isinstance(said, str):
+        st.error(plain(said))
+    elif said is not None:
+        st.success(f"Saved as {plain(said.name)}.", icon=":material/check:")
+        for page, label, icon in (
+            ("pages/diagnose.py", "Read X-rays with it", ":material/radiology:"),
+            ("pages/metrics.py", "See its numbers", ":material/monitoring:"),
+        ):
+            st.page_link(page, label=label, icon=icon, query_params={"run": said.name})
+
+
+def _save_ensemble(members: Sequence[Run]) -> None:
+    try:
+        saved = ensembles.save(st.session_state.ensemble_name.strip(), members)
+    except (ComparisonError, RunError, OSError) as error:
+        st.session_state.ensemble_said = str(error)
+    else:
+        st.session_state.ensemble_said = saved
