@@ -5,6 +5,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from made_runs import make_run, make_runs, pictures
@@ -93,7 +94,7 @@ def test_what_a_mean_needs_stays(made: list[runs.Run], tmp_path: Path):
 def test_a_member_that_is_gone_is_named(made: list[runs.Run]):
     both = ensembles.save("both", made[:2])
     runs.delete(made[1])
-    with pytest.raises(runs.RunError, match="both is the mean of good and plain.*called plain"):
+    with pytest.raises(runs.RunError, match=r"both is the mean of good and plain.*called plain"):
         ensembles.networks(both)
     assert Measured(both, "test").counts["pictures"] == 120
 
@@ -106,9 +107,9 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
 
     run = runs.find("both", models=readable)
     both = load(run)
-    one, other = (load(runs.find(name, models=readable)) for name in ("one", "other"))
     radiograph = phantom(3, pneumonia=True, size=300)
-    answers, maps = zip(*(each.read(radiograph.pixels) for each in (one, other)), strict=True)
+    answers, maps = zip(*(each.read(radiograph.pixels) for each in both.members), strict=True)
+    assert [answer.run for answer in answers] == ["one", "other"]
     assert abs(answers[0].probability - answers[1].probability) > 0.01
     mean = np.mean([answer.probability for answer in answers])
     expected = evaluation.read_calibration(run.metrics).apply([1 - mean, mean])[1]
@@ -125,8 +126,6 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
         assert np.corrcoef(shown.ravel(), together.ravel())[0, 1] > 0.99
 
     file = tmp_path / "picture.png"
-    import cv2
-
     cv2.imwrite(str(file), radiograph.pixels)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     results = dict(both.predict_files([file, tmp_path / "bad.png"]))
