@@ -3,6 +3,7 @@
 Works on run folders alone; neither the pictures nor a network are needed.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrlib import evaluation, metrics
+from cxrlib import __version__, ensembles, evaluation, metrics, runs
 from cxrlib.measured import Measured
 from cxrlib.runs import Run
 
@@ -190,3 +191,46 @@ def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
         | {metric: str(estimates[metric]) for metric in ENSEMBLE_METRICS}
         for name, threshold, estimates in rows
     )
+
+
+def save_ensemble(name: str, members: Sequence[Run]) -> Run:
+    """Keep the mean of several runs as a run of its own, beside them.
+
+    Args:
+        name: what it shall be called.
+        members: two or more finished runs of one folder.
+
+    Raises:
+        ComparisonError: they share too few validation pictures, or one is an ensemble itself.
+        RunError: the name is taken or cannot name a folder, or a member's files are damaged.
+    """
+    for member in members:
+        if parts := ensembles.member_names(member):
+            raise ComparisonError(
+                f"{member.name} is a mean of runs already. Choose {' and '.join(parts)} instead."
+            )
+    runs.check_name(name)
+    predictions, found = ensemble({run.name: run.predictions for run in members})
+    config = {"name": name, "members": [run.name for run in members]}
+    run = runs.create(name, models=members[0].folder.parent)
+    run.save_config(json.dumps(config, indent=1))
+    run.save_environment({"cxrlib": __version__})
+    run.finish(predictions, found, _ensemble_card(config["members"], found))
+    return run
+
+
+def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any]) -> str:
+    """An ensemble's model card, Markdown."""
+    lines = [
+        "# Model card",
+        "",
+        "**For education and research, not for diagnosis.** Reads frontal chest radiographs for "
+        "pneumonia and gives a calibrated probability.",
+        "",
+        "## How",
+        f"The mean of the calibrated probabilities of {len(members)} runs, calibrated anew: "
+        f"{', '.join(members)}. Their own cards say how each was trained, and on what.",
+        "",
+        *evaluation.results_and_limits(run_metrics),
+    ]
+    return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ def readable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kernel *= np.random.default_rng(0).uniform(0, 1.5, kernel.shape)
     network.layers[-1].set_weights([kernel, bias])
     network.save(members[1].model_file)
-    ensembles.save("both", members)
+    comparison.save_ensemble("both", members)
     return models
 
 
@@ -47,7 +47,7 @@ def readable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_saved_mean_is_a_run_with_numbers_of_its_own(made: list[runs.Run], tmp_path: Path):
-    ensembles.save("both", made[:2])
+    comparison.save_ensemble("both", made[:2])
     run = runs.find("both", models=tmp_path)
     _, found = comparison.ensemble({member.name: member.predictions for member in made[:2]})
     assert run.metrics == json.loads(json.dumps(found))
@@ -64,22 +64,22 @@ def test_a_saved_mean_is_a_run_with_numbers_of_its_own(made: list[runs.Run], tmp
 
 
 def test_what_cannot_be_kept_is_refused_and_leaves_nothing(made: list[runs.Run], tmp_path: Path):
-    both = ensembles.save("both", made[:2])
+    both = comparison.save_ensemble("both", made[:2])
     elsewhere = make_run(tmp_path, "elsewhere", pictures().assign(path="x"))
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ComparisonError, match="Choose good and plain instead"):
-        ensembles.save("more", [both, made[2]])
+        comparison.save_ensemble("more", [both, made[2]])
     with pytest.raises(runs.RunError, match="already"):
-        ensembles.save("good", made[:2])
+        comparison.save_ensemble("good", made[:2])
     with pytest.raises(runs.RunError, match="letters, digits"):
-        ensembles.save("../out", made[:2])
+        comparison.save_ensemble("../out", made[:2])
     with pytest.raises(ComparisonError, match="Too few pictures"):
-        ensembles.save("apart", [made[0], elsewhere])
+        comparison.save_ensemble("apart", [made[0], elsewhere])
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_what_a_mean_needs_stays(made: list[runs.Run], tmp_path: Path):
-    both = ensembles.save("both", made[:2])
+    both = comparison.save_ensemble("both", made[:2])
     (tmp_path / "partial" / "config.json").write_text("{", encoding="utf-8")
     for change in (jobs.delete, partial(jobs.rename, name="better")):
         with pytest.raises(runs.RunError, match="both, a mean of runs, needs good"):
@@ -92,7 +92,7 @@ def test_what_a_mean_needs_stays(made: list[runs.Run], tmp_path: Path):
 
 
 def test_a_member_that_is_gone_is_named(made: list[runs.Run]):
-    both = ensembles.save("both", made[:2])
+    both = comparison.save_ensemble("both", made[:2])
     runs.delete(made[1])
     with pytest.raises(runs.RunError, match=r"both is the mean of good and plain.*called plain"):
         ensembles.networks(both)

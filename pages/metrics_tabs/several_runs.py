@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from cxrlib import comparison, ensembles
+from cxrlib import comparison
 from cxrlib.comparison import ComparisonError
 from cxrlib.measured import METRIC_TITLES, Measured, curve_figures
 from cxrlib.runs import Run, RunError
@@ -199,7 +199,7 @@ def _offer_to_save(members: Sequence[Run]) -> None:
 
 def _save_ensemble(members: Sequence[Run]) -> None:
     try:
-        saved = ensembles.save(st.session_state.ensemble_name.strip(), members)
+        saved = comparison.save_ensemble(st.session_state.ensemble_name.strip(), members)
     except (ComparisonError, RunError, OSError) as error:
         st.session_state.ensemble_said = str(error)
     else:
