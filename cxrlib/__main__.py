@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from cxrlib import config, dataset, runs
+from cxrlib import config, dataset, ensembles, runs
 from cxrlib.methods import METHODS
 from cxrlib.radiograph import RadiographError
 
@@ -191,27 +191,23 @@ def _train_lungs(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from cxrlib import evaluation, metrics
-    from cxrlib.classifier import Classifier
+    from cxrlib.ensemble_classifier import load
 
     table = dataset.index(_data(options))
-    classifier = Classifier(runs.find(options.run))
+    classifier = load(runs.find(options.run))
     root = table.attrs["root"]
-    split = table.split
+    wanted = table.split == options.split
     if options.split == "validation":
-        split = dataset.assign_folds(
-            table,
-            validation_share=classifier.config["validation_share"],
-            seed=classifier.config["seed"],
-        )
+        wanted = classifier.held_out(table)
     elif options.split != "test":
         print("The run may have been trained on these pictures.", file=sys.stderr)
-    table = table[split == options.split].assign(split=options.split)
+    table = table[wanted].assign(split=options.split)
     if table.empty:
         raise dataset.DatasetError(f"The folder {root} has no split {options.split}.")
     table.attrs["root"] = root
     predictions = evaluation.predict_table(
         table,
-        classifier.distribution(classifier.prepared(table)),
+        classifier.distribution_of(table),
         classifier.class_names,
         classifier.calibration,
     )
@@ -231,9 +227,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from cxrlib.classifier import Classifier
+    from cxrlib.ensemble_classifier import load
 
-    classifier = Classifier(runs.find(options.run))
+    classifier = load(runs.find(options.run))
     failed = False
     for file, result in classifier.predict_files(_files(options.paths)):
         if isinstance(result, RadiographError):
@@ -268,13 +264,13 @@ def _explain(options: argparse.Namespace) -> int:
     from PIL import Image
 
     from cxrlib import plots, radiograph
-    from cxrlib.classifier import Classifier
+    from cxrlib.ensemble_classifier import load
 
     try:
         picture = radiograph.read(options.file.read_bytes())
     except OSError as error:
         raise RadiographError(f"{options.file} cannot be opened: {error.strerror}.") from error
-    classifier = Classifier(runs.find(options.run))
+    classifier = load(runs.find(options.run))
     prediction = classifier.predict(picture.pixels)
     explanation = classifier.explain(picture.pixels, options.method)
     Image.fromarray(plots.overlay(picture.pixels, explanation.heatmap)).save(options.out, "PNG")
@@ -287,6 +283,11 @@ def _export(options: argparse.Namespace) -> int:
     if options.out.suffix not in (".keras", ".h5"):
         print(f"{options.out} shall end in .keras or .h5.", file=sys.stderr)
         return 2
+    if members := ensembles.member_names(run):
+        raise runs.RunError(
+            f"{run.name} is the mean of several networks: export {' and '.join(members)}, each to "
+            "a file of its own."
+        )
     import keras
 
     # Keras chooses the format by the file's ending.

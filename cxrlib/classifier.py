@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from cxrlib import evaluation, explain, lungs, metrics, novelty, radiograph
+from cxrlib import dataset, evaluation, explain, lungs, metrics, novelty, radiograph
 from cxrlib.explain import Explanation
 from cxrlib.inference import load_network
 from cxrlib.lungs import Lungs
@@ -170,6 +170,16 @@ class Classifier:
                 for start in range(0, len(squares), _BATCH)
             ]
         )
+
+    def held_out(self, table: pd.DataFrame) -> pd.Series:
+        """Which pictures of an index this run validates on, ``bool`` aligned with ``table``."""
+        share, seed = self.config["validation_share"], self.config["seed"]
+        folds = dataset.assign_folds(table, validation_share=share, seed=seed)
+        return folds == "validation"
+
+    def distribution_of(self, table: pd.DataFrame) -> np.ndarray:
+        """`distribution` of the pictures of an index, ``[len(table), classes]``."""
+        return self.distribution(self.prepared(table))
 
     def predict_files(
         self, files: Iterable[Path]

@@ -3,6 +3,7 @@
 Works on run folders alone; neither the pictures nor a network are needed.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrlib import evaluation, metrics
+from cxrlib import __version__, ensembles, evaluation, metrics, runs
 from cxrlib.measured import Measured
 from cxrlib.runs import Run
 
 CLASSES = ("NORMAL", "PNEUMONIA")
-SETTINGS = ("network", "size", "augmentation", "imbalance", "fine_tune_epochs")
+SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")
+NOT_SET = "not set"
+_SPLIT = ("validation share", "seed")
 _HEADLINE = ("roc_auc", "sensitivity", "specificity")
 ENSEMBLE_METRICS = (*_HEADLINE, "brier", "ece")
 
@@ -38,25 +41,44 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
 
     Returns:
         Columns ``run``; ``roc_auc``, ``sensitivity``, ``specificity`` as numbers, each followed
-        by its 95 % interval as text, ``… interval``; `SETTINGS`, ``pictures``, ``threshold``.
+        by its 95 % interval as text, ``… interval``; `SETTINGS` and ``split`` (share and seed of
+        the validation pictures) as text; ``pictures``, ``threshold``.
 
     Raises:
         RunError: a run's configuration is missing or damaged.
     """
     rows = []
     for reading in readings:
-        config, found = reading.run.config, reading.estimates(point)
+        asked, found = settings(reading.run), reading.estimates(point)
         row: dict[str, Any] = {"run": reading.run.name}
         for name in _HEADLINE:
             row[name] = found[name].value
             row[f"{name} interval"] = f"{found[name].low:.3f}–{found[name].high:.3f}"
-        row |= {name: config.get(name) for name in SETTINGS}
+        row |= {name: asked.get(name, NOT_SET) for name in SETTINGS}
         row |= {
+            "split": ", seed ".join(asked.get(name, NOT_SET) for name in _SPLIT),
             "pictures": reading.counts["pictures"],
             "threshold": reading.points[point].threshold,
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def settings(run: Run) -> pd.Series:
+    """What a run was asked to do, in words: setting → value, both as text.
+
+    Raises:
+        RunError: the run's configuration is missing or damaged.
+    """
+    if "members" in run.config:
+        mean_of = {"network": "ensemble", "members": ", ".join(run.config["members"])}
+        return pd.Series(mean_of, name=run.name).rename_axis("setting")
+    asked = {
+        name.replace("_", " "): _in_words(name, value)
+        for name, value in run.config.items()
+        if name != "name"
+    }
+    return pd.Series(asked, dtype=str, name=run.name).rename_axis("setting")
 
 
 def configuration_differences(found: Sequence[Run]) -> pd.DataFrame:
@@ -65,21 +87,18 @@ def configuration_differences(found: Sequence[Run]) -> pd.DataFrame:
     Raises:
         RunError: a run's files are missing or damaged.
     """
-    configs = {run.name: run.config for run in found}
-    settings = dict.fromkeys(name for config in configs.values() for name in config)
-    del settings["name"]
-    table = pd.DataFrame(
-        {
-            run: [_in_words(config.get(name, "not set")) for name in settings]
-            for run, config in configs.items()
-        },
-        index=pd.Index(settings, name="setting"),
-    )
+    table = pd.concat([settings(run) for run in found], axis=1).fillna(NOT_SET)
     return table[table.nunique(axis=1) > 1]
 
 
-def _in_words(value: object) -> str:
-    return "all" if value is None else str(value)
+def _in_words(name: str, value: object) -> str:
+    if value is None:
+        return "all" if name == "fine_tune_layers" else "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "validation_share":
+        return f"{value:.0%}"
+    return str(value).replace("_", " ") if name == "imbalance" else str(value)
 
 
 def paired(first: Measured, second: Measured, point: str) -> Paired:
@@ -172,3 +191,46 @@ def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
         | {metric: str(estimates[metric]) for metric in ENSEMBLE_METRICS}
         for name, threshold, estimates in rows
     )
+
+
+def save_ensemble(name: str, members: Sequence[Run]) -> Run:
+    """Keep the mean of several runs as a run of its own, beside them.
+
+    Args:
+        name: what it shall be called.
+        members: two or more finished runs of one folder.
+
+    Raises:
+        ComparisonError: they share too few validation pictures, or one is an ensemble itself.
+        RunError: the name is taken or cannot name a folder, or a member's files are damaged.
+    """
+    for member in members:
+        if parts := ensembles.member_names(member):
+            raise ComparisonError(
+                f"{member.name} is a mean of runs already. Choose {' and '.join(parts)} instead."
+            )
+    runs.check_name(name)
+    predictions, found = ensemble({run.name: run.predictions for run in members})
+    config = {"name": name, "members": [run.name for run in members]}
+    run = runs.create(name, models=members[0].folder.parent)
+    run.save_config(json.dumps(config, indent=1))
+    run.save_environment({"cxrlib": __version__})
+    run.finish(predictions, found, _ensemble_card(config["members"], found))
+    return run
+
+
+def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any]) -> str:
+    """An ensemble's model card, Markdown."""
+    lines = [
+        "# Model card",
+        "",
+        "**For education and research, not for diagnosis.** Reads frontal chest radiographs for "
+        "pneumonia and gives a calibrated probability.",
+        "",
+        "## How",
+        f"The mean of the calibrated probabilities of {len(members)} runs, calibrated anew: "
+        f"{', '.join(members)}. Their own cards say how each was trained, and on what.",
+        "",
+        *evaluation.results_and_limits(run_metrics),
+    ]
+    return "\n".join(lines) + "\n"

@@ -168,8 +168,6 @@ def card(
     config: TrainingConfig, environment: Mapping[str, Any], run_metrics: Mapping[str, Any]
 ) -> str:
     """The model card, Markdown, made from the run's own records alone."""
-    point = run_metrics["default_point"]
-    calibration = read_calibration(run_metrics)
     lines = [
         "# Model card",
         "",
@@ -206,6 +204,16 @@ def card(
         "",
         f"Keras {environment['keras']} on {environment['backend']}, {environment['device']}.",
         "",
+        *results_and_limits(run_metrics),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def results_and_limits(run_metrics: Mapping[str, Any]) -> list[str]:
+    """The lines of a model card that any run has, trained or an ensemble."""
+    point = run_metrics["default_point"]
+    calibration = read_calibration(run_metrics)
+    lines = [
         "## Results",
         "95 % intervals in brackets: Wilson for proportions, bootstrap by patient for the rest. "
         f"Calibration (temperature {calibration.temperature:.2f}, class offsets "
@@ -244,4 +252,4 @@ def card(
         "nothing.",
         "- A heatmap shows what the network used, not where the disease is.",
     ]
-    return "\n".join(lines) + "\n"
+    return lines

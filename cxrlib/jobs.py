@@ -24,7 +24,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from cxrlib import devices, runs
+from cxrlib import devices, ensembles, runs
 from cxrlib.config import TrainingConfig, default_name
 from cxrlib.pixels import cache_folder
 from cxrlib.runs import Run, RunError, StoppedError
@@ -146,9 +146,10 @@ def rename(run: Run, name: str) -> Run:
     """Give a run another name.
 
     Raises:
-        RunError: it is being trained, or the name will not do.
+        RunError: it is being trained, an ensemble needs it, or the name will not do.
     """
     _idle(run)
+    _unneeded(run)
     return runs.rename(run, name)
 
 
@@ -156,15 +157,24 @@ def delete(run: Run) -> None:
     """Remove a run.
 
     Raises:
-        RunError: it is being trained, or it is the shipped one.
+        RunError: it is being trained, an ensemble needs it, or it is the shipped one.
     """
     _idle(run)
+    _unneeded(run)
     runs.delete(run)
 
 
 def _idle(run: Run) -> None:
     if alive(run):
         raise RunError(f"The run {run.name} is being trained: stop it first.")
+
+
+def _unneeded(run: Run) -> None:
+    if found := ensembles.needing(run):
+        raise RunError(
+            f"{' and '.join(found)}, a mean of runs, needs {run.name} under this name. Delete "
+            f"{'them' if len(found) > 1 else 'it'} first."
+        )
 
 
 def as_h5(run: Run) -> bytes:

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.path import Path as Outline
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from cxrlib.metrics import (
     Band,
@@ -160,6 +161,7 @@ SERIES = ("#1f94a8", "#d4732a", "#9a6fd6", "#4f9a4a", "#d1568f", "#8a8f3c")
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
 _MARKERS = "osD^vP"
 _INK, _GREY = INK["light"], "#7d878c"
+_CORNER = 0.2  # share of the axes that is shown larger where good runs crowd in it
 _DOT = {"ms": 9, "mec": _INK, "mew": 1.2, "zorder": 3}
 T = TypeVar("T")
 
@@ -183,14 +185,21 @@ def roc_figure(
 ) -> Figure:
     """ROC curves by label, with their 95 % bands and a mark at each operating point."""
     figure, axes = _rates("False positive rate (1 − specificity)", "Sensitivity")
-    handles = {}
     axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls=":")
-    for label, curve, style, marker in _series(curves):
-        _band(axes, bands[label], style)
-        (handles[label],) = axes.plot(curve.fpr, curve.tpr, **style)
-        point = marks[label]
-        axes.plot(1 - point.specificity, point.sensitivity, marker, **_DOT, mfc=style["color"])
-    _legend(figure, handles)
+
+    def draw(axes: Axes) -> dict[str, Line2D]:
+        handles = {}
+        for label, curve, style, marker in _series(curves):
+            _band(axes, bands[label], style)
+            (handles[label],) = axes.plot(curve.fpr, curve.tpr, **style)
+            point = marks[label]
+            axes.plot(1 - point.specificity, point.sensitivity, marker, **_DOT, mfc=style["color"])
+        return handles
+
+    _legend(figure, draw(axes))
+    if all(min(point.specificity, point.sensitivity) > 1 - _CORNER for point in marks.values()):
+        # Good runs differ in a corner only; below the diagonal there is room to see it large.
+        draw(_magnified(axes, (0.54, 0.09, 0.42, 0.42), x=(0, _CORNER)))
     return figure
 
 
@@ -203,15 +212,24 @@ def precision_recall_figure(
 ) -> Figure:
     """Precision–recall curves by label, with 95 % bands; dotted what chance would give."""
     figure, axes = _rates("Recall (sensitivity)", "Precision")
-    handles = {}
     axes.axhline(prevalence, color=_GREY, lw=1, ls=":")
-    for label, curve, style, marker in _series(curves):
-        _band(axes, bands[label], style)
-        # The point at recall 0 is a convention, and a step from it would be drawn as data.
-        (handles[label],) = axes.step(curve.recall[1:], curve.precision[1:], where="pre", **style)
-        point = marks[label]
-        axes.plot(point.sensitivity, point.precision, marker, **_DOT, mfc=style["color"])
-    _legend(figure, handles)
+
+    def draw(axes: Axes) -> dict[str, Line2D]:
+        handles = {}
+        for label, curve, style, marker in _series(curves):
+            _band(axes, bands[label], style)
+            # The point at recall 0 is a convention, and a step from it would be drawn as data.
+            recall, precision = curve.recall[1:], curve.precision[1:]
+            (handles[label],) = axes.step(recall, precision, where="pre", **style)
+            point = marks[label]
+            axes.plot(point.sensitivity, point.precision, marker, **_DOT, mfc=style["color"])
+        return handles
+
+    _legend(figure, draw(axes))
+    in_corner = all(min(mark.sensitivity, mark.precision) > 1 - _CORNER for mark in marks.values())
+    # Not over the line of chance.
+    if in_corner and prevalence > 0.6:
+        draw(_magnified(axes, (0.1, 0.09, 0.42, 0.42), x=(1 - _CORNER, 1)))
     return figure
 
 
@@ -240,7 +258,7 @@ def calibration_figure(series: Mapping[str, Sequence[CalibrationPoint]]) -> Figu
 
 def confusion_figure(matrix: Confusion) -> Figure:
     """The confusion matrix: counts, and the share of each row."""
-    figure, (axes,) = _figure((4.6, 3.6), "Called", "Truth")
+    figure, (axes,) = _figure((3.9, 3.1), "Called", "Truth")
     counts = np.array([[matrix.tn, matrix.fp], [matrix.fn, matrix.tp]])
     words = [["cleared", "false alarms"], ["missed", "found"]]
     for (row, column), count in np.ndenumerate(counts):
@@ -299,7 +317,9 @@ def learning_figure(history: pd.DataFrame) -> Figure:
 def intervals_figure(estimates: Mapping[str, Estimate], name: str) -> Figure:
     """Estimates one below the other, each with its 95 % interval."""
     known = {label: found for label, found in estimates.items() if not np.isnan(found.value)}
-    figure, (axes,) = _figure((4.4, 0.9 + 0.32 * len(known)), name, "")
+    figure, (axes,) = _figure((3.9, 0.9 + 0.32 * len(known)), name, "")
+    figure.get_layout_engine().set(w_pad=0.12)  # a number at the end of the axis stands out
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     for row, found in enumerate(known.values()):
         axes.plot([found.low, found.high], [row, row], color=SERIES[0], lw=2)
         axes.plot(found.value, row, "o", color=SERIES[0], ms=7)
@@ -358,6 +378,21 @@ def _rates(x: str, y: str) -> tuple[Figure, Axes]:
     axes.xaxis.set_major_formatter(plain)
     axes.yaxis.set_major_formatter(plain)
     return figure, axes
+
+
+def _magnified(
+    axes: Axes, place: tuple[float, float, float, float], *, x: tuple[float, float]
+) -> Axes:
+    """Empty axes inside others, at ``place`` (shares of their size), for their upper corner."""
+    inset = axes.inset_axes(place, xlim=x, ylim=(1 - _CORNER, 1), facecolor="none")
+    inset.tick_params(colors=_INK, labelsize=7)
+    inset.spines[:].set_color(_GREY)
+    inset.grid(color=_GREY, alpha=0.2, lw=0.6)
+    for axis in (inset.xaxis, inset.yaxis):
+        axis.set_major_locator(MaxNLocator(4))
+    inset.set_axisbelow(True)
+    axes.indicate_inset((x[0], 1 - _CORNER, _CORNER, _CORNER), edgecolor=_GREY, alpha=0.6)
+    return inset
 
 
 def _band(axes: Axes, band: Band, style: Mapping[str, Any]) -> None:

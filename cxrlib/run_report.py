@@ -9,7 +9,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
-from cxrlib import metrics, plots, subgroups
+from cxrlib import comparison, metrics, plots, subgroups
 from cxrlib.evaluation import POINT_TITLES
 from cxrlib.measured import Measured, curve_figures
 
@@ -18,10 +18,15 @@ body{font:16px/1.5 system-ui,sans-serif;color:#16191b;background:#fff;max-width:
 margin:2rem auto;padding:0 1rem}
 h1,h2{line-height:1.2} h2{margin-top:2.5rem;border-bottom:1px solid #c9d1d4}
 table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto;margin:1rem 0}
-th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #dfe5e7}
+th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #dfe5e7;white-space:nowrap}
 .figures{display:flex;flex-wrap:wrap;gap:1rem} figure{margin:0;flex:1 1 24rem;max-width:34rem}
 figure img{width:100%} figcaption{font-weight:600}
-@media print{body{margin:0;max-width:none} figure,tr{break-inside:avoid}}"""
+@page{size:A4;margin:15mm 12mm}
+@media print{body{font-size:10.5pt;margin:0;padding:0;max-width:none}
+h1,h2,h3{break-after:avoid} h2{margin-top:1.5rem} figure,tr{break-inside:avoid}
+.figures{display:block;orphans:1;widows:1}
+figure{display:inline-block;vertical-align:top;width:48%;margin:0 0 1rem}
+table{display:table;font-size:8.5pt} th,td{padding:.15rem .5rem}}"""
 
 
 def html(measured: Measured, point: str, *, prevalence: float) -> str:
@@ -37,6 +42,8 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
     results = measured.table(point)
     results["95 % interval"] = [f"{low:.3f}–{high:.3f}" for low, high in _ends(results)]
     groups = subgroups.by_subtype(measured.predictions, threshold)
+    # A mean of runs did not learn anything itself.
+    learning = {"Learning curves": plots.learning_figure(run.history)} if run.has_history else {}
     body = [
         f"<h1>Run {escape(run.name)}</h1>",
         f"<p>{counts['pictures']} {escape(measured.split)} pictures of {counts['patients']} "
@@ -52,9 +59,9 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         "<h2>Errors</h2>",
         _table(measured.errors(threshold)),
         "<h2>Training</h2>",
-        _figures({"Learning curves": plots.learning_figure(run.history)}),
-        _table(_pairs(run.config.items())),
-        _table(_pairs(run.environment.items())),
+        _figures(learning),
+        _table(comparison.settings(run).rename("value").reset_index()),
+        _table(pd.DataFrame(run.environment.items(), columns=["environment", "value"])),
         # A card may come from elsewhere: what looks like HTML in it stays text.
         MarkdownIt("commonmark", {"html": False}).enable("table").render(run.card),
     ]
@@ -98,10 +105,6 @@ def _figures(drawn: Mapping[str, Figure]) -> str:
 
 def _table(table: pd.DataFrame) -> str:
     return table.to_html(index=False, border=0, na_rep="undefined", float_format="{:.3f}".format)
-
-
-def _pairs(items: Iterable[tuple[str, object]]) -> pd.DataFrame:
-    return pd.DataFrame([(name, str(value)) for name, value in items], columns=["", "value"])
 
 
 def _ends(results: pd.DataFrame) -> Iterable[tuple[float, float]]:

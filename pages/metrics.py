@@ -33,7 +33,7 @@ def readings(split: str) -> tuple[dict[str, Measured], list[str]]:
 
 def show_headline(measured: Measured, point: str) -> None:
     estimates, counts = measured.estimates(point), measured.counts
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for name in ("roc_auc", "sensitivity", "specificity", "ece"):
             found = estimates[name]
             st.metric(
@@ -45,16 +45,18 @@ def show_headline(measured: Measured, point: str) -> None:
                 width="content",
                 help="With its 95 % interval.",
             )
-    chosen_here = (
-        " Threshold and calibration were chosen on these same pictures: the figures are somewhat "
-        "too good."
-        if measured.split == "validation"
-        else ""
-    )
+    remarks = ""
+    if measured.split == "validation":
+        remarks += (
+            " Threshold and calibration were chosen on these same pictures: the figures are "
+            "somewhat too good."
+        )
+    if "test" not in measured.metrics["splits"]:
+        remarks += " The official test pictures were not at hand: not measured on them."
     st.caption(
         f"{counts['pictures']} pictures of {counts['patients']} patients, {counts['pneumonia']} "
         f"with pneumonia. Operating point {evaluation.POINT_TITLES[point]}, at "
-        f"{measured.points[point].threshold:.3f}.{chosen_here}"
+        f"{measured.points[point].threshold:.3f}.{remarks}"
     )
 
 
@@ -83,8 +85,8 @@ try:
 except runs.RunError as error:
     st.error(str(error))
     st.stop()
-which, against, take = st.columns([2, 3, 1], vertical_alignment="bottom")
-split = which.segmented_control(
+controls = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+split = controls.segmented_control(
     "Pictures",
     splits,
     default=splits[0],
@@ -99,7 +101,7 @@ if in_use.name not in known:
     st.error("\n\n".join(problems))
     st.stop()
 measured = known[in_use.name]
-others = against.multiselect(
+others = controls.multiselect(
     "Compare with",
     [name for name in known if name != in_use.name],
     key="with",
@@ -108,7 +110,7 @@ others = against.multiselect(
     max_selections=MOST_COMPARED,
     placeholder="other runs",
 )
-with take:
+with controls:
     report_button(measured, point)
 for problem in problems:
     st.warning(problem)

@@ -133,6 +133,7 @@ def test_a_subgroup_of_one_class_says_what_is_undefined(readings):
 def test_run_table_has_settings_and_numbers_to_sort_by(readings):
     table = comparison.run_table(readings, POINT).set_index("run")
     assert table.augmentation.to_dict() == {"good": "strong", "plain": "none", "partial": "strong"}
+    assert set(table.split) == {"15%, seed 0"}
     assert table.pictures.to_dict() == {"good": 120, "plain": 120, "partial": 96}
     for reading in readings:
         estimate = reading.estimates(POINT)["roc_auc"]
@@ -145,7 +146,7 @@ def test_only_settings_that_differ_are_listed(readings):
     found = comparison.configuration_differences([item.run for item in readings[:2]])
     assert found.to_dict("index") == {
         "augmentation": {"good": "strong", "plain": "none"},
-        "imbalance": {"good": "class_weights", "plain": "none"},
+        "imbalance": {"good": "class weights", "plain": "none"},
     }
 
 
@@ -154,7 +155,7 @@ def test_settings_that_an_older_run_did_not_know_are_listed(models, tmp_path):
     settings = {name: value for name, value in run.config.items() if name != "seed"}
     run.save_config(json.dumps(settings))
     found = comparison.configuration_differences([runs.find("good", models=models), run])
-    assert found.loc["fine_tune_layers"].to_dict() == {"good": "all", "older": "3"}
+    assert found.loc["fine tune layers"].to_dict() == {"good": "all", "older": "3"}
     assert found.loc["seed"].to_dict() == {"good": "0", "older": "not set"}
 
 

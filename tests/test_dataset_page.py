@@ -28,7 +28,7 @@ def open_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
             monkeypatch.delenv("CXR_DATA_DIR", raising=False)
         else:
             monkeypatch.setenv("CXR_DATA_DIR", str(folder))
-        page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
         page.run()
         for name, value in address.items():
             page.query_params[name] = value
@@ -158,8 +158,8 @@ def test_from_the_gallery_to_a_picture_and_on(
     page.get_by_role("tab", name="Gallery").click()
     gallery = page.get_by_role("tabpanel")
     thumbnails = gallery.get_by_role("img")
-    thumbnails.nth(29).wait_for()
-    assert thumbnails.nth(29).evaluate("picture => picture.naturalWidth") == 240
+    thumbnails.nth(23).wait_for()
+    assert thumbnails.nth(23).evaluate("picture => picture.naturalWidth") == 240
 
     page.get_by_text("2", exact=True).click()
     page.wait_for_url("**data_page=2**")

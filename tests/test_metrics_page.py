@@ -35,7 +35,7 @@ def open_page(models, monkeypatch):
     monkeypatch.setattr(dataset, "configured_folder", lambda: None)
 
     def opened(**query):
-        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
         app.query_params.update({"run": "good"} | query)
         app.run()
         app.switch_page("pages/metrics.py").run()
@@ -163,6 +163,22 @@ def test_run_table_is_filtered(open_page):
     assert table(app).run.tolist() == ["good", "partial", "plain"]
     app.multiselect(key="only_augmentation").set_value(["none"]).run()
     assert table(app).run.tolist() == ["plain"]
+
+
+def test_filters_of_the_address_are_kept(open_page):
+    app = open_page(tab="Compare", only_network="mobilenetv2", only_augmentation="strong")
+    assert table(app).run.tolist() == ["good"]
+    assert any(caption.value == "1 of 3 runs" for caption in app.caption)
+    app = open_page(tab="Compare", only_network="cnn", only_augmentation="none")
+    assert any("Take a filter off" in info.value for info in app.info)
+
+
+def test_the_only_run_is_sent_to_training_for_another(open_page, tmp_path, monkeypatch):
+    make_run(tmp_path, "good", pictures())
+    monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
+    app = open_page(tab="Compare")
+    assert any("no other run" in info.value for info in app.info)
+    assert [link.proto.label for link in app.get("page_link")] == ["Train one"]
 
 
 def test_comparison_shows_differences_tests_and_the_ensemble(open_page):

@@ -4,33 +4,36 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from cxrlib import runs
+from cxrlib import ensembles, runs
 
 if TYPE_CHECKING:
     from cxrlib.classifier import Classifier
+    from cxrlib.ensemble_classifier import EnsembleClassifier
 
 
-def classifier_of(run: runs.Run) -> "Classifier":
-    """The classifier of a finished run; loaded anew where its network changed.
+def classifier_of(run: runs.Run) -> "Classifier | EnsembleClassifier":
+    """The classifier of a finished run; loaded anew where its networks changed.
 
     Raises:
-        RunError: the run's files are missing or damaged.
+        RunError: the run's files, or those of an ensemble's member, are missing or damaged.
     """
-    try:
-        modified = run.model_file.stat().st_mtime
-    except FileNotFoundError as error:
-        raise runs.RunError(
-            f"The run {run.name} has no network: it was not copied whole. Copy the folder again or "
-            "train anew."
-        ) from error
+    modified = []
+    for member in ensembles.networks(run):
+        try:
+            modified.append(member.model_file.stat().st_mtime)
+        except FileNotFoundError as error:
+            raise runs.RunError(
+                f"The run {member.name} has no network: it was not copied whole. Copy the folder "
+                "again or train anew."
+            ) from error
     return _load(run, str(run.folder), modified)
 
 
 @st.cache_resource(
     max_entries=3, show_spinner="Loading the network. The first time takes a few seconds."
 )
-def _load(_run: runs.Run, folder: str, modified: float) -> "Classifier":
+def _load(_run: runs.Run, folder: str, modified: list[float]) -> "Classifier | EnsembleClassifier":
     # TensorFlow is first imported here.
-    from cxrlib.classifier import Classifier
+    from cxrlib.ensemble_classifier import load
 
-    return Classifier(_run)
+    return load(_run)

@@ -87,7 +87,7 @@ def show(table: pd.DataFrame) -> None:
         "picture alike, in training and in reading. Edges are for your eyes only."
     )
     shown = plots.for_screen(radiograph.pixels)
-    with st.grid(5, min_column_width=200):
+    with st.grid(5, min_column_width=150):
         for title, (words, treat) in TREATMENTS.items():
             with st.container(gap="xsmall"):
                 st.image(

@@ -10,7 +10,7 @@ from cxrlib import overview, pixels, plots, radiograph
 from pages.common.words import number, plain
 
 ALL = "All"
-PER_PAGE = 30
+PER_PAGE = 24  # full rows, whether two, three, four, six or eight fit into one
 THUMBNAIL = 240
 
 
@@ -28,7 +28,7 @@ def selection(table: pd.DataFrame, values: pd.DataFrame) -> overview.Selection:
     """What the filters say."""
     labels = {title: label for label, title in overview.CLASSES.items()}
     orders = [title for title, (by, _) in overview.ORDERS.items() if by == "path" or by in values]
-    with st.grid(6, min_column_width=140):
+    with st.grid(6, min_column_width=120):
         split = choose("Folder", [ALL, *table.split.unique()], "data_split")
         label = choose("Class", [ALL, *labels], "data_class")
         subtype = choose("Subtype", [ALL, "bacterial", "viral"], "data_subtype")
@@ -96,10 +96,11 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     first = (page - 1) * PER_PAGE
     shown = rows.iloc[first : first + PER_PAGE]
     text.caption(
-        f"{number(len(rows))} pictures, {number(first + 1)} to {number(first + len(shown))} shown"
+        f"{number(len(rows))} pictures, {number(first + 1)} to {number(first + len(shown))} shown. "
+        "Press a name to see it large."
     )
     root = Path(table.attrs["root"])
-    with st.grid(8, min_column_width=168):
+    with st.grid(8, min_column_width=155):
         for row in shown.itertuples():
             with st.container(gap="xxsmall"):
                 file = root / row.path

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from cxrlib import dataset, overview, runs
+from cxrlib import dataset, ensembles, overview, runs
 from cxrlib.config import TrainingConfig
 from pages.common.words import number, plain
 from pages.dataset_tabs.gallery_tab import ALL
@@ -26,13 +26,16 @@ def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
     if name:
         try:
             run = runs.find(name)
-            share, seed = run.config["validation_share"], run.config["seed"]
+            first = ensembles.networks(run)[0].config
+            share, seed = first["validation_share"], first["seed"]
             recorded = run.predictions.query("split == 'validation'").path
         except runs.RunError as error:
             st.warning(plain(error))
     folds = dataset.assign_folds(table, validation_share=share, seed=seed)
     who = "a new run" if recorded is None else f"the run {plain(name)}"
-    source = f"as {who} splits it, {100 * share:.0f} % for validation, seed {seed}."
+    source = (
+        f"as {who} splits it, {100 * share:.0f}\N{NO-BREAK SPACE}% for validation, seed {seed}."
+    )
     if recorded is not None and set(recorded) != set(table.path[folds == "validation"]):
         source += (
             f" That run was made with other pictures than are here: its record lists "
@@ -45,7 +48,7 @@ def show_counts(table: pd.DataFrame, sides: pd.Series, label: str) -> None:
     counts = overview.counts(table, sides)
     counts = counts.reindex([side for side in SIDES if side in counts.index]).rename(index=SIDES)
     st.dataframe(
-        counts,
+        counts.assign(share=100 * counts.share),
         column_config={
             "pictures": st.column_config.NumberColumn("Pictures", format="localized"),
             "normal": st.column_config.NumberColumn("Normal", format="localized"),
@@ -54,7 +57,7 @@ def show_counts(table: pd.DataFrame, sides: pd.Series, label: str) -> None:
             "viral": st.column_config.NumberColumn("Viral", format="localized"),
             "patients": st.column_config.NumberColumn("Patients", format="localized"),
             "share": st.column_config.ProgressColumn(
-                "Share of pneumonia", format="percent", min_value=0, max_value=1
+                "Share of pneumonia", format="%.0f %%", min_value=0, max_value=100
             ),
         },
         alt=label,
@@ -70,8 +73,8 @@ def show_shared(table: pd.DataFrame, folds: pd.Series) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "Patients on several sides": {k: len(v.patients) for k, v in rows.items()},
-                "Identical pictures on several sides": {k: len(v.copies) for k, v in rows.items()},
+                "Patients": {k: len(v.patients) for k, v in rows.items()},
+                "Identical pictures": {k: len(v.copies) for k, v in rows.items()},
             }
         ),
         alt="Patients and identical pictures that several sides of a split share",

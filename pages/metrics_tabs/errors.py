@@ -21,8 +21,8 @@ _ON_A_PAGE = 8
 def show_errors(measured: Measured, point: str) -> None:
     """Table and gallery of the false negatives and false positives."""
     errors = measured.errors(measured.points[point].threshold)
-    which, count = st.columns([2, 3], vertical_alignment="center")
-    kind = which.segmented_control(
+    controls = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    kind = controls.segmented_control(
         "Errors",
         [MISSED, FALSE_ALARM],
         default=MISSED,
@@ -30,11 +30,13 @@ def show_errors(measured: Measured, point: str) -> None:
         format_func=str.capitalize,
         key="errors",
         bind="query-params",
+        persist_state="session",
         label_visibility="collapsed",
+        on_change=_first_page,
     )
     chosen = errors[errors.kind == kind].drop(columns="kind").reset_index(drop=True)
     at_risk = int(measured.truth.sum() if kind == MISSED else (~measured.truth).sum())
-    count.caption(
+    controls.caption(
         f"{len(chosen)} of {at_risk} {'pneumonias' if kind == MISSED else 'normal pictures'}, the "
         "most confidently wrong first."
     )
@@ -54,7 +56,11 @@ def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> boo
     """The pictures, a page at a time; returns whether any was there to be shown."""
     switch = st.container()
     pages = math.ceil(len(errors) / _ON_A_PAGE)
-    number = st.pagination(pages, key="page") if pages > 1 else 1
+    number = (
+        st.pagination(pages, key="error_page", bind="query-params", persist_state="session")
+        if pages > 1
+        else 1
+    )
     rows = errors.iloc[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
     found = [(row, file) for row in rows.itertuples() if (file := _file(folder, row.path))]
     if len(found) < len(rows):
@@ -67,15 +73,20 @@ def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> boo
     explain = switch.toggle(
         "Show where it comes from (Grad-CAM)",
         key="gradcam",
+        bind="query-params",
+        persist_state="session",
         help="Loads the network, which takes some seconds the first time.",
     )
     classifier = _classifier(measured) if explain else None
-    # Rows of four, so that on a narrow screen pictures stay in their order.
-    for start in range(0, len(found), 4):
-        for column, (row, file) in zip(st.columns(4), found[start : start + 4], strict=False):
-            with column:
+    with st.grid(4, min_column_width=155):
+        for row, file in found:
+            with st.container(gap="xsmall"):
                 _show_picture(row, file, classifier)
     return True
+
+
+def _first_page() -> None:
+    st.session_state.error_page = 1
 
 
 def _file(folder: Path, path: str) -> Path | None:

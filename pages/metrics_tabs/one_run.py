@@ -6,17 +6,18 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from cxrlib import metrics, overview, plots, subgroups
+from cxrlib import comparison, ensembles, metrics, overview, plots, subgroups
 from cxrlib.dataset import DatasetError
 from cxrlib.measured import Measured
 from cxrlib.metrics import Confusion, Estimate
 from cxrlib.radiograph import RadiographError
+from pages.common.words import plain
 from pages.metrics_tabs.parts import picture_folder, show_figure, show_table
 
 
 def show_threshold(measured: Measured, point: str) -> None:
     """Move the threshold and the prevalence, and see what becomes of a thousand patients."""
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns(2, gap="medium")
     threshold = _threshold(left, measured, point)
     prevalence = prevalence_slider(right, measured)
     matrix = measured.confusion(threshold)
@@ -25,7 +26,7 @@ def show_threshold(measured: Measured, point: str) -> None:
         st.info("These pictures are all of one class: what happens to patients cannot be said.")
         return
     people = metrics.natural_frequencies(matrix, prevalence)
-    drawing, numbers = st.columns([3, 2], gap="large")
+    drawing, numbers = st.columns([3, 2], gap="medium")
     with drawing:
         st.markdown("**1,000 patients**")
         show_figure(
@@ -37,7 +38,7 @@ def show_threshold(measured: Measured, point: str) -> None:
     with numbers:
         st.markdown(_in_words(people))
         show_table(_table(matrix, prevalence), f"{name}-threshold", "Metrics at this threshold")
-    spread, cells = st.columns([3, 2], gap="large")
+    spread, cells = st.columns([3, 2], gap="medium")
     with spread:
         st.markdown("**Probabilities by class**")
         show_figure(
@@ -139,7 +140,7 @@ def _factor(ratio: Estimate) -> str:
 def show_calibration(measured: Measured, point: str) -> None:
     """Whether a probability means what it says."""
     name = f"{measured.run.name}-{measured.split}"
-    curve, spread = st.columns(2, gap="large")
+    curve, spread = st.columns(2, gap="medium")
     with curve:
         st.markdown("**Of pictures with this probability, how many show pneumonia?**")
         show_figure(
@@ -159,7 +160,8 @@ def show_calibration(measured: Measured, point: str) -> None:
         f"intervals: short where there are many pictures. ECE, the calibration error, is the mean "
         f"distance from the line. Calibration, a temperature "
         f"({measured.metrics['calibration']['temperature']:.2f}) and an offset for each class, was "
-        "fitted on validation."
+        "fitted on validation for the smallest log loss: where the ECE is small already, it may "
+        "rise a little."
     )
 
 
@@ -222,14 +224,43 @@ def _by_file(measured: Measured, threshold: float, folder: Path) -> dict[str, su
 
 def show_learning(measured: Measured) -> None:
     """How training went."""
-    history = measured.run.history
-    drawing, table = st.columns(2, gap="large")
+    run = measured.run
+    if members := ensembles.member_names(run):
+        st.info("This run is a mean of others and was not trained itself. See how they learned:")
+        for member in members:
+            st.page_link(
+                "pages/metrics.py",
+                label=plain(member),
+                icon=":material/monitoring:",
+                query_params={"run": member, "tab": "Learning"},
+            )
+        return
+    history = run.history
+    drawing, table = st.columns([3, 2], gap="medium")
     with drawing:
+        st.markdown("**By epoch**")
         show_figure(
             plots.learning_figure(history),
-            f"{measured.run.name}-learning",
+            f"{run.name}-learning",
             "Loss, and AUC, sensitivity and specificity on validation, by epoch",
         )
-        st.caption("Dotted line: from here on the backbone is trained too.")
+        if history.phase.nunique() > 1:
+            st.caption("Dotted line: from here on the backbone is trained too.")
     with table:
-        show_table(history, f"{measured.run.name}-history", "One row an epoch")
+        st.markdown("**Asked for**")
+        asked = comparison.settings(run).rename("value").reset_index()
+        show_table(asked, f"{run.name}-settings", "What the run was asked to do")
+    st.markdown("**In numbers**")
+    shown = history.assign(epoch=range(1, len(history) + 1)).rename(columns=_history_title)
+    formats = {"rate": "%.1e", "seconds": "%.0f"}
+    columns = {
+        name: st.column_config.NumberColumn(format=formats.get(name, "%.3f"))
+        for name in shown.columns[shown.dtypes == "float"]
+    }
+    show_table(shown, f"{run.name}-history", "One row an epoch", csv=history, columns=columns)
+
+
+def _history_title(column: str) -> str:
+    """A column of a run's history, in words."""
+    name = column.removeprefix("val_")
+    return name.replace("auc", "AUC") + (", validation" if name != column else "")

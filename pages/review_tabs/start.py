@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from cxrlib import dataset, reviews, runs
+from cxrlib import dataset, ensembles, reviews, runs
 from cxrlib.evaluation import POINT_TITLES, read_points
 from cxrlib.reviews import STRATEGIES, Case, Session
 from pages.common.permissions import allowed
@@ -138,7 +138,7 @@ def _new() -> None:
             split=split,
             seed=seed,
             run=run.name,
-            model=digest(str(run.model_file), run.model_file.stat().st_mtime),
+            model=digest(run),
             point=read_points(run.metrics)[point],
             cases=found,
         )
@@ -177,9 +177,14 @@ def _cases(
     ), split
 
 
+def digest(run: runs.Run) -> str:
+    """What tells one network, or several that are averaged, from others of the same name."""
+    files = [member.model_file for member in ensembles.networks(run)]
+    return "+".join(_digest(str(file), file.stat().st_mtime) for file in files)
+
+
 @st.cache_data(max_entries=50, show_spinner=False)
-def digest(model_file: str, modified: float) -> str:
-    """What tells one network from another of the same name."""
+def _digest(model_file: str, modified: float) -> str:
     return hashlib.blake2b(Path(model_file).read_bytes(), digest_size=16).hexdigest()
 
 
@@ -191,7 +196,7 @@ def model_of(session: Session) -> runs.Run:
         OSError: its files cannot be read.
     """
     run = runs.find(session.run)
-    if digest(str(run.model_file), run.model_file.stat().st_mtime) != session.model:
+    if digest(run) != session.model:
         raise runs.RunError(
             f"The run {run.name} was replaced since this session began. What the model said then "
             "is kept; new cases and heatmaps cannot be computed. Restore the run's folder."

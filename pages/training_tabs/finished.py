@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cxrlib import evaluation, jobs, runs
+from cxrlib import ensembles, evaluation, jobs, runs
 from pages.common.words import plain
 from pages.training_tabs import actions
 from pages.training_tabs.new_run import duplicate
@@ -17,17 +17,27 @@ def show(*, may_change: bool) -> None:
     for run in known:
         with st.container(border=True):
             try:
-                config = run.config
-                st.markdown(
-                    f"**{plain(run.name)}** · {config['network']}, {config['size']} px, "
-                    f"augmentation {config['augmentation']}"
-                )
+                members = ensembles.member_names(run)
+                st.markdown(f"**{plain(run.name)}** · {summary(run, members)}")
                 show_results(run)
-                show_actions(run, may_change=may_change)
+                if not members:
+                    show_actions(run, may_change=may_change)
+                elif may_change:
+                    with st.container(horizontal=True):
+                        with st.popover("More", icon=":material/more_horiz:"):
+                            actions.show_rename(run)
+                        actions.show_delete(run)
             except runs.RunError as error:
                 st.error(plain(error))
                 if may_change and run.name != runs.SHIPPED:
                     actions.show_delete(run)
+
+
+def summary(run: runs.Run, members: list[str]) -> str:
+    if members:
+        return f"the mean of {' and '.join(plain(member) for member in members)}"
+    config = run.config
+    return f"{config['network']}, {config['size']} px, augmentation {config['augmentation']}"
 
 
 def show_results(run: runs.Run) -> None:
