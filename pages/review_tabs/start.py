@@ -117,9 +117,10 @@ def _new() -> None:
         f"Read against the run {plain(run.name)}, operating point {POINT_TITLES[point]}, as they "
         "are in the sidebar now; both stay the same for the whole session."
     )
-    if not st.button("Begin", type="primary", icon=":material/visibility_off:", disabled=not name):
-        if not name:
-            st.caption("Give a name or initials to begin.")
+    if not st.button("Begin", type="primary", icon=":material/visibility_off:"):
+        return
+    if not name:
+        st.warning("Give a name or initials to begin.", icon=":material/person:")
         return
     with st.spinner("Drawing the list"):
         found, split = _cases(run, source, strategy, folder, length, seed)
