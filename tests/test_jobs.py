@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +22,15 @@ def start(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
     started: list[runs.Run] = []
 
-    def launch(name: str, *, data: Path = phantoms, **values: object) -> runs.Run:
+    def launch(
+        name: str, *, data: Path = phantoms, launched: bool = True, **values: object
+    ) -> runs.Run:
         values = {"size": 96, "batch": 4, "fine_tune_epochs": 4, "patience": 99} | values
         config = TrainingConfig(**for_network("cnn", name=name, **values))
         run = jobs.create(config, data, on=["cpu"], models=tmp_path / "models")
         started.append(run)
-        jobs.launch(run)
+        if launched:
+            jobs.launch(run)
         return run
 
     yield launch
@@ -91,6 +96,16 @@ def test_failed_run_says_why(start: Callable, tmp_path: Path) -> None:
     assert "nowhere" in run.log_tail()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+def test_full_disk_is_said_in_a_sentence(start: Callable, tmp_path: Path) -> None:
+    run = start("full", launched=False)
+    run.log_file.symlink_to("/dev/full")
+    jobs.launch(run)
+    wait(lambda: not jobs.alive(run), run)
+    assert jobs.state(run) == "failed"
+    assert run.failure == "There is no space left on the disk. Free some, then resume."
+
+
 def test_training_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXR_TRAINING", raising=False)
     assert jobs.allowed({})
@@ -100,9 +115,6 @@ def test_training_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_jobs_and_configuration_load_without_tensorflow() -> None:
-    import subprocess
-    import sys
-
     program = (
         "import sys; from cxrlib import jobs, config, devices, estimate, practice; "
         "devices.found(); sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
