@@ -13,7 +13,9 @@ st.set_page_config(
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.
 st.html(
     "<style>.stMainBlockContainer{padding:2.5rem clamp(1rem,3vw,3rem)}"
-    "h1{font-size:1.9rem!important}</style>"
+    "h1{font-size:1.9rem!important}h2{font-size:1.4rem!important}"
+    # White words need a darker ground than the accent colour of the dark theme.
+    "button[kind^=primary]{background:#0b7285;border-color:#0b7285}</style>"
 )
 page = st.navigation(
     [

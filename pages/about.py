@@ -15,20 +15,20 @@ st.markdown(
 picture its answer comes from, and says how far to trust it. It is **for education and research,
 not for diagnosis**.
 
-#### How a picture is read
+## How a picture is read
 The picture becomes grey, upright and square, and goes through the network of the run in use. Its
 answer is calibrated by temperature scaling (Guo et al., ICML 2017) on pictures of patients that it
 was not trained on, and held against an operating point chosen on the same pictures. Where the
 probability lies within the operating point's 95 % interval, the verdict is *uncertain*.
 
-#### Privacy
+## Privacy
 Uploaded pictures stay in the server's memory while your page is open. They are not written to
 disk, not logged and not sent anywhere. Of a DICOM file only the picture is used; names, dates and
 numbers in it are neither shown nor kept. Files that you download carry the file's name, as you
 gave it.
 """
 )
-st.markdown("#### Heatmaps")
+st.markdown("## Heatmaps")
 st.markdown(
     "\n".join(
         f"- **{method.title}** ({method.paper}). {method.shows} {method.limits}"

@@ -181,7 +181,7 @@ def test_session_is_deleted_where_it_is_read(open_page, store):
     begin(app)
     next(button for button in app.button if button.label == "Delete the session").click().run()
     assert store.readers() == []
-    assert "New session" in [heading.value for heading in app.subheader]
+    assert "New session" in [heading.value for heading in app.header]
 
 
 def test_unknown_session_is_named(open_page):

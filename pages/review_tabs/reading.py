@@ -26,7 +26,9 @@ def show(session: Session, reading: Reading) -> None:
     """The case to be read, in the stage it is in."""
     now = visit.enter(session, reading)
     done = sum(reading.stage == "done" for reading in session.readings)
-    # No title, for the picture's sake; but Streamlit's header must not cover the tools.
+    # A title that is only heard, for the picture's sake; but Streamlit's header must not cover the
+    # tools.
+    st.html("<h1 style='position:absolute;clip-path:inset(50%)'>Reading room</h1>")
     st.space("small")
     picture, panel = st.columns([7, 3], gap="medium")
     with panel:
@@ -110,7 +112,7 @@ def _revealed(
     if probability is not None:
         point = session.operating_point
         mark, words = plots.VERDICTS[verdict(probability, point)]
-        st.markdown(f"#### Model: {mark} {words}")
+        st.markdown(f"## Model: {mark} {words}")
         st.html(plots.verdict_bar(probability, point))
         st.caption(
             f"Probability of pneumonia {plots.percent(probability)}, operating point at "

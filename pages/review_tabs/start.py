@@ -24,7 +24,7 @@ def show() -> None:
     )
     new, known = st.columns([3, 2], gap="large")
     with new:
-        st.subheader("New session", anchor=False)
+        st.header("New session", anchor=False)
         _new()
     with known:
         if allowed():
@@ -48,7 +48,7 @@ def _known() -> None:
         }
         if not chosen:
             continue
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
         uid = st.selectbox(
             title,
             list(chosen),

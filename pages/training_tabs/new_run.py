@@ -35,10 +35,10 @@ def show() -> None:
         except (dataset.DatasetError, OSError) as error:
             place.show_problem(str(error))
     if table is None:
-        st.subheader("Try it without a data set", anchor=False)
+        st.header("Try it without a data set", anchor=False)
         show_practice()
         st.divider()
-        st.subheader("Train on real X-rays", anchor=False)
+        st.header("Train on real X-rays", anchor=False)
         place.ask_for_data(folder)
         return
     place.show_place(table, folder)
