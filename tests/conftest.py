@@ -77,7 +77,11 @@ class Servers:
         for server in self._running.values():
             server.terminate()
         for server in self._running.values():
-            server.wait(20)
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()  # on a busy machine, while it loads a network
+                server.wait()
 
     def _start(self, environment: dict[str, str]) -> str:
         with socket.socket() as free:

@@ -9,6 +9,7 @@ from cxrlib import reviews
 from cxrlib.reviews import Store
 
 pytestmark = pytest.mark.browser
+NETWORK_LOADED = 180_000  # milliseconds, by a server that reads its first picture
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def pixel(page):
 
 def revealed(page):
     """Wait until the model's answer is there, and keys are meant for the second one."""
-    page.get_by_role("heading", name="Model:").wait_for()
+    page.get_by_role("heading", name="Model:").wait_for(timeout=NETWORK_LOADED)
     page.locator("[data-stage=second]").wait_for()
 
 
