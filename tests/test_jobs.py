@@ -22,15 +22,12 @@ def start(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
     started: list[runs.Run] = []
 
-    def launch(
-        name: str, *, data: Path = phantoms, launched: bool = True, **values: object
-    ) -> runs.Run:
+    def launch(name: str, *, data: Path = phantoms, **values: object) -> runs.Run:
         values = {"size": 96, "batch": 4, "fine_tune_epochs": 4, "patience": 99} | values
         config = TrainingConfig(**for_network("cnn", name=name, **values))
         run = jobs.create(config, data, on=["cpu"], models=tmp_path / "models")
         started.append(run)
-        if launched:
-            jobs.launch(run)
+        jobs.launch(run)
         return run
 
     yield launch
@@ -94,16 +91,6 @@ def test_failed_run_says_why(start: Callable, tmp_path: Path) -> None:
     assert jobs.state(run) == "failed"
     assert "nowhere does not exist" in run.failure
     assert "nowhere" in run.log_tail()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
-def test_full_disk_is_said_in_a_sentence(start: Callable, tmp_path: Path) -> None:
-    run = start("full", launched=False)
-    run.log_file.symlink_to("/dev/full")
-    jobs.launch(run)
-    wait(lambda: not jobs.alive(run), run)
-    assert jobs.state(run) == "failed"
-    assert run.failure == "There is no space left on the disk. Free some, then resume."
 
 
 def test_training_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
