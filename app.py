@@ -14,8 +14,10 @@ st.set_page_config(
 st.html(
     "<style>.stMainBlockContainer{padding:2.5rem clamp(1rem,3vw,3rem)}"
     "h1{font-size:1.9rem!important}h2{font-size:1.4rem!important}"
-    # White words need a darker ground than the accent colour of the dark theme.
-    "button[kind^=primary]{background:#0b7285;border-color:#0b7285}</style>"
+    # White words need a darker ground than the dark theme's accent colour, which has to be bright
+    # enough to be read itself.
+    "button[kind^=primary]:enabled{background:#0b7285;border-color:#0b7285}"
+    "button[kind^=primary]:enabled:hover{background:#095c6b}</style>"
 )
 page = st.navigation(
     [

@@ -21,6 +21,7 @@ STREAMLITS_OWN = {
     ("presentation-role-conflict", "stFileUploaderDropzone"),
 }
 PHONE = 360
+NETWORK_LOADED = 240_000  # milliseconds, by a server that reads its first picture
 
 
 def is_streamlits(rule: str, html: str) -> bool:
@@ -91,7 +92,7 @@ def test_page_and_its_tabs(page: "Page", url: str, address: str) -> None:
 def test_a_diagnosis(page: "Page", url: str) -> None:
     page.goto(url)
     page.get_by_role("button", name="Try an example").click()
-    page.get_by_text("How far to trust this").wait_for()
+    page.get_by_text("How far to trust this").wait_for(timeout=NETWORK_LOADED)
     found = look_over(page, "diagnosis")
     assert not found, "\n".join(found)
 
@@ -105,7 +106,7 @@ def test_a_reading(page: "Page", url: str) -> None:
     found = look_over(page, "blind")
     for key in ("n", "4", "Enter"):
         page.keyboard.press(key)
-    page.locator("[data-stage=second]").wait_for()
+    page.locator("[data-stage=second]").wait_for(timeout=NETWORK_LOADED)
     found += look_over(page, "against the model")
     page.keyboard.press("Enter")
     page.get_by_text("Case 2 of").wait_for()

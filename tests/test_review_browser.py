@@ -9,7 +9,7 @@ from cxrlib import reviews
 from cxrlib.reviews import Store
 
 pytestmark = pytest.mark.browser
-NETWORK_LOADED = 180_000  # milliseconds, by a server that reads its first picture
+NETWORK_LOADED = 240_000  # milliseconds, by a server that reads its first picture
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_two_readers_at_once(app, file, store, browser):
     pages = [context.new_page() for context in contexts]
     uids = []
     for page, name in zip(pages, ("AB", "CD"), strict=True):
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         enter(page, app(CXR_REVIEWS=str(file)))
         uids.append(begin(page, name, cases=2))
     for number in (1, 2):
