@@ -13,7 +13,11 @@ st.set_page_config(
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.
 st.html(
     "<style>.stMainBlockContainer{padding:2.5rem clamp(1rem,3vw,3rem)}"
-    "h1{font-size:1.9rem!important}</style>"
+    "h1{font-size:1.9rem!important}h2{font-size:1.4rem!important}"
+    # White words need a darker ground than the dark theme's accent colour, which has to be bright
+    # enough to be read itself.
+    "button[kind^=primary]:enabled{background:#0b7285;border-color:#0b7285}"
+    "button[kind^=primary]:enabled:hover{background:#095c6b}</style>"
 )
 page = st.navigation(
     [

@@ -197,6 +197,10 @@ def _decode(
 ) -> None:
     root = Path(table.attrs["root"])
     pixels = np.lib.format.open_memmap(file, "w+", np.uint8, (len(table), size, size))
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        # A full disk is an error here; a write into the map would kill the process.
+        with file.open("r+b") as whole:
+            os.posix_fallocate(whole.fileno(), 0, file.stat().st_size)
 
     def decode(job: tuple[int, str]) -> None:
         row, path = job

@@ -15,7 +15,7 @@ st.markdown(
 picture its answer comes from, and says how far to trust it. It is **for education and research,
 not for diagnosis**.
 
-#### How a picture is read
+## How a picture is read
 The picture becomes grey, upright and square. A first network finds the lung fields; the network of
 the run in use then reads the box around them, or the whole picture, as that run was trained. Its
 answer is calibrated (temperature and class offsets; Alexandari et al., ICML 2020) on pictures of
@@ -24,14 +24,14 @@ pictures. Where the probability lies within the operating point's 95 % interval,
 *uncertain*. A picture without lungs, or unlike the training pictures, is *not read* unless you
 insist.
 
-#### Privacy
+## Privacy
 Uploaded pictures stay in the server's memory while your page is open. They are not written to
 disk, not logged and not sent anywhere. Of a DICOM file only the picture is used; names, dates and
 numbers in it are neither shown nor kept. Files that you download carry the file's name, as you
 gave it.
 """
 )
-st.markdown("#### Heatmaps")
+st.markdown("## Heatmaps")
 st.markdown(
     "\n".join(
         f"- **{method.title}** ({method.paper}). {method.shows} {method.limits}"

@@ -86,7 +86,7 @@ def show_verdict(prediction: "Prediction") -> None:
     point = prediction.point
     heading, bar = st.columns([2, 3], vertical_alignment="center", gap="large")
     with heading:
-        st.subheader(f"{mark}  {words}", anchor=False)
+        st.header(f"{mark}  {words}", anchor=False)
         st.markdown(
             f"Probability of pneumonia **{plots.percent(prediction.probability)}**, held against "
             f"the operating point at {plots.percent(point.threshold)} "

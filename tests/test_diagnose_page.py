@@ -28,7 +28,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 
 def text(app: AppTest) -> str:
-    kinds = (app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
+    kinds = (app.header, app.markdown, app.caption, app.info, app.warning, app.error)
     return "\n".join(element.value for kind in kinds for element in kind)
 
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,9 +102,6 @@ def test_training_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_jobs_and_configuration_load_without_tensorflow() -> None:
-    import subprocess
-    import sys
-
     program = (
         "import sys; from cxrlib import jobs, config, devices, estimate, practice; "
         "devices.found(); sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"

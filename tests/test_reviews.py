@@ -1,9 +1,6 @@
 """Readings: the store on real databases, case lists, statistics, export."""
 
-import os
 import shutil
-import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,46 +18,12 @@ from cxrlib.reviews import ReviewError, Store
 from cxrlib.reviews.agreement import counts_of
 from cxrlib.reviews.display import window_presets
 from cxrlib.reviews.exchange import COLUMNS
+from cxrlib.reviews.store import SCHEMA
 
 POINT = OperatingPoint("youden", 0.4, 0.3, 0.5)
 
 
 # --- databases ------------------------------------------------------------------------------------
-
-
-def _postgres_program(name: str) -> str:
-    found = shutil.which(name) or next(
-        (str(file) for file in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None
-    )
-    if found is None:
-        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-        give_up("needs PostgreSQL: install the package postgresql")
-    return found
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """The address of a PostgreSQL server of our own, in a temporary folder, without a port."""
-    initdb, pg_ctl = _postgres_program("initdb"), _postgres_program("pg_ctl")
-    # A socket's path may have no more than about 100 characters.
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    # The server refuses to run as root.
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}
-    if user:
-        shutil.chown(folder, "postgres")
-
-    def run(*command: str) -> None:
-        subprocess.run(
-            command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=120, **user
-        )
-
-    data = str(folder / "data")
-    run(initdb, "-D", data, "-U", "reader", "--auth=trust", "-E", "UTF8", "--no-sync")
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    run(pg_ctl, "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-    yield f"postgresql+psycopg://reader@/postgres?host={folder}"
-    run(pg_ctl, "-D", data, "-m", "immediate", "stop")
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -123,7 +86,7 @@ def test_session_is_there_after_a_restart(engine):
     read_case(Store(engine), uid, "normal")
     reading = Store(engine).session(uid).current
     Store(engine).answer(reading.id, "first", answer="viral")
-    Store(engine).note(reading.id, "first", "left base?")
+    Store(engine).note(reading.id, "left base?")
     engine.dispose()
     found = Store(engine).session(uid).current
     assert (found.position, found.first_answer, found.comment) == (2, "viral", "left base?")
@@ -149,7 +112,7 @@ def test_a_tab_that_lags_behind_changes_nothing(store):
     assert not store.skip(reading.id)
     store.commit_second(reading.id, 1.0)
     assert not store.answer(reading.id, "second", answer="viral")
-    assert not store.note(reading.id, "second", "late")
+    assert not store.note(reading.id, "late")
     assert not store.rate(reading.id, "no")
     found = store.session(uid).readings[0]
     assert (found.first_answer, found.second_answer, found.first_seconds) == ("normal",) * 2 + (1,)
@@ -204,7 +167,7 @@ def test_first_sessions_of_one_name_at_once_make_one_reader(store):
 
 def test_deleting_a_reader_is_complete_and_spares_others(store):
     gone, stays = begin(store, "Dr Vanishing"), begin(store, "CD")
-    store.note(store.session(gone).current.id, "first", "UNIQUE-COMMENT")
+    store.note(store.session(gone).current.id, "UNIQUE-COMMENT")
     store.delete_reader(next(r.id for r in store.readers() if r.name == "Dr Vanishing"))
     with pytest.raises(ReviewError, match="no such session"):
         store.session(gone)
@@ -216,13 +179,24 @@ def test_sqlite_keeps_no_bytes_of_the_deleted(tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path / 'reviews.db'}")
     store = Store(engine)
     uid = begin(store, "Dr Vanishing")
-    store.note(store.session(uid).current.id, "first", "UNIQUE-COMMENT")
+    store.note(store.session(uid).current.id, "UNIQUE-COMMENT")
     assert b"UNIQUE-COMMENT" in (tmp_path / "reviews.db").read_bytes()
     store.delete_reader(store.readers()[0].id)
     engine.dispose()
     for file in tmp_path.iterdir():
         data = file.read_bytes()
         assert not any(word in data for word in (b"Vanishing", b"UNIQUE-COMMENT", uid.encode()))
+
+
+def test_database_of_another_layout_is_refused_and_left_alone(engine):
+    uid = begin(Store(engine))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE schema SET version = 99")
+    with pytest.raises(ReviewError, match=r"layout 99.*bring them back"):
+        Store(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE schema SET version = {SCHEMA}")
+    assert Store(engine).session(uid).current
 
 
 def test_unknown_session_is_an_error_that_says_what_to_do(store):
@@ -236,7 +210,7 @@ def test_unknown_session_is_an_error_that_says_what_to_do(store):
 @pytest.mark.parametrize("how", ["csv", "json"])
 def test_export_comes_back_as_it_was(store, how):
     uid = begin(store, "NA", length=3)
-    store.note(store.session(uid).current.id, "first", 'NULL, "quoted"\nand — a second line')
+    store.note(store.session(uid).current.id, 'NULL, "quoted"\nand — a second line')
     read_case(store, uid, "normal", "viral", probability=0.1 + 0.2)
     store.flag(store.session(uid).current.id, "first", True)
     store.answer(store.session(uid).current.id, "first", answer="cannot tell", confidence=2)
@@ -404,14 +378,21 @@ def test_windows_are_in_order_and_ignore_borders():
 # --- agreement ------------------------------------------------------------------------------------
 
 
-def test_cohen_kappa_of_a_published_example():
-    # Fleiss, Levin & Paik 2003, table 18.1: 100 patients, two raters, three diagnoses;
-    # kappa 0.68, 95 % interval 0.50 to 0.85.
-    matrix = [[75, 1, 4], [5, 4, 1], [0, 0, 10]]
+@pytest.mark.parametrize(
+    ("matrix", "published"),
+    [
+        # Fleiss, Levin & Paik 2003, table 18.1: 100 patients, two raters, three diagnoses.
+        ([[75, 1, 4], [5, 4, 1], [0, 0, 10]], (0.68, 0.50, 0.85)),
+        # The example of PROC FREQ in SAS's manual, as statsmodels tests itself against it.
+        ([[0, 4, 1], [0, 8, 0], [0, 1, 5]], (0.4842, 0.2137, 0.7547)),
+    ],
+)
+def test_cohen_kappa_and_its_interval_of_published_examples(matrix, published):
     a = [name for name, row in zip("pno", matrix, strict=True) for _ in range(sum(row))]
     b = [name for row in matrix for name, n in zip("pno", row, strict=True) for _ in range(n)]
     found = reviews.cohen_kappa(a, b)
-    assert [round(x, 2) for x in (found.value, found.low, found.high)] == [0.68, 0.50, 0.85]
+    digits = len(str(published[0])) - 2
+    assert [round(x, digits) for x in (found.value, found.low, found.high)] == list(published)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -445,16 +426,33 @@ def test_kappa_without_a_meaning_is_undefined_or_has_no_interval():
 
 # Ten subjects, fourteen raters, five categories: the worked example of Wikipedia's article on
 # Fleiss' kappa; kappa 0.210.
-FLEISS = [
+WIKIPEDIA = [
     [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
     [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
 ]  # fmt: skip
 
 
-def test_fleiss_kappa_of_a_published_example():
-    found = reviews.fleiss_kappa(FLEISS)
-    assert round(found.value, 3) == 0.210
-    assert found.low < 0.210 < found.high
+# Fleiss 1971, table 1: thirty patients, six psychiatrists, five diagnoses; kappa 0.430. A line is a
+# diagnosis, a digit how many psychiatrists chose it for that patient.
+FLEISS = np.array(
+    [
+        [int(digit) for digit in patients]
+        for patients in (
+            "000002022011010035010002104010",
+            "031030000001302001200120050200",
+            "004004430000300500020000000050",
+            "600030014054053010400514410400",
+            "031600200600001120036030102006",
+        )
+    ]
+).T
+
+
+@pytest.mark.parametrize(("counts", "kappa"), [(WIKIPEDIA, 0.210), (FLEISS, 0.430)])
+def test_fleiss_kappa_of_published_examples(counts, kappa):
+    found = reviews.fleiss_kappa(counts)
+    assert round(found.value, 3) == kappa
+    assert found.low < kappa < found.high
 
 
 def test_sensitivity_and_specificity_are_those_of_scikit_learn(store):

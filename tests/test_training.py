@@ -95,7 +95,22 @@ def test_history_follows_training_and_validation(whole: runs.Run) -> None:
     assert (history[["auc", "sensitivity", "val_auc", "val_sensitivity"]] <= 1).all(axis=None)
     assert (history[["loss", "val_loss"]] > 0).all(axis=None)
     assert list(history.epoch) == list(range(1, len(history) + 1))
-    assert list(whole.tensorboard_folder.glob("events.*"))
+
+
+def test_tensorboard_reads_the_history(whole: runs.Run) -> None:
+    import tensorflow as tf
+
+    curves: dict[str, dict[int, float]] = {}
+    for file in whole.tensorboard_folder.glob("events.*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                assert value.metadata.plugin_data.plugin_name == "scalars"
+                curve = curves.setdefault(value.tag, {})
+                curve[event.step] = tf.make_ndarray(value.tensor).item()
+    steps = range(1, len(whole.history) + 1)
+    for name in ("loss", "auc", "sensitivity", "val_loss", "val_auc", "val_sensitivity", "rate"):
+        wanted = dict(zip(steps, whole.history[name], strict=True))
+        assert curves[name] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_batch_larger_than_the_data_is_refused_before_a_folder_is_made(

@@ -58,6 +58,10 @@ class ReviewError(ValueError):
     """A session or file of readings that is missing or wrong; says what to do."""
 
 
+# Raised by whoever changes a table below.
+SCHEMA = 1
+
+
 class _Utc(TypeDecorator[datetime]):
     """Times with their zone, which SQLite would lose."""
 
@@ -73,6 +77,14 @@ class _Utc(TypeDecorator[datetime]):
 
 class _Base(DeclarativeBase):
     type_annotation_map = {datetime: _Utc}  # noqa: RUF012 - SQLAlchemy's own way
+
+
+class _Schema(_Base):
+    """One row: the `SCHEMA` that the tables were made with."""
+
+    __tablename__ = "schema"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class Reader(_Base):
@@ -188,6 +200,9 @@ class Store:
 
     Args:
         engine: of SQLAlchemy, for SQLite or PostgreSQL.
+
+    Raises:
+        ReviewError: its tables were made by another version of this module.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -195,6 +210,18 @@ class Store:
             event.listen(engine, "connect", _configure_sqlite)
         _Base.metadata.create_all(engine)
         self.connect = sessionmaker(engine, expire_on_commit=False)
+        # Somebody else may open a new database at this moment.
+        with suppress(IntegrityError), self.connect.begin() as connection:
+            version = connection.scalar(select(_Schema.version))
+            if version is None:
+                connection.add(_Schema(version=SCHEMA))
+        if version not in (None, SCHEMA):
+            raise ReviewError(
+                f"The database of readings has the layout {version}, and this version of cxrlib "
+                f"knows the layout {SCHEMA}. Nothing was changed. Open it with the version that "
+                "wrote it and take the readings along as JSON (Keep and delete); then name a new "
+                "database here and bring them back."
+            )
 
     def readers(self) -> list[Reader]:
         """Everybody who has begun a session, by name, with their sessions and readings."""
@@ -285,9 +312,9 @@ class Store:
             values[f"{stage}_confidence"] = confidence
         return self._update(reading, stage, values)
 
-    def note(self, reading: int, stage: Stage, comment: str) -> bool:
-        """Keep a comment."""
-        return self._update(reading, stage, {"comment": comment})
+    def note(self, reading: int, comment: str) -> bool:
+        """Keep a comment, in either stage."""
+        return self._update(reading, None, {"comment": comment})
 
     def flag(self, reading: int, stage: Stage, flagged: bool) -> bool:
         """Ask for a second opinion, or no longer."""
@@ -351,9 +378,13 @@ class Store:
         with self.connect.begin() as connection:
             connection.execute(delete(Reader).where(Reader.id == reader))
 
-    def _update(self, reading: int, stage: Stage, values: dict[str, Any], *conditions: Any) -> bool:
+    def _update(
+        self, reading: int, stage: Stage | None, values: dict[str, Any], *conditions: Any
+    ) -> bool:
         running = select(Session.id).where(Session.ended.is_(None))
         revealed = Reading.first_at.is_not(None)
+        if stage:
+            conditions = (revealed if stage == "second" else ~revealed, *conditions)
         with self.connect.begin() as connection:
             changed = connection.execute(
                 update(Reading)
@@ -362,7 +393,6 @@ class Store:
                     Reading.session_id.in_(running),
                     Reading.skipped.is_(False),
                     Reading.second_at.is_(None),
-                    revealed if stage == "second" else ~revealed,
                     *conditions,
                 )
                 .values(values)

@@ -81,7 +81,7 @@ def show(table: pd.DataFrame) -> None:
                     output_format="JPEG",
                     alt=f"Variant {variant + 1} under the preset {name}",
                 )
-    st.subheader("What contrast treatment does to it", anchor=False)
+    st.header("What contrast treatment does to it", anchor=False)
     st.caption(
         "Histogram equalization and CLAHE can be chosen for a run, which then treats every "
         "picture alike, in training and in reading. Edges are for your eyes only."

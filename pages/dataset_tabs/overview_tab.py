@@ -48,7 +48,7 @@ def show_counts(table: pd.DataFrame, sides: pd.Series, label: str) -> None:
     counts = overview.counts(table, sides)
     counts = counts.reindex([side for side in SIDES if side in counts.index]).rename(index=SIDES)
     st.dataframe(
-        counts.assign(share=100 * counts.share),
+        counts.assign(share=100 * counts.share).rename_axis("Side"),
         column_config={
             "pictures": st.column_config.NumberColumn("Pictures", format="localized"),
             "normal": st.column_config.NumberColumn("Normal", format="localized"),
@@ -76,7 +76,7 @@ def show_shared(table: pd.DataFrame, folds: pd.Series) -> None:
                 "Patients": {k: len(v.patients) for k, v in rows.items()},
                 "Identical pictures": {k: len(v.copies) for k, v in rows.items()},
             }
-        ),
+        ).rename_axis("Split"),
         alt="Patients and identical pictures that several sides of a split share",
     )
     for name, found in rows.items():
@@ -118,13 +118,13 @@ def go_to_copies() -> None:
 def show(table: pd.DataFrame) -> None:
     folds, source = split_in_use(table)
     st.markdown(overview.imbalance(table))
-    st.subheader("Official folders", anchor=False)
+    st.header("Official folders", anchor=False)
     show_counts(table, table.split, "Pictures and patients of each official folder")
     st.caption(
         f"{overview.completeness(table)} The official val folder has too few pictures to steer a "
         "training by."
     )
-    st.subheader("Split in use", anchor=False)
+    st.header("Split in use", anchor=False)
     show_counts(table, folds, "Pictures and patients on each side of the split in use")
     st.caption(
         f"Train and val together, {source} Whole patients go to one side. The test folder stays "
@@ -136,7 +136,7 @@ def show(table: pd.DataFrame) -> None:
             "pictures only.",
             icon=":material/info:",
         )
-    st.subheader("Shared between sides", anchor=False)
+    st.header("Shared between sides", anchor=False)
     show_shared(table, folds)
     st.caption(
         "Who is who is told from the file names. In the official test folder patient numbers "

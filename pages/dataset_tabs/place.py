@@ -65,10 +65,10 @@ def ask_for_data(folder: Path | None) -> None:
         return
     fetch, own = st.columns(2, gap="large")
     with own:
-        st.subheader("It is on this computer", anchor=False)
+        st.header("It is on this computer", anchor=False)
         ask_folder(folder)
     with fetch:
-        st.subheader("Get it from Kaggle", anchor=False)
+        st.header("Get it from Kaggle", anchor=False)
         offer_download()
         with st.expander("Get it by hand"):
             st.code(dataset.INSTRUCTIONS, language=None, wrap_lines=True)

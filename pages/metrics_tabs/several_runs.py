@@ -59,7 +59,7 @@ def show_comparison(readings: Sequence[Measured], known: Sequence[Measured], poi
             "differ, and what they reach together."
         )
         return
-    st.markdown("#### How they were trained")
+    st.markdown("## How they were trained")
     differences = comparison.configuration_differences([item.run for item in readings])
     if differences.empty:
         st.caption("All settings are the same.")
@@ -112,7 +112,7 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
 
 def _show_tests(readings: Sequence[Measured], point: str) -> None:
     first, *others = readings
-    st.markdown("#### Do they differ, or is it chance?")
+    st.markdown("## Do they differ, or is it chance?")
     rows = []
     for other in others:
         try:
@@ -151,7 +151,7 @@ def _p_value(p: float) -> str:
 
 
 def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
-    st.markdown("#### Together")
+    st.markdown("## Together")
     try:
         table = comparison.ensemble_table(readings, point)
     except ComparisonError as error:

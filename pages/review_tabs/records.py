@@ -28,7 +28,7 @@ def show() -> None:
 
 
 def _export() -> None:
-    st.subheader("Take along", anchor=False)
+    st.header("Take along", anchor=False)
     st.markdown("Every reading of everybody, one row each, of open sessions too.")
     st.caption("The file holds the reference labels: readers should not open it before the end.")
     with st.container(horizontal=True):
@@ -51,7 +51,7 @@ def _export() -> None:
 
 
 def _import() -> None:
-    st.subheader("Bring back", anchor=False)
+    st.header("Bring back", anchor=False)
     file = st.file_uploader(
         "CSV or JSON that was taken along here", type=["csv", "json"], key="readings_file"
     )
@@ -69,7 +69,7 @@ def _import() -> None:
 
 
 def _delete() -> None:
-    st.subheader("Delete a reader", anchor=False)
+    st.header("Delete a reader", anchor=False)
     readers = {reader.name: reader for reader in store().readers()}
     st.markdown(
         "Deletes the reader with every session, answer and comment, for good. Files that were "

@@ -25,7 +25,7 @@ def show(session: Session) -> None:
     with st.container(horizontal=True, gap="small"):
         st.button("All sessions", icon=":material/arrow_back:", on_click=go_to, args=(None,))
         delete_button(session)
-    st.subheader(f"{plain(session.reader.name)}: {plain(list_title(session))}", anchor=False)
+    st.header(f"{plain(session.reader.name)}: {plain(list_title(session))}", anchor=False)
     st.caption(
         f"{found.read} cases read, {found.skipped} skipped, {found.flagged} flagged for a second "
         f"opinion. Against the run {plain(session.run)} at {plots.percent(session.threshold)}."

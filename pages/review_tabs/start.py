@@ -24,7 +24,7 @@ def show() -> None:
     )
     new, known = st.columns([3, 2], gap="large")
     with new:
-        st.subheader("New session", anchor=False)
+        st.header("New session", anchor=False)
         _new()
     with known:
         if allowed():
@@ -48,7 +48,7 @@ def _known() -> None:
         }
         if not chosen:
             continue
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
         uid = st.selectbox(
             title,
             list(chosen),
@@ -117,9 +117,10 @@ def _new() -> None:
         f"Read against the run {plain(run.name)}, operating point {POINT_TITLES[point]}, as they "
         "are in the sidebar now; both stay the same for the whole session."
     )
-    if not st.button("Begin", type="primary", icon=":material/visibility_off:", disabled=not name):
-        if not name:
-            st.caption("Give a name or initials to begin.")
+    if not st.button("Begin", type="primary", icon=":material/visibility_off:"):
+        return
+    if not name:
+        st.warning("Give a name or initials to begin.", icon=":material/person:")
         return
     with st.spinner("Drawing the list"):
         found, split = _cases(run, source, strategy, folder, length, seed)

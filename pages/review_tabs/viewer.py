@@ -1,7 +1,7 @@
 """The radiograph on a screen: full resolution, window, mirror, rotate, zoom and pan, by keys."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -32,7 +32,20 @@ _show = st.components.v2.component(
 )
 
 
-def show(pixels: np.ndarray, picture_id: str, heatmaps: Mapping[str, np.ndarray]) -> None:
+def state_key(picture_id: str) -> str:
+    """Under which `st.session_state` holds the viewer's ``pressed``: ``[number, stage, key]``,
+    one for each key that was pressed for the page, in order."""
+    return f"viewer-{picture_id}"
+
+
+def show(
+    pixels: np.ndarray,
+    picture_id: str,
+    heatmaps: Mapping[str, np.ndarray],
+    *,
+    stage: str,
+    keys: Sequence[str],
+) -> None:
     """A radiograph to be read.
 
     Args:
@@ -40,12 +53,18 @@ def show(pixels: np.ndarray, picture_id: str, heatmaps: Mapping[str, np.ndarray]
         picture_id: how it is looked at is kept while this stays the same.
         heatmaps: ``float32 [height, width]`` in 0..1, by title, laid over it at any size; the
             first one is shown at once.
+        stage: what the page is about to ask; kept with each key pressed.
+        keys: those that are meant for the page.
     """
     url, presets = _sent(picture_id, pixels)
     _show(
-        key=f"viewer-{picture_id}",
+        key=state_key(picture_id),
+        default={"pressed": []},
+        on_pressed_change=lambda: None,  # what declares the state
         data={
             "picture_id": picture_id,
+            "stage": stage,
+            "keys": list(keys),
             "url": url,
             "presets": presets,
             "overlays": [

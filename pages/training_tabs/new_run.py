@@ -35,10 +35,10 @@ def show() -> None:
         except (dataset.DatasetError, OSError) as error:
             place.show_problem(str(error))
     if table is None:
-        st.subheader("Try it without a data set", anchor=False)
+        st.header("Try it without a data set", anchor=False)
         show_practice()
         st.divider()
-        st.subheader("Train on real X-rays", anchor=False)
+        st.header("Train on real X-rays", anchor=False)
         place.ask_for_data(folder)
         return
     place.show_place(table, folder)
@@ -176,6 +176,8 @@ def checked(table: pd.DataFrame, on: list[Device]) -> tuple[TrainingConfig | Non
         wrong["distribute"] = "There is only one device here, nothing to spread a batch over."
     if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
         wrong["weights"] = f"There is no file {config.weights} on this computer."
+    if config.lung_masks and not Path(config.lung_masks).is_dir():
+        wrong["lung_masks"] = f"There is no folder {config.lung_masks} on this computer."
     return (None if wrong else config), wrong
 
 
