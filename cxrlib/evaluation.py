@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrlib import metrics
+from cxrlib import metrics, stress
 from cxrlib.config import TrainingConfig
+from cxrlib.runs import Run
 
 DEFAULT_POINT = "youden"
 POINT_TITLES = {
@@ -165,7 +166,11 @@ def _range(estimate: metrics.Estimate) -> str:
 
 
 def card(
-    config: TrainingConfig, environment: Mapping[str, Any], run_metrics: Mapping[str, Any]
+    config: TrainingConfig,
+    environment: Mapping[str, Any],
+    run_metrics: Mapping[str, Any],
+    *,
+    stress_table: pd.DataFrame | None = None,
 ) -> str:
     """The model card, Markdown, made from the run's own records alone."""
     point = run_metrics["default_point"]
@@ -229,6 +234,8 @@ def card(
         ]
     if "test" not in run_metrics["splits"]:
         lines += ["", "The official test folder was not at hand: **not measured** on it."]
+    if stress_table is not None:
+        lines += stress.card_section(stress_table)
     lines += [
         "",
         "## Limits",
@@ -245,3 +252,13 @@ def card(
         "- A heatmap shows what the network used, not where the disease is.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def rewrite_card(run: Run) -> None:
+    """Write a finished run's model card anew, with what has been measured since.
+
+    Raises:
+        RunError: the run's files are missing or damaged.
+    """
+    config = TrainingConfig(**run.config)
+    run.save_card(card(config, run.environment, run.metrics, stress_table=run.stress))

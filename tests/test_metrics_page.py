@@ -17,7 +17,16 @@ from cxrlib import dataset, runs
 from cxrlib.measured import FALSE_ALARM, MISSED, Measured
 
 ROOT = Path(__file__).resolve().parent.parent
-TABS = ["Curves", "Threshold", "Calibration", "Errors", "Subgroups", "Learning", "Compare"]
+TABS = [
+    "Curves",
+    "Threshold",
+    "Calibration",
+    "Errors",
+    "Subgroups",
+    "Robustness",
+    "Learning",
+    "Compare",
+]
 
 
 @pytest.fixture(scope="module")
