@@ -69,7 +69,7 @@ def measure(
         reader.explain(radiographs[0], method)  # compiles; its time does not count
 
     for pixels in tqdm(radiographs, desc="radiographs"):
-        square = reader.prepare(pixels)
+        square, lungs = reader.prepare(pixels), reader.lungs.find(pixels)
         maps = {}
         for method in methods:
             start = perf_counter()
@@ -88,6 +88,8 @@ def measure(
             found[method, "deletion"].append(deletion)
             found[method, "insertion"].append(insertion)
             found[method, "gain"].append(insertion - deletion)
+            if explanation.values.any():
+                found[method, "lungs"].append(lungs.share(explanation.heatmap))
             if method in forgetful:
                 found[method, "untrained"].append(
                     rank_correlation(explanation.values, forgetful[method])

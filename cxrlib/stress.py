@@ -21,7 +21,8 @@ from cxrlib.shifts import SHIFTS, UNCHANGED, Shift
 if TYPE_CHECKING:
     from cxrlib.classifier import Classifier
 
-ESTIMATES = ("roc_auc", "sensitivity", "specificity", "ece", "changed", "reversed")
+ESTIMATES = ("roc_auc", "sensitivity", "specificity", "ece", "refused", "changed", "reversed")
+_DECIDED = ("likely", "unlikely")
 _CHUNK = 64  # radiographs held decoded at a time
 
 
@@ -46,29 +47,29 @@ def measure(
         One row a step: ``pictures_of`` (the split, or the name of others), ``step``, ``group``,
         ``strength`` (``none``, ``mild``, ``strong``), ``pictures``, ``patients``, ``pneumonia``;
         and of each of `ESTIMATES` the value and its 95 % interval, ``NAME``, ``NAME_low``,
-        ``NAME_high``. Rates are taken at the run's default operating point. ``changed`` is the
-        share of pictures whose verdict (likely, unlikely, uncertain) is another one than
-        unchanged, ``reversed`` the share of those that went from likely to unlikely or back;
-        both NaN for pictures from elsewhere.
+        ``NAME_high``. Rates are those of all pictures, also of the share ``refused``, at the run's
+        default operating point. ``changed`` is the share of pictures whose verdict (likely,
+        unlikely, uncertain, refused) is another one than unchanged, ``reversed`` the share of
+        those that went from likely to unlikely or back; both NaN for pictures from elsewhere.
 
     Raises:
         RadiographError: a picture cannot be read; the message names it.
     """
     steps = [UNCHANGED, *shifts]
-    found = _probabilities(reader, pictures, steps, split)
-    before = _verdicts(reader, found[0])
+    found = _read(reader, pictures, steps, split)
+    before = found[0].verdict
     rows = []
-    for shift, probability in zip(steps, found, strict=True):
-        after = _verdicts(reader, probability)
-        reversal = (before != after) & (before != "uncertain") & (after != "uncertain")
+    for shift, predictions in zip(steps, found, strict=True):
+        after = predictions.verdict
+        decided = before.isin(_DECIDED) & after.isin(_DECIDED)
         rows.append(
-            _row(reader, pictures, probability, split, shift)
+            _row(reader, pictures, predictions, split, shift)
             | _columns("changed", _share(before != after))
-            | _columns("reversed", _share(reversal))
+            | _columns("reversed", _share(decided & (before != after)))
         )
     for name, others in (elsewhere or {}).items():
-        (probability,) = _probabilities(reader, others, [UNCHANGED], name)
-        rows.append(_row(reader, others, probability, name, UNCHANGED))
+        (predictions,) = _read(reader, others, [UNCHANGED], name)
+        rows.append(_row(reader, others, predictions, name, UNCHANGED))
     return pd.DataFrame(rows)
 
 
@@ -97,6 +98,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         "sensitivity": "sensitivity",
         "specificity": "specificity",
         "ece": "calibration error",
+        "refused": "refused",
         "changed": "verdicts changed",
         "reversed": "verdicts reversed",
     }
@@ -118,8 +120,8 @@ def card_section(table: pd.DataFrame) -> list[str]:
         "## Under changed conditions",
         f"The {first.pictures} {first.pictures_of} pictures, changed on purpose before the run saw "
         "them, at the default operating point. A verdict has changed where it is another of "
-        "likely, uncertain and unlikely than on the unchanged picture; reversed where it went "
-        "from likely to unlikely or back. Most changed under a mild step: "
+        "likely, uncertain, unlikely and refused than on the unchanged picture; reversed where it "
+        "went from likely to unlikely or back. Most changed under a mild step: "
         f"{estimate(worst, 'changed')} ({worst.step}).",
         "",
         "| " + " | ".join(shown.columns) + " |",
@@ -128,48 +130,41 @@ def card_section(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _probabilities(
+def _read(
     reader: "Classifier", pictures: pd.DataFrame, steps: Sequence[Shift], name: str
-) -> list[np.ndarray]:
-    """Calibrated probabilities of pneumonia, ``float64 [len(pictures)]`` for each step."""
+) -> list[pd.DataFrame]:
+    """Of each step ``probability`` and ``verdict`` of every picture."""
     root = Path(pictures.attrs["root"])
     files = [root / path for path in pictures.path]
-    found: dict[str, list[np.ndarray]] = {shift.name: [] for shift in steps}
+    found: dict[str, list[tuple[float, str]]] = {shift.name: [] for shift in steps}
     with tqdm(total=len(files) * len(steps), desc=name, unit=" readings") as bar:
-        for step, squares in _squares(reader, files, steps):
-            calibrated = metrics.apply_temperature(reader.distribution(squares), reader.temperature)
-            found[step].append(1 - calibrated[:, 0])
-            bar.update(len(squares))
-    return [np.concatenate(parts) for parts in found.values()]
+        for step, changed in _changed(files, steps):
+            found[step] += [
+                (prediction.probability, prediction.verdict)
+                for prediction in reader.predict_all(changed)
+            ]
+            bar.update(len(changed))
+    return [pd.DataFrame(rows, columns=["probability", "verdict"]) for rows in found.values()]
 
 
-def _squares(
-    reader: "Classifier", files: Sequence[Path], steps: Sequence[Shift]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Prepared pictures ``uint8 [n, size, size]``, a chunk and a step at a time.
+def _changed(
+    files: Sequence[Path], steps: Sequence[Shift]
+) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Radiographs a chunk and a step at a time, each decoded once.
 
-    Each file is decoded once. The next pictures are made ready while the network reads the last.
+    The next ones are changed while the network reads the last.
     """
-
-    def ready(shift: Shift, pixels: np.ndarray) -> np.ndarray:
-        return reader.prepare(shift.apply(pixels))
-
     ahead: tuple[str, list[Future[np.ndarray]]] | None = None
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(files), _CHUNK):
             radiographs = list(pool.map(_decode, files[start : start + _CHUNK]))
             for shift in steps:
-                jobs = [pool.submit(ready, shift, pixels) for pixels in radiographs]
+                jobs = [pool.submit(shift.apply, pixels) for pixels in radiographs]
                 last, ahead = ahead, (shift.name, jobs)
                 if last:
-                    yield _collected(last)
+                    yield last[0], [job.result() for job in last[1]]
         if ahead:
-            yield _collected(ahead)
-
-
-def _collected(job: tuple[str, list[Future[np.ndarray]]]) -> tuple[str, np.ndarray]:
-    step, futures = job
-    return step, np.stack([future.result() for future in futures])
+            yield ahead[0], [job.result() for job in ahead[1]]
 
 
 def _decode(file: Path) -> np.ndarray:
@@ -179,21 +174,22 @@ def _decode(file: Path) -> np.ndarray:
         raise radiograph.RadiographError(f"{file}: {error}") from error
 
 
-def _verdicts(reader: "Classifier", probability: np.ndarray) -> np.ndarray:
-    return np.array([metrics.verdict(value, reader.point) for value in probability])
-
-
-def _share(marked: np.ndarray) -> metrics.Estimate:
+def _share(marked: pd.Series) -> metrics.Estimate:
     return metrics.wilson(int(marked.sum()), len(marked))
 
 
 def _row(
-    reader: "Classifier", pictures: pd.DataFrame, probability: np.ndarray, name: str, shift: Shift
+    reader: "Classifier",
+    pictures: pd.DataFrame,
+    predictions: pd.DataFrame,
+    name: str,
+    shift: Shift,
 ) -> dict[str, float | str]:
     ill = (pictures.label == "PNEUMONIA").to_numpy()
     summary = metrics.summarize(
-        ill, probability, threshold=reader.point.threshold, groups=pictures.patient
+        ill, predictions.probability, threshold=reader.point.threshold, groups=pictures.patient
     )
+    summary["refused"] = _share(predictions.verdict == "refused")
     row: dict[str, float | str] = {
         "pictures_of": name,
         "step": shift.name,
@@ -203,8 +199,8 @@ def _row(
         "patients": pictures.patient.nunique(),
         "pneumonia": int(ill.sum()),
     }
-    for measure_name in ("roc_auc", "sensitivity", "specificity", "ece"):
-        row |= _columns(measure_name, summary[measure_name])
+    for measured in ("roc_auc", "sensitivity", "specificity", "ece", "refused"):
+        row |= _columns(measured, summary[measured])
     return row
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,8 +16,6 @@ from cxrlib.classifier import Classifier
 from cxrlib.dataset import DatasetError
 from cxrlib.pixels import prepare
 from cxrlib.shifts import SHIFTS, UNCHANGED, Shift
-
-SIZE = 96
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +73,19 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 class EdgeReader:
-    """Reads nothing but the left edge of a picture."""
+    """Reads nothing but the left edge of a picture, and refuses what is black all over."""
 
-    temperature = 1.0
     point = metrics.OperatingPoint("youden", 0.5, 0.4, 0.6)
 
-    def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        return prepare(pixels, SIZE)
-
-    def distribution(self, squares: np.ndarray) -> np.ndarray:
-        score = 0.05 + 0.9 * squares[:, :, 0].mean(axis=1) / 255
-        return np.column_stack([1 - score, score])
+    def predict_all(self, pictures: list[np.ndarray]) -> list[SimpleNamespace]:
+        scores = [0.05 + 0.9 * float(picture[:, 0].mean()) / 255 for picture in pictures]
+        return [
+            SimpleNamespace(
+                probability=score,
+                verdict=metrics.verdict(score, self.point) if picture.any() else "refused",
+            )
+            for score, picture in zip(scores, pictures, strict=True)
+        ]
 
 
 def test_a_step_that_changes_nothing_changes_no_verdict(drawn: pd.DataFrame) -> None:
@@ -115,6 +116,14 @@ def test_verdicts_that_become_uncertain_changed_but_were_not_reversed(drawn: pd.
 
     shifts = [Shift("grey", "exposure", "mild", greyed)]
     table = stress.measure(EdgeReader(), drawn, split="test", shifts=shifts)
+    assert table.changed[1] == 1
+    assert table.reversed[1] == 0
+
+
+def test_refusals_are_counted_as_changed_and_apart(drawn: pd.DataFrame) -> None:
+    shifts = [Shift("black", "exposure", "mild", np.zeros_like)]
+    table = stress.measure(EdgeReader(), drawn, split="test", shifts=shifts)
+    assert table.refused.tolist() == [0, 1]
     assert table.changed[1] == 1
     assert table.reversed[1] == 0
 
