@@ -313,8 +313,8 @@ def steps_figure(
 ) -> Figure:
     """Series of estimates over the same rows, with 95 % intervals, one row below the other.
 
-    Dotted in a series' colour is its first row, with which the others are compared; ``limit`` is a
-    line across all rows.
+    Dotted in a series' colour is its first row, with which the others are compared; or, where one
+    is given, the ``limit`` that all shall keep is a line.
     """
     rows = list(next(iter(series.values())))
     figure, (axes,) = _figure((5.6, 1.3 + 0.3 * len(rows)), name, "")
@@ -327,7 +327,8 @@ def steps_figure(
             (handles[label],) = axes.plot(
                 estimate.value, row + offset, marker, color=color, ms=6, ls=""
             )
-        axes.axvline(next(iter(found.values())).value, color=color, lw=1, ls=":")
+        if limit is None:
+            axes.axvline(next(iter(found.values())).value, color=color, lw=1, ls=":")
     if limit is not None:
         axes.axvline(limit, color=_INK, lw=1.2)
     axes.set_yticks(range(len(rows)), [_plain(label) for label in rows])
