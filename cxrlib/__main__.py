@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
     command.add_argument("--split", choices=_SPLITS, default="validation", help="which to explain")
     command.add_argument(
-        "--pictures", type=int, default=40, help="radiographs, and phantoms (default: 40 each)"
+        "--pictures", type=_count, default=30, help="radiographs, and phantoms (default: 30 each)"
     )
     command.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
     _add_run(command)
@@ -140,6 +140,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(command)
     command.set_defaults(run_command=_export)
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of pictures: give 1 or more.")
+    return int(text)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -275,7 +281,13 @@ def _stress(options: argparse.Namespace) -> int:
 
     others = {}
     for source in options.also:
-        others[elsewhere.name(source)] = elsewhere.read(source)
+        name = elsewhere.name(source)
+        if name in others:
+            raise dataset.DatasetError(
+                f"Two sources of pictures are in folders called {name}, which is what the table "
+                "calls them: rename one."
+            )
+        others[name] = elsewhere.read(source)
     classifier = Classifier(runs.find(options.run))
     table = stress.measure(
         classifier,

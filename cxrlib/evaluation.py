@@ -239,8 +239,13 @@ def card(
     lines += [
         "",
         "## Limits",
-        "- Children from one hospital. On adults, other hospitals, other machines: not measured "
-        "here.",
+        "- Children from one hospital. On adults, other hospitals, other machines, expect more "
+        "errors"
+        + (
+            ", as on the pictures from elsewhere above."
+            if stress_table is not None and stress_table.pictures_of.nunique() > 1
+            else "; not measured here."
+        ),
         "- On the official test folder, networks trained this way keep their sensitivity and "
         "lose specificity: they call healthy children ill more often than validation promises.",
         "- In this set the picture's shape and resolution alone tell the classes apart to a good "
