@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from pydantic import ValidationError
 
 from cxrlib import config, dataset, ensembles, runs
@@ -15,7 +16,8 @@ from cxrlib.methods import METHODS
 from cxrlib.radiograph import RadiographError
 
 if TYPE_CHECKING:
-    from cxrlib.classifier import Prediction
+    from cxrlib.classifier import Classifier, Prediction
+    from cxrlib.ensemble_classifier import EnsembleClassifier
 
 # TensorFlow reports every CPU feature and missing GPU library at each start; its errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -23,6 +25,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 PICTURE_SUFFIXES = {
     ".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom",
 }  # fmt: skip
+# Seeds from here on, which no training on phantoms uses.
+_PHANTOMS = 1_000_000
+_SPLITS = ("test", "val", "train", "validation")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
     command.add_argument(
         "--split",
-        choices=["test", "val", "train", "validation"],
+        choices=_SPLITS,
         default="test",
         help="an official folder, or the validation patients that the run held out (needs the "
         "data it was trained on)",
@@ -81,6 +86,37 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(command)
     command.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     command.set_defaults(run_command=_evaluate)
+
+    command = commands.add_parser(
+        "stress", help="measure a run on pictures changed on purpose, and from elsewhere"
+    )
+    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    command.add_argument("--split", choices=_SPLITS, default="validation", help="which to change")
+    command.add_argument(
+        "--also",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="pictures from elsewhere, as they are: a folder with NORMAL/ and PNEUMONIA/, or "
+        "TABLE.csv COLUMN ILL WELL, the column of labels and the two labels to be used",
+    )
+    _add_run(command)
+    command.add_argument("--json", action="store_true", help="one JSON object a line, a step each")
+    command.set_defaults(run_command=_stress)
+
+    command = commands.add_parser(
+        "faithfulness", help="put the explanation methods to the test on a run"
+    )
+    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    command.add_argument("--split", choices=_SPLITS, default="validation", help="which to explain")
+    command.add_argument(
+        "--pictures", type=_count, default=30, help="radiographs, and phantoms (default: 30 each)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+    _add_run(command)
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.set_defaults(run_command=_faithfulness)
 
     command = commands.add_parser("predict", help="read X-rays: a line a file")
     command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
@@ -105,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(command)
     command.set_defaults(run_command=_export)
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of pictures: give 1 or more.")
+    return int(text)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -193,18 +235,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from cxrlib import evaluation, metrics
     from cxrlib.ensemble_classifier import load
 
-    table = dataset.index(_data(options))
     classifier = load(runs.find(options.run))
-    root = table.attrs["root"]
-    wanted = table.split == options.split
-    if options.split == "validation":
-        wanted = classifier.held_out(table)
-    elif options.split != "test":
-        print("The run may have been trained on these pictures.", file=sys.stderr)
-    table = table[wanted].assign(split=options.split)
-    if table.empty:
-        raise dataset.DatasetError(f"The folder {root} has no split {options.split}.")
-    table.attrs["root"] = root
+    table = _pictures(options, classifier)
     predictions = evaluation.predict_table(
         table,
         classifier.distribution_of(table),
@@ -223,6 +255,83 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(f"\n{evaluation.POINT_TITLES[name]}: probability >= {point.threshold:.3f}")
         for metric, estimate in metrics.summary_from_json(measured["points"][name]).items():
             print(f"  {metric:18} {estimate}")
+    return 0
+
+
+def _pictures(
+    options: argparse.Namespace, reader: "Classifier | EnsembleClassifier"
+) -> pd.DataFrame:
+    """The pictures of ``--split``, with the split's name."""
+    table = dataset.index(_data(options))
+    wanted = table.split == options.split
+    if options.split == "validation":
+        wanted = reader.held_out(table)
+    elif options.split != "test":
+        print("The run may have been trained on these pictures.", file=sys.stderr)
+    if not wanted.any():
+        raise dataset.DatasetError(
+            f"The folder {table.attrs['root']} has no split {options.split}."
+        )
+    return table[wanted].assign(split=options.split)
+
+
+def _stress(options: argparse.Namespace) -> int:
+    from cxrlib import elsewhere, evaluation, stress
+    from cxrlib.classifier import Classifier
+
+    others = {}
+    for source in options.also:
+        name = elsewhere.name(source)
+        if name in others:
+            raise dataset.DatasetError(
+                f"Two sources of pictures are in folders called {name}, which is what the table "
+                "calls them: rename one."
+            )
+        others[name] = elsewhere.read(source)
+    classifier = Classifier(runs.find(options.run))
+    table = stress.measure(
+        classifier,
+        _pictures(options, classifier),
+        split=options.split,
+        elsewhere=others,
+    )
+    classifier.run.save_stress(table)
+    evaluation.rewrite_card(classifier.run)
+    if options.json:
+        print(table.to_json(orient="records", lines=True), end="")
+    else:
+        print(stress.readable(table).to_string(index=False))
+    return 0
+
+
+def _faithfulness(options: argparse.Namespace) -> int:
+    from cxrlib import explain, faithfulness, methods, phantom, radiograph
+    from cxrlib.classifier import Classifier
+
+    classifier = Classifier(runs.find(options.run))
+    table = _pictures(options, classifier)
+    ill = table[table.label == "PNEUMONIA"].sample(frac=1, random_state=options.seed)
+    chosen = ill.drop_duplicates("patient").path[: options.pictures]
+    measured = faithfulness.measure(
+        classifier,
+        explain.Explainer(
+            explain.untrained(classifier.model, seed=options.seed), classifier.config["network"]
+        ),
+        [
+            radiograph.read((Path(table.attrs["root"]) / path).read_bytes()).pixels
+            for path in chosen
+        ],
+        [
+            phantom.phantom(_PHANTOMS + options.seed + number, pneumonia=True)
+            for number in range(options.pictures)
+        ],
+        seed=options.seed,
+    )
+    classifier.run.save_faithfulness(measured)
+    if options.json:
+        print(measured.to_json(orient="records", lines=True), end="")
+    else:
+        print(methods.readable(measured).to_string(index=False))
     return 0
 
 

@@ -131,7 +131,16 @@ class Classifier:
 
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Read one radiograph ``uint8 [height, width]``."""
-        return self._predict([pixels])[0]
+        return self.predict_all([pixels])[0]
+
+    def predict_all(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+        """Read some radiographs ``uint8 [height, width]`` in one pass."""
+        found, squares = self._look(pictures)
+        outputs = self._explainer.outputs_of(squares)
+        return [
+            self._prediction(features, logits, one)
+            for features, logits, one in zip(*outputs, found, strict=True)
+        ]
 
     def read(self, pixels: np.ndarray) -> tuple[Prediction, dict[str, Explanation]]:
         """Read one radiograph and explain it with Grad-CAM and saliency, in one pass.
@@ -209,7 +218,7 @@ class Classifier:
     ) -> Iterator[tuple[Path, Prediction | RadiographError]]:
         loaded = [job.result() for _, job in jobs]
         squares = [square for square in loaded if isinstance(square, np.ndarray)]
-        predictions = iter(self._predict(squares) if squares else [])
+        predictions = iter(self.predict_all(squares) if squares else [])
         for (file, _), square in zip(jobs, loaded, strict=True):
             yield file, square if isinstance(square, RadiographError) else next(predictions)
 
@@ -228,14 +237,6 @@ class Classifier:
                 frame(square, one.box, size) for square, one in zip(squares, found, strict=True)
             ]
         return found, np.stack(squares)
-
-    def _predict(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
-        found, squares = self._look(pictures)
-        outputs = self._explainer.outputs_of(squares)
-        return [
-            self._prediction(features, logits, one)
-            for features, logits, one in zip(*outputs, found, strict=True)
-        ]
 
     def _prediction(self, features: np.ndarray, logits: np.ndarray, found: Lungs) -> Prediction:
         calibrated = self.calibration.apply(explain.probabilities(logits[None]))[0]

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrlib import metrics
+from cxrlib import metrics, stress
 from cxrlib.config import TrainingConfig
+from cxrlib.runs import Run
 
 DEFAULT_POINT = "youden"
 POINT_TITLES = {
@@ -165,7 +166,11 @@ def _range(estimate: metrics.Estimate) -> str:
 
 
 def card(
-    config: TrainingConfig, environment: Mapping[str, Any], run_metrics: Mapping[str, Any]
+    config: TrainingConfig,
+    environment: Mapping[str, Any],
+    run_metrics: Mapping[str, Any],
+    *,
+    stress_table: pd.DataFrame | None = None,
 ) -> str:
     """The model card, Markdown, made from the run's own records alone."""
     lines = [
@@ -204,12 +209,14 @@ def card(
         "",
         f"Keras {environment['keras']} on {environment['backend']}, {environment['device']}.",
         "",
-        *results_and_limits(run_metrics),
+        *results_and_limits(run_metrics, stress_table),
     ]
     return "\n".join(lines) + "\n"
 
 
-def results_and_limits(run_metrics: Mapping[str, Any]) -> list[str]:
+def results_and_limits(
+    run_metrics: Mapping[str, Any], stress_table: pd.DataFrame | None = None
+) -> list[str]:
     """The lines of a model card that any run has, trained or an ensemble."""
     point = run_metrics["default_point"]
     calibration = read_calibration(run_metrics)
@@ -237,19 +244,35 @@ def results_and_limits(run_metrics: Mapping[str, Any]) -> list[str]:
         ]
     if "test" not in run_metrics["splits"]:
         lines += ["", "The official test folder was not at hand: **not measured** on it."]
+    if stress_table is not None:
+        lines += stress.card_section(stress_table)
     lines += [
         "",
         "## Limits",
-        "- Children from one hospital. On adults, other hospitals, other machines: not measured "
-        "here.",
+        "- Children from one hospital. On adults, other hospitals, other machines, expect more "
+        "errors"
+        + (
+            ", as on the pictures from elsewhere above."
+            if stress_table is not None and stress_table.pictures_of.nunique() > 1
+            else "; not measured here."
+        ),
         "- On the official test folder, networks trained this way keep their sensitivity and "
         "lose specificity: they call healthy children ill more often than validation promises.",
         "- In this set the picture's shape and resolution alone tell the classes apart to a good "
         "part. Augmentation hides much of that from the network, not all.",
         "- The probability holds for a share of pneumonia like that of the validation pictures; "
         "where pneumonia is rarer, it is too high.",
-        "- A picture that is no frontal chest radiograph gets a probability too, and it means "
-        "nothing.",
+        "- Most pictures that are no frontal chest radiographs are turned away, not all.",
         "- A heatmap shows what the network used, not where the disease is.",
     ]
     return lines
+
+
+def rewrite_card(run: Run) -> None:
+    """Write a finished run's model card anew, with what has been measured since.
+
+    Raises:
+        RunError: the run's files are missing or damaged.
+    """
+    config = TrainingConfig(**run.config)
+    run.save_card(card(config, run.environment, run.metrics, stress_table=run.stress))

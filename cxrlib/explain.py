@@ -143,6 +143,12 @@ class Explainer:
         return tape.gradient(score, pictures)[..., 0]
 
 
+def untrained(model: keras.Model, *, seed: int) -> keras.Model:
+    """The same network as it was before it learned anything, its random weights set by a seed."""
+    keras.utils.set_random_seed(seed)
+    return keras.models.clone_model(model)
+
+
 def with_logits(model: keras.Model) -> keras.Model:
     """The same network, sharing its layers, with the head's activation left out."""
     head = model.get_layer("probability")

@@ -5,6 +5,10 @@ Without TensorFlow, so that pages and reports can name a method before one is co
 
 from dataclasses import dataclass
 
+import pandas as pd
+
+from cxrlib.metrics import Estimate
+
 
 @dataclass(frozen=True)
 class Method:
@@ -77,3 +81,86 @@ METHODS = {
         "Zeiler and Fergus, ECCV 2014",
     ),
 }
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One way to check explanation methods, as a reader meets it.
+
+    Attributes:
+        title: its name.
+        good: what a good method reaches.
+        asks: the question that it answers, and who put it.
+    """
+
+    title: str
+    good: str
+    asks: str
+
+
+# Maps that know nothing of the network, with which methods are compared.
+RANDOM, EDGES = "random", "edges"
+REFERENCES = {RANDOM: "Chance (reference)", EDGES: "Edges of the picture (reference)"}
+
+MEASURES = {
+    "deletion": Measure(
+        "Deletion area",
+        "low",
+        "What is left of the log-odds of pneumonia while the brightest places are blurred away, "
+        "on average from none to all of the picture (Petsiuk et al., BMVC 2018)?",
+    ),
+    "insertion": Measure(
+        "Insertion area",
+        "high",
+        "How high are the log-odds while the brightest places are put back into a blurred "
+        "picture (Petsiuk et al., BMVC 2018)?",
+    ),
+    "gain": Measure(
+        "Insertion − deletion",
+        "high",
+        "Both in one number: 0 where the map knows nothing of what the score rests on.",
+    ),
+    "pointing": Measure(
+        "Pointing game",
+        "high",
+        "On how many synthetic radiographs is the brightest place on the opacity, whose place is "
+        "known there (Zhang et al., IJCV 2018)?",
+    ),
+    "lungs": Measure(
+        "Share in the lungs",
+        "high",
+        "How much of the map's brightness lies inside the lung fields?",
+    ),
+    "untrained": Measure(
+        "Likeness to an untrained network's map",
+        "near 0",
+        "Rank correlation with the map of the same network with random weights: a method whose "
+        "maps stay alike shows the picture, not what was learned (Adebayo et al., NeurIPS 2018).",
+    ),
+    "agreement": Measure(
+        "Likeness to other methods",
+        "",
+        "Mean rank correlation with the maps of the other methods on the same picture.",
+    ),
+    "seconds": Measure("Seconds a picture", "low", "How long does one map take?"),
+}
+
+
+def readable(measured: pd.DataFrame) -> pd.DataFrame:
+    """What `faithfulness.measure` found as text for people: a method a row, a measure a column."""
+    shown = {
+        "method": [
+            METHODS[name].title if name in METHODS else REFERENCES[name]
+            for name in measured.method.unique()
+        ]
+    }
+    for name, measure in MEASURES.items():
+        found = measured[measured.measure == name].set_index("method")
+        if not found.empty:
+            shown[measure.title] = [
+                str(Estimate(*found.loc[method, ["value", "low", "high"]]))
+                if method in found.index
+                else ""
+                for method in measured.method.unique()
+            ]
+    return pd.DataFrame(shown)

@@ -328,6 +328,36 @@ def intervals_figure(estimates: Mapping[str, Estimate], name: str) -> Figure:
     return figure
 
 
+def steps_figure(
+    series: Mapping[str, Mapping[str, Estimate]], name: str, *, limit: float | None = None
+) -> Figure:
+    """Series of estimates over the same rows, with 95 % intervals, one row below the other.
+
+    Dotted in a series' colour is its first row, with which the others are compared; or, where one
+    is given, the ``limit`` that all shall keep is a line.
+    """
+    rows = list(next(iter(series.values())))
+    figure, (axes,) = _figure((5.6, 1.3 + 0.3 * len(rows)), name, "")
+    handles = {}
+    offsets = np.linspace(-0.16, 0.16, len(series)) if len(series) > 1 else (0.0,)
+    for offset, (label, found, style, marker) in zip(offsets, _series(series), strict=True):
+        color = style["color"]
+        for row, estimate in enumerate(found.values()):
+            axes.plot([estimate.low, estimate.high], [row + offset] * 2, color=color, lw=2)
+            (handles[label],) = axes.plot(
+                estimate.value, row + offset, marker, color=color, ms=6, ls=""
+            )
+        if limit is None:
+            axes.axvline(next(iter(found.values())).value, color=color, lw=1, ls=":")
+    if limit is not None:
+        axes.axvline(limit, color=_INK, lw=1.2)
+    axes.set_yticks(range(len(rows)), [_plain(label) for label in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    _legend(figure, handles, columns=2)
+    return figure
+
+
 def patients_figure(people: Confusion) -> Figure:
     """One mark a person: filled are ill, outlined healthy, crossed out called wrongly."""
     figure, (axes,) = _figure((5.6, 4.4), "", "")

@@ -34,6 +34,8 @@ _PREDICTIONS = "predictions.csv"
 _METRICS = "metrics.json"
 _CARD = "card.md"
 _NOVELTY = "novelty.npz"
+_STRESS = "stress.csv"
+_FAITHFULNESS = "faithfulness.csv"
 _LOG = "log.txt"
 _LOCK = "lock"
 _TENSORBOARD = "tensorboard"
@@ -108,6 +110,16 @@ class Run:
     def card(self) -> str:
         """The model card, Markdown."""
         return self._read(_CARD, lambda file: file.read_text(encoding="utf-8"))
+
+    @property
+    def stress(self) -> pd.DataFrame | None:
+        """What `stress.measure` found; None where it has not been asked to."""
+        return self._csv(_STRESS) if self._file(_STRESS).exists() else None
+
+    @property
+    def faithfulness(self) -> pd.DataFrame | None:
+        """What `faithfulness.measure` found; None where it has not been asked to."""
+        return self._csv(_FAITHFULNESS) if self._file(_FAITHFULNESS).exists() else None
 
     @property
     def model_file(self) -> Path:
@@ -241,6 +253,18 @@ class Run:
         self._file(_UNFINISHED).unlink(missing_ok=True)
         for file in (_TASK, _CHECKPOINT, _PROGRESS, _STOP):
             self._file(file).unlink(missing_ok=True)
+
+    def save_stress(self, table: pd.DataFrame) -> None:
+        """Keep what `stress.measure` found."""
+        self._write(_STRESS, table.to_csv(index=False, float_format="%.6g"))
+
+    def save_faithfulness(self, table: pd.DataFrame) -> None:
+        """Keep what `faithfulness.measure` found."""
+        self._write(_FAITHFULNESS, table.to_csv(index=False, float_format="%.6g"))
+
+    def save_card(self, card: str) -> None:
+        """Keep the model card, Markdown, in place of the last."""
+        self._write(_CARD, card)
 
     def _file(self, name: str) -> Path:
         return self.folder / name

@@ -38,6 +38,15 @@ st.markdown(
         for method in METHODS.values()
     )
 )
+st.markdown(
+    """\
+Which of them to believe is measured and not a matter of taste: what happens to the score when the
+bright places are blurred away or put back (Petsiuk et al., BMVC 2018), whether they find an
+opacity whose place is known (Zhang et al., IJCV 2018), whether the map changes when the network
+forgets all it learned (Adebayo et al., NeurIPS 2018). The numbers of the run in use are under
+*Metrics*, *Robustness*.
+"""
+)
 if "run" in st.session_state:
     with st.container(border=True):
         try:

@@ -5,9 +5,18 @@ import streamlit as st
 from cxrlib import evaluation, run_report, runs
 from cxrlib.measured import METRIC_TITLES, Measured
 from pages.common import front_door
-from pages.metrics_tabs import errors, one_run, several_runs
+from pages.metrics_tabs import errors, one_run, robustness, several_runs
 
-TABS = ("Curves", "Threshold", "Calibration", "Errors", "Subgroups", "Learning", "Compare")
+TABS = (
+    "Curves",
+    "Threshold",
+    "Calibration",
+    "Errors",
+    "Subgroups",
+    "Robustness",
+    "Learning",
+    "Compare",
+)
 SPLITS = {"test": "Official test", "validation": "Validation"}
 MOST_COMPARED = 5
 
@@ -132,6 +141,8 @@ try:
                     errors.show_errors(measured, point)
                 case "Subgroups":
                     one_run.show_subgroups(measured, point)
+                case "Robustness":
+                    robustness.show_robustness(measured)
                 case "Learning":
                     one_run.show_learning(measured)
                 case "Compare":

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
 
 from cxrlib import phantom
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+    from cxrlib.classifier import Classifier
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
@@ -50,6 +53,38 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantoms") / "chest_xray"
     phantom.write_dataset(folder, patients=40, size=128)
     return folder
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> "Classifier":
+    """A small network taught on pairs of phantoms that differ by the opacity alone."""
+    from cxrlib import training
+    from cxrlib.classifier import Classifier
+    from cxrlib.config import TrainingConfig
+
+    folder = tmp_path_factory.mktemp("pairs")
+    for label in ("NORMAL", "PNEUMONIA"):
+        (folder / "train" / label).mkdir(parents=True)
+    for seed in range(350):
+        for label, name in (("NORMAL", f"IM-{seed}-0001"), ("PNEUMONIA", f"person{seed}_virus_1")):
+            drawn = phantom.phantom(seed, pneumonia=label == "PNEUMONIA", size=96)
+            cv2.imwrite(str(folder / "train" / label / f"{name}.jpeg"), drawn.pixels)
+    config = TrainingConfig(
+        name="taught",
+        network="cnn",
+        weights="none",
+        size=96,
+        augmentation="none",
+        imbalance="none",
+        head_epochs=0,
+        fine_tune_epochs=16,
+        patience=16,
+        rate=1e-2,
+        batch=16,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_CACHE_DIR", str(folder / "cache"))
+        return Classifier(training.train(config, folder, models=folder / "models"))
 
 
 class Servers:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrlib import config, evaluation, runs
+from cxrlib import config, evaluation, methods, runs, stress
 
 ENVIRONMENT = {"cxrlib": "0", "keras": "3", "backend": "none", "device": "none"}
 CNN = {"network": "cnn", "weights": "none", "head_epochs": 0, "size": 150}
@@ -66,3 +66,36 @@ def make_runs(models: Path, table: pd.DataFrame) -> list[runs.Run]:
         make_run(models, "plain", table, separation=2.5, augmentation="none", imbalance="none"),
         make_run(models, "partial", table[table.index % 5 > 0], separation=2.5, **CNN),
     ]
+
+
+def stress_table() -> pd.DataFrame:
+    """As of `stress.measure`: one mild and one strong step, and another hospital."""
+    steps = [
+        ("test", "unchanged", "none", 0.0, 0.0),
+        ("test", "gamma 0.8", "mild", 0.01, 0.0),
+        ("test", "blur 0.4 %", "mild", 0.042, 0.005),
+        ("test", "blur 1 %", "strong", 0.2, 0.05),
+        ("abroad", "unchanged", "none", np.nan, np.nan),
+    ]
+    rows = []
+    for pictures_of, step, strength, changed, reversed_ in steps:
+        row = {"pictures_of": pictures_of, "step": step, "group": "any", "strength": strength}
+        row |= {"pictures": 120, "patients": 60, "pneumonia": 80}
+        values = dict.fromkeys(stress.ESTIMATES, 0.9) | {"changed": changed, "reversed": reversed_}
+        for name, value in values.items():
+            row |= {name: value, f"{name}_low": value * 0.9, f"{name}_high": value * 1.1}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def faithfulness_table() -> pd.DataFrame:
+    """As of `faithfulness.measure`, of one method and the map of chance."""
+    return pd.DataFrame(
+        {"method": method, "measure": name, "value": value, "low": value - 0.1, "high": value + 0.1}
+        | {"pictures": 12}
+        for method, name, value in (
+            ("gradcam", "gain", 2.5),
+            ("gradcam", "untrained", 0.1),
+            (methods.RANDOM, "gain", 0.0),
+        )
+    )

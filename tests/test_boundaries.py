@@ -12,8 +12,10 @@ LIGHT_ROOMS = [
     "cxrlib.augment",
     "cxrlib.config",
     "cxrlib.dataset",
+    "cxrlib.elsewhere",
     "cxrlib.evaluation",
     "cxrlib.examples",
+    "cxrlib.faithfulness",
     "cxrlib.methods",
     "cxrlib.metrics",
     "cxrlib.phantom",
@@ -22,6 +24,8 @@ LIGHT_ROOMS = [
     "cxrlib.radiograph",
     "cxrlib.report",
     "cxrlib.runs",
+    "cxrlib.shifts",
+    "cxrlib.stress",
     "cxrlib.__main__",
 ]
 LOADED = "import sys; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"

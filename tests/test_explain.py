@@ -7,42 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrlib import explain, phantom, runs, training
+from cxrlib import explain, phantom, runs
 from cxrlib.classifier import Classifier
-from cxrlib.config import TrainingConfig
 from cxrlib.methods import METHODS
 
 UNSEEN = range(5000, 5100)
 # The pointing game's margin: 15 pixels at 224 (Zhang et al., IJCV 2018).
 MARGIN = 15 / 224
-
-
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    """A small network taught on pairs of phantoms that differ by the opacity alone."""
-    folder = tmp_path_factory.mktemp("pairs")
-    for label in ("NORMAL", "PNEUMONIA"):
-        (folder / "train" / label).mkdir(parents=True)
-    for seed in range(350):
-        for label, name in (("NORMAL", f"IM-{seed}-0001"), ("PNEUMONIA", f"person{seed}_virus_1")):
-            drawn = phantom.phantom(seed, pneumonia=label == "PNEUMONIA", size=96)
-            cv2.imwrite(str(folder / "train" / label / f"{name}.jpeg"), drawn.pixels)
-    config = TrainingConfig(
-        name="taught",
-        network="cnn",
-        weights="none",
-        size=96,
-        augmentation="none",
-        imbalance="none",
-        head_epochs=0,
-        fine_tune_epochs=16,
-        patience=16,
-        rate=1e-2,
-        batch=16,
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CXR_CACHE_DIR", str(folder / "cache"))
-        return Classifier(training.train(config, folder, models=folder / "models"))
 
 
 def test_it_tells_unseen_phantoms_apart(taught: Classifier) -> None:

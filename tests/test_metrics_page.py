@@ -10,14 +10,23 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from made_runs import make_run, make_runs, pictures
+from made_runs import faithfulness_table, make_run, make_runs, pictures, stress_table
 from streamlit.testing.v1 import AppTest
 
 from cxrlib import dataset, runs
 from cxrlib.measured import FALSE_ALARM, MISSED, Measured
 
 ROOT = Path(__file__).resolve().parent.parent
-TABS = ["Curves", "Threshold", "Calibration", "Errors", "Subgroups", "Learning", "Compare"]
+TABS = [
+    "Curves",
+    "Threshold",
+    "Calibration",
+    "Errors",
+    "Subgroups",
+    "Robustness",
+    "Learning",
+    "Compare",
+]
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +196,32 @@ def test_comparison_shows_differences_tests_and_the_ensemble(open_page):
     assert settings.setting.tolist() == ["augmentation", "imbalance"]
     assert tests.against.tolist() == ["plain"]
     assert together.run.tolist() == ["mean of these runs", "good", "plain"]
+
+
+def test_robustness_of_a_run_that_was_not_tested_says_how(open_page):
+    app = open_page(tab="Robustness")
+    commands = [info.value for info in app.info]
+    assert "python -m cxrlib stress --data FOLDER --run good" in commands[0]
+    assert "python -m cxrlib faithfulness --data FOLDER --run good" in commands[1]
+
+
+def test_robustness_shows_steps_elsewhere_and_heatmaps(open_page, tmp_path, monkeypatch):
+    good, *_ = make_runs(tmp_path, pictures())
+    good.save_stress(stress_table())
+    good.save_faithfulness(faithfulness_table())
+    monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
+    monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
+    app = open_page(tab="Robustness")
+    assert any("at most **4.2%** (blur 0.4 %)" in text.value for text in app.markdown)
+    steps, elsewhere, heatmaps = (frame.value for frame in app.dataframe)
+    assert steps.step.tolist() == ["unchanged", "gamma 0.8", "blur 0.4 %", "blur 1 %"]
+    assert elsewhere.pictures.tolist() == ["abroad"]
+    assert heatmaps.method.tolist() == ["Grad-CAM", "Chance (reference)"]
+    drawn = [str(image.proto) for image in app.get("image")]
+    app.segmented_control(key="steps").set_value("strong").run()
+    assert not app.exception
+    assert [str(image.proto) for image in app.get("image")] != drawn
+    assert len(drawn) == 2
 
 
 # --- what may go wrong ----------------------------------------------------------------------------

@@ -228,3 +228,20 @@ def test_intervals_figure_leaves_out_what_is_undefined():
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["all", "old"]
     assert list(axes.get_lines()[0].get_xdata()) == [0.8, 0.95]
+
+
+def test_steps_figure_draws_each_series_beside_the_other_and_its_first_row_as_a_line():
+    rows = {"unchanged": metrics.Estimate(0.9, 0.8, 0.95), "blur": metrics.Estimate(0.7, 0.6, 0.8)}
+    falling = {
+        "unchanged": metrics.Estimate(0.8, 0.7, 0.9),
+        "blur": metrics.Estimate(0.6, 0.5, 0.7),
+    }
+    series = {"sensitivity": rows, "specificity": falling}
+    (axes,) = plots.steps_figure(series, "share").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["unchanged", "blur"]
+    verticals = [
+        line.get_xdata()[0] for line in axes.get_lines() if list(line.get_ydata()) == [0, 1]
+    ]
+    assert verticals == [0.9, 0.8]
+    (axes,) = plots.steps_figure(series, "share", limit=0.03).axes
+    assert axes.get_lines()[-1].get_xdata()[0] == 0.03
