@@ -6,10 +6,12 @@ loading       pictures a second of `cnn` at 150 px from full-size files, over th
               `ImageDataGenerator.flow_from_directory` with the same network, batch and, as far
               as it has them, augmentations, from the second epoch on; at least 3
 memory        main memory after the last epoch over that after the second; about 1
-watching      time of a step while a page watches, over that while none does; at most 1.02
-              (needs Chromium and playwright)
+watching      what a page that watches takes from a run: processor time of the server that polls
+              the run's files, as a share of all cores; at most 0.02. Beside it the time of a step
+              while a page watches over that while none does, which a browser on the same machine
+              and whatever else runs there blur (needs Linux, Chromium and playwright)
 
-Noise of a busy machine is taken out by alternating: each ratio is the median over rounds.
+Noise of a busy machine is taken out by alternating: each figure is the median over rounds.
 """
 
 import argparse
@@ -122,7 +124,7 @@ def loading(rounds: int, folder: Path) -> None:
 
 
 def watching(rounds: int, folder: Path) -> None:
-    """Time of a step while a page watches over that while none does."""
+    """What a watching page's server takes from the processor; a step's time with and without."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         print("watching      not measured: needs Chromium")
@@ -151,29 +153,43 @@ def watching(rounds: int, folder: Path) -> None:
             page.get_by_role("tab", name="Under way").click()
             page.get_by_role("button", name="Stop").wait_for()
             watched = page.url
-            ratios = []
+            ratios, shares = [], []
             for _ in range(rounds):
                 page.goto("about:blank")
                 time.sleep(3)
-                alone = step_seconds(run)
+                step_alone, taken_alone = observe(run, server.pid)
                 page.goto(watched)
                 page.get_by_role("button", name="Stop").wait_for()
                 time.sleep(5)
-                ratios.append(step_seconds(run) / alone)
+                step, taken = observe(run, server.pid)
+                ratios.append(step / step_alone)
+                shares.append((taken - taken_alone) / (os.cpu_count() or 1))
             browser.close()
     finally:
         server.terminate()
         run.request_stop()
         while jobs.alive(run):
             time.sleep(0.5)
-    print(f"watching      {statistics.median(ratios):.3f}  (at most 1.02; rounds {spread(ratios)})")
+    print(
+        f"watching      {statistics.median(shares):.4f}  (at most 0.02; rounds {min(shares):.4f} "
+        f"to {max(shares):.4f}; a step takes {statistics.median(ratios):.3f} times as long, "
+        f"rounds {spread(ratios)})"
+    )
 
 
-def step_seconds(run: runs.Run, window: float = 20) -> float:
-    first, started = steps_done(run), time.monotonic()
+def observe(run: runs.Run, server: int, window: float = 20) -> tuple[float, float]:
+    """Seconds a training step, and processor seconds of the server a second."""
+    first, busy, started = steps_done(run), processor_seconds(server), time.monotonic()
     time.sleep(window)
-    last = steps_done(run)
-    return (time.monotonic() - started) / (last - first)
+    last, busy = steps_done(run), processor_seconds(server) - busy
+    passed = time.monotonic() - started
+    return passed / (last - first), busy / passed
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process, and those it has started and waited for, have used so far."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def steps_done(run: runs.Run) -> int:

@@ -68,7 +68,7 @@ def show(
             "url": url,
             "presets": presets,
             "overlays": [
-                {"title": title, "url": _png(_coloured(heatmap))}
+                {"title": title, "url": _overlay(picture_id, title, heatmap)}
                 for title, heatmap in heatmaps.items()
             ],
         },
@@ -82,6 +82,11 @@ def show(
 @st.cache_data(max_entries=8, show_spinner=False)
 def _sent(picture_id: str, _pixels: np.ndarray) -> tuple[str, dict[str, tuple[int, int]]]:
     return _png(_pixels), window_presets(_pixels)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _overlay(picture_id: str, title: str, _heatmap: np.ndarray) -> str:
+    return _png(_coloured(_heatmap))
 
 
 def _coloured(heatmap: np.ndarray) -> np.ndarray:
