@@ -4,6 +4,7 @@ import streamlit as st
 
 from cxrlib import runs
 from cxrlib.evaluation import DEFAULT_POINT, POINT_TITLES
+from pages.common.permissions import show_account
 
 st.set_page_config(
     page_title="cxrlib · pneumonia X-ray explorer",
@@ -47,6 +48,7 @@ with st.sidebar:
             help="The threshold that the probability is held against, chosen on validation "
             "pictures: balanced, or so low that nearly no pneumonia is missed.",
         )
+    show_account()
     st.caption("For education and research. Not for diagnosis.")
 st.session_state.entered = True
 page.run()

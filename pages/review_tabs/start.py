@@ -27,12 +27,12 @@ def show() -> None:
         st.subheader("New session", anchor=False)
         _new()
     with known:
-        if allowed():
+        if allowed("delete"):
             _known()
         else:
             st.caption(
-                "This server is open to everybody, so that sessions are not listed. Keep the "
-                "address of yours: it is the way back to it."
+                "Everybody's sessions are not listed here. Keep the address of yours: it is the "
+                "way back to it."
             )
 
 

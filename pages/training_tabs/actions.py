@@ -6,6 +6,7 @@ import streamlit as st
 
 from cxrlib import devices, jobs, practice, runs
 from cxrlib.config import TrainingConfig
+from pages.common.permissions import allowed
 from pages.common.words import plain
 
 UNDER_WAY = "Under way"
@@ -67,6 +68,8 @@ def show_rename(run: runs.Run) -> None:
 
 
 def show_delete(run: runs.Run) -> None:
+    if not allowed("delete"):
+        return
     with st.popover("Delete", icon=":material/delete:"):
         st.markdown(f"Delete **{plain(run.name)}** and all that it learned? It cannot be undone.")
         st.button(
