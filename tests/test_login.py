@@ -82,7 +82,7 @@ class Provider(ThreadingHTTPServer):
 class _Answers(BaseHTTPRequestHandler):
     server: Provider
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         url = urllib.parse.urlsplit(self.path)
         asked = dict(urllib.parse.parse_qsl(url.query))
         here = self.server.url
@@ -106,7 +106,7 @@ class _Answers(BaseHTTPRequestHandler):
                 }
             )
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         form = self.rfile.read(int(self.headers["Content-Length"])).decode()
         code = dict(urllib.parse.parse_qsl(form))["code"]
         now = int(time.time())
