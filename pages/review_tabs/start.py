@@ -8,6 +8,7 @@ import streamlit as st
 from cxrlib import dataset, reviews, runs
 from cxrlib.evaluation import POINT_TITLES, read_points
 from cxrlib.reviews import STRATEGIES, Case, Session
+from pages.common.networks import modified
 from pages.common.permissions import allowed
 from pages.common.words import plain
 from pages.review_tabs.parts import ROLES, SOURCES, go_to, session_title, store
@@ -138,7 +139,7 @@ def _new() -> None:
             split=split,
             seed=seed,
             run=run.name,
-            model=digest(str(run.model_file), run.model_file.stat().st_mtime),
+            model=digest(str(run.model_file), modified(run)),
             point=read_points(run.metrics)[point],
             cases=found,
         )
@@ -187,11 +188,10 @@ def model_of(session: Session) -> runs.Run:
     """The run that a session is pinned to.
 
     Raises:
-        RunError: it is gone, or was trained anew.
-        OSError: its files cannot be read.
+        RunError: it is gone, not whole, or was trained anew.
     """
     run = runs.find(session.run)
-    if digest(str(run.model_file), run.model_file.stat().st_mtime) != session.model:
+    if digest(str(run.model_file), modified(run)) != session.model:
         raise runs.RunError(
             f"The run {run.name} was replaced since this session began. What the model said then "
             "is kept; new cases and heatmaps cannot be computed. Restore the run's folder."

@@ -24,11 +24,21 @@ def show_problem() -> None:
         st.error(plain(problem))
 
 
+def reason(error: runs.RunError | OSError) -> str:
+    """What went wrong, and what to do about it."""
+    if isinstance(error, OSError):
+        return (
+            f"The folder {runs.MODELS} cannot be written ({error.strerror}). Free space on its "
+            "disk, make it writable, or set CXR_MODELS_DIR to another folder."
+        )
+    return str(error)
+
+
 def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
     try:
         jobs.launch(jobs.create(config, data, on=on))
     except (runs.RunError, OSError) as error:
-        st.session_state.training_problem = str(error)
+        st.session_state.training_problem = reason(error)
     else:
         st.session_state.training_tab = UNDER_WAY
 
@@ -44,21 +54,21 @@ def resume(run: runs.Run) -> None:
     try:
         jobs.launch(run)
     except (runs.RunError, OSError) as error:
-        st.session_state.training_problem = str(error)
+        st.session_state.training_problem = reason(error)
 
 
 def rename(run: runs.Run, key: str) -> None:
     try:
         jobs.rename(run, st.session_state[key].strip())
-    except runs.RunError as error:
-        st.session_state.training_problem = str(error)
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = reason(error)
 
 
 def delete(run: runs.Run) -> None:
     try:
         jobs.delete(run)
-    except runs.RunError as error:
-        st.session_state.training_problem = str(error)
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = reason(error)
 
 
 def show_rename(run: runs.Run) -> None:
