@@ -3,7 +3,7 @@
 import streamlit as st
 
 from cxrlib import runs
-from cxrlib.evaluation import DEFAULT_POINT, POINT_TITLES
+from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from pages.common.networks import warm_up
 from pages.common.permissions import show_account
 

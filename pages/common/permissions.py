@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from cxrlib import jobs
-
 Role = Literal["train", "delete", "review"]
 
 
@@ -32,6 +30,8 @@ def allowed(role: Role = "train") -> bool:
 
 def why_not(role: Role) -> str:
     """Why this person may not, and what to do about it; empty where they may."""
+    from cxrlib import jobs  # takes pandas along, which the first page does not wait for
+
     secrets = _secrets()
     if role != "review" and not jobs.allowed(secrets):
         return SWITCHED_OFF

@@ -6,7 +6,8 @@ from pathlib import Path
 import streamlit as st
 
 from cxrlib import dataset, reviews, runs
-from cxrlib.evaluation import POINT_TITLES, read_points
+from cxrlib.evaluation import read_points
+from cxrlib.points import POINT_TITLES
 from cxrlib.reviews import STRATEGIES, Case, Session
 from pages.common.networks import modified
 from pages.common.permissions import allowed
