@@ -69,7 +69,7 @@ def check(reader: Classifier, answers: list, people: int) -> list[str]:
         picture = Picture(number)
         right = reader.read(radiograph.read(picture.data()).pixels)[0].probability
         others = [Picture(n).name for n in range(people) if n != number]
-        if f"{picture.pixels} × {picture.pixels} pixels" not in caption:
+        if f"{picture.side} × {picture.side} pixels" not in caption:
             wrong.append(f"{picture.name}: the picture shown is another one ({caption})")
         if plots.percent(right) not in probability:
             wrong.append(f"{picture.name}: {probability!r}, not {plots.percent(right)}")

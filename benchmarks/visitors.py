@@ -1,6 +1,5 @@
 """People at the app in browsers of their own: each with pictures that nobody else has."""
 
-import asyncio
 import io
 import re
 import shutil
@@ -12,32 +11,31 @@ from dataclasses import dataclass
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
-from cxrlib.phantom import phantom
+from cxrlib import examples
 
 _PATIENCE = 300_000  # milliseconds: on a busy machine a late answer is a slow one, not a fault
-_VERDICT = "How far to trust this"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A synthetic radiograph as a file; no two of different numbers are of the same size."""
+    """One of the drawn examples as a file; no two of different numbers are of the same size."""
 
     number: int
-    side: int = 900
 
     @property
     def name(self) -> str:
         return f"visitor-{self.number}.jpg"
 
     @property
-    def pixels(self) -> int:
-        """Width and height."""
-        return self.side + self.number
+    def side(self) -> int:
+        """Width and height in pixels."""
+        return 1000 + self.number
 
     def data(self) -> bytes:
-        drawn = phantom(self.number, pneumonia=self.number % 2 == 1, size=self.pixels)
+        drawn = examples.all_examples()[self.number % 2].load()  # with an opacity, or normal
+        picture = Image.fromarray(drawn.pixels).resize((self.side, self.side))
         file = io.BytesIO()
-        Image.fromarray(drawn.pixels).save(file, "JPEG", quality=92)
+        picture.save(file, "JPEG", quality=92)
         return file.getvalue()
 
 
@@ -72,13 +70,11 @@ async def leave(page: Page) -> None:
 
 
 async def drop(page: Page, files: list[tuple[str, bytes]]) -> None:
-    """Put files on the page and wait until what is shown is read and explained."""
-    before = await page.get_by_text(_VERDICT).count()
+    """Put files on the page and wait until all are read and one is shown explained."""
     payload = [{"name": n, "mimeType": "image/jpeg", "buffer": data} for n, data in files]
     await page.locator("input[type=file]").first.set_input_files(payload)
-    if before:
-        await page.locator("[data-test-script-state=running]").wait_for(timeout=5000)
-    await page.get_by_text(_VERDICT).wait_for()
+    await page.get_by_text(files[-1][0]).first.wait_for()
+    await page.get_by_text("How far to trust this").wait_for()
     await page.get_by_alt_text("over it").nth(1).wait_for()
     await page.locator("[data-test-script-state=notRunning]").wait_for()
 
@@ -87,7 +83,3 @@ async def shown(page: Page) -> tuple[str, str]:
     """What the page says of its picture: the probability in words, and its caption."""
     probability = await page.get_by_text(re.compile("^Probability of pneumonia")).inner_text()
     return probability, await page.get_by_text(re.compile("^JPEG, ")).first.inner_text()
-
-
-async def together(*jobs: object) -> list:
-    return await asyncio.gather(*jobs)
