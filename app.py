@@ -3,7 +3,9 @@
 import streamlit as st
 
 from cxrlib import runs
-from cxrlib.evaluation import DEFAULT_POINT, POINT_TITLES
+from cxrlib.points import DEFAULT_POINT, POINT_TITLES
+from pages.common.networks import warm_up
+from pages.common.permissions import show_account
 
 st.set_page_config(
     page_title="cxrlib · pneumonia X-ray explorer",
@@ -51,6 +53,9 @@ with st.sidebar:
             help="The threshold that the probability is held against, chosen on validation "
             "pictures: balanced, or so low that nearly no pneumonia is missed.",
         )
+    if page.url_path == "":  # Diagnose, where a picture is to be expected
+        warm_up()
+    show_account()
     st.caption("For education and research. Not for diagnosis.")
 st.session_state.entered = True
 page.run()

@@ -10,13 +10,16 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tarfile import TarError
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
-import pandas as pd
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+# pandas and SciPy take a second to load. They are imported where they are used, because the app's
+# first page, which needs this module for its examples, should not wait for them.
+if TYPE_CHECKING:
+    import pandas as pd
 
 KAGGLE_HANDLE = "paultimothymooney/chest-xray-pneumonia"
 # The version is named, so that everybody gets the same pictures, and what was fetched before is
@@ -150,7 +153,7 @@ def _class_files(root: Path, split: str, label: str) -> list[Path]:
     ]
 
 
-def index(folder: Path) -> pd.DataFrame:
+def index(folder: Path) -> "pd.DataFrame":
     """Everything that is known of each picture without a network, one row a picture.
 
     Returns:
@@ -164,6 +167,8 @@ def index(folder: Path) -> pd.DataFrame:
         DatasetError: wrong layout, an empty class folder, or files that are no pictures or cut
             off; the message names them.
     """
+    import pandas as pd
+
     root = find_root(folder)
     files = _files(root)
     with ThreadPoolExecutor() as pool:
@@ -239,13 +244,13 @@ def subtype(name: str) -> str:
     return _SUBTYPES[match[1]] if match else ""
 
 
-def duplicates(table: pd.DataFrame) -> pd.DataFrame:
+def duplicates(table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows of `index` whose bytes another row has too, with a ``group`` number."""
     repeated = table[table.duplicated("digest", keep=False)]
     return repeated.assign(group=repeated.groupby("digest", sort=False).ngroup())
 
 
-def assign_folds(table: pd.DataFrame, *, validation_share: float, seed: int) -> pd.Series:
+def assign_folds(table: "pd.DataFrame", *, validation_share: float, seed: int) -> "pd.Series":
     """Which pictures train, validate and test a run.
 
     Validation is carved from the official train and val folders together (the official val
@@ -259,6 +264,8 @@ def assign_folds(table: pd.DataFrame, *, validation_share: float, seed: int) -> 
     Raises:
         DatasetError: a class has too few patients for both sides.
     """
+    import pandas as pd
+
     folds = pd.Series("train", index=table.index)
     folds[table.split == "test"] = "test"
     tested = set(table.digest[table.split == "test"])
@@ -288,8 +295,12 @@ def assign_folds(table: pd.DataFrame, *, validation_share: float, seed: int) -> 
     return folds
 
 
-def _together(table: pd.DataFrame) -> pd.Series:
+def _together(table: "pd.DataFrame") -> "pd.Series":
     """Number of the group each picture must stay with: same patient or same bytes."""
+    import pandas as pd
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     patients, _ = pd.factorize(table.patient)
     digests, _ = pd.factorize(table.digest)
     links = coo_array(

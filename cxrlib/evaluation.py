@@ -8,15 +8,8 @@ import pandas as pd
 
 from cxrlib import metrics, stress
 from cxrlib.config import TrainingConfig
+from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from cxrlib.runs import Run
-
-DEFAULT_POINT = "youden"
-POINT_TITLES = {
-    "youden": "balanced (Youden)",
-    "sensitivity_95": "sensitivity ≥ 0.95",
-    "sensitivity_99": "screening, sensitivity ≥ 0.99",
-    "fixed_50": "0.5",
-}
 
 
 def class_numbers(table: pd.DataFrame, class_names: Sequence[str]) -> np.ndarray:

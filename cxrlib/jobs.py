@@ -288,8 +288,8 @@ class _Reported:
 def _reason(error: Exception) -> str:
     if type(error).__module__.startswith("cxrlib."):
         return str(error)  # made for people
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "There is no space left on the disk. Free some, then resume."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "There is no space left on the disk, or for you on it. Free some, then resume."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return (
             "The device's memory does not suffice. Duplicate the run with a smaller batch or "

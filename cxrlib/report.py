@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cxrlib import plots
-from cxrlib.evaluation import POINT_TITLES
 from cxrlib.methods import METHODS
 from cxrlib.metrics import OperatingPoint
+from cxrlib.points import POINT_TITLES
 
 if TYPE_CHECKING:
     from cxrlib.classifier import Prediction

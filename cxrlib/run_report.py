@@ -10,8 +10,8 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from cxrlib import comparison, metrics, plots, subgroups
-from cxrlib.evaluation import POINT_TITLES
 from cxrlib.measured import Measured, curve_figures
+from cxrlib.points import POINT_TITLES
 
 _STYLE = """\
 body{font:16px/1.5 system-ui,sans-serif;color:#16191b;background:#fff;max-width:60rem;

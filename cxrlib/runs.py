@@ -13,9 +13,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODELS = Path(
     os.environ.get("CXR_MODELS_DIR", Path(__file__).resolve().parent.parent / "models")
@@ -92,7 +93,7 @@ class Run:
         return self._json(_METRICS)
 
     @property
-    def history(self) -> pd.DataFrame:
+    def history(self) -> "pd.DataFrame":
         """One row an epoch."""
         return self._csv(_HISTORY)
 
@@ -102,7 +103,7 @@ class Run:
         return self._file(_HISTORY).exists()
 
     @property
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self) -> "pd.DataFrame":
         """One row a held-out picture: split, path, label, subtype, patient, score and more."""
         return self._csv(_PREDICTIONS, keep_default_na=False)
 
@@ -233,7 +234,7 @@ class Run:
         """Keep versions and device."""
         self._write(_ENVIRONMENT, json.dumps(environment, indent=1))
 
-    def save_history(self, history: pd.DataFrame) -> None:
+    def save_history(self, history: "pd.DataFrame") -> None:
         """Keep the epochs so far."""
         self._write(_HISTORY, history.to_csv(index=False))
 
@@ -245,7 +246,7 @@ class Run:
         """Keep what is familiar; ``save`` writes it to the path it is given."""
         self._replace(_NOVELTY, save)
 
-    def finish(self, predictions: pd.DataFrame, metrics: dict[str, Any], card: str) -> None:
+    def finish(self, predictions: "pd.DataFrame", metrics: dict[str, Any], card: str) -> None:
         """Keep what the run came to and take the mark off: from now on it is finished."""
         self._write(_PREDICTIONS, predictions.to_csv(index=False, float_format="%.7g"))
         self._write(_CARD, card)
@@ -284,7 +285,9 @@ class Run:
     def _json(self, name: str) -> dict[str, Any]:
         return self._read(name, lambda file: json.loads(file.read_text(encoding="utf-8")))
 
-    def _csv(self, name: str, **options: Any) -> pd.DataFrame:
+    def _csv(self, name: str, **options: Any) -> "pd.DataFrame":
+        import pandas as pd  # the app's first page, which lists runs, does not wait for it
+
         return self._read(name, lambda file: pd.read_csv(file, **options))
 
     def _read(self, name: str, reader: Callable[[Path], Any]) -> Any:

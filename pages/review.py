@@ -6,6 +6,7 @@ from sqlalchemy.exc import OperationalError
 from cxrlib import dataset, runs
 from cxrlib.reviews import ReviewError
 from pages.common import front_door
+from pages.common.permissions import why_not
 from pages.dataset_tabs.place import show_problem
 from pages.review_tabs import readers, reading, records, results, start, visit
 from pages.review_tabs.parts import go_to, store
@@ -35,6 +36,10 @@ def show_start() -> None:
 
 
 front_door.enter()
+if reason := why_not("review"):
+    st.title("Reading room", anchor=False)
+    st.info(reason, icon=":material/lock:")
+    st.stop()
 uid = st.query_params.get("session")
 if "run" not in st.session_state:
     st.info("There is no finished run in `models/`. Train one with `python train.py`.")

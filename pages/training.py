@@ -3,19 +3,15 @@
 import streamlit as st
 
 from pages.common import front_door
-from pages.common.permissions import allowed
+from pages.common.permissions import why_not
 from pages.training_tabs import finished, new_run, under_way
 from pages.training_tabs.actions import show_problem
 
 front_door.enter()
 st.title("Train", anchor=False)
 show_problem()
-if not allowed():
-    st.info(
-        "Training, deleting and downloading are switched off on this server. Install the project "
-        "on your own computer to train; the finished runs are shown here.",
-        icon=":material/lock:",
-    )
+if reason := why_not("train"):
+    st.info(f"{reason} The finished runs are shown here.", icon=":material/lock:")
     finished.show(may_change=False)
     st.stop()
 tabs = st.tabs(["New run", "Under way", "Finished"], key="training_tab", bind="query-params")

@@ -28,12 +28,15 @@ LIGHT_ROOMS = [
     "cxrlib.stress",
     "cxrlib.__main__",
 ]
-LOADED = "import sys; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+HEAVY = ("tensorflow", "keras")
+SLOW = (*HEAVY, "matplotlib", "pandas", "pydantic", "scipy", "sklearn")
 
 
-def loaded_after(code: str) -> str:
+def loaded_after(code: str, watched: tuple[str, ...] = HEAVY) -> str:
+    """Which of the modules ``watched`` a process has loaded that has run ``code``."""
+    look = f"import sys; print(sorted({set(watched)} & set(sys.modules)))"
     result = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{LOADED}"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", f"{code}\n{look}"], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()[-1]
@@ -52,3 +55,9 @@ def test_opening_a_page_does_not_load_tensorflow(page: str) -> None:
         "assert not app.exception, app.exception"
     )
     assert loaded_after(code) == "[]"
+
+
+def test_the_empty_first_page_waits_for_no_slow_import() -> None:
+    # AppTest would load pandas itself: the script is run as plain Python, which ends at the page.
+    code = "import runpy; runpy.run_path('app.py'); import pages.diagnose_parts.cases"
+    assert loaded_after(code, SLOW) == "[]"

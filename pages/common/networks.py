@@ -1,7 +1,9 @@
 """The networks that this server has loaded: each once, for everybody."""
 
+import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
 from cxrlib import ensembles, runs
@@ -10,6 +12,14 @@ if TYPE_CHECKING:
     from cxrlib.classifier import Classifier
     from cxrlib.ensemble_classifier import EnsembleClassifier
 
+# Each takes 0.1 GB and more, and a small server has 1 GB in all.
+_KEPT = 2
+_loaded: "dict[tuple[str, tuple[float, ...]], Classifier | EnsembleClassifier]" = {}
+# Held while TensorFlow is imported, so that no two threads import it at once: its modules import
+# each other in circles, and Python would hand one of the threads a half-made module.
+_loading = threading.Lock()
+_warming = threading.Event()
+
 
 def classifier_of(run: runs.Run) -> "Classifier | EnsembleClassifier":
     """The classifier of a finished run; loaded anew where its networks changed.
@@ -17,23 +27,70 @@ def classifier_of(run: runs.Run) -> "Classifier | EnsembleClassifier":
     Raises:
         RunError: the run's files, or those of an ensemble's member, are missing or damaged.
     """
-    modified = []
+    key = (str(run.folder), modified(run))
+    if key in _loaded:
+        return _loaded[key]
+    with st.spinner("Loading the network. The first time takes a few seconds."):
+        return _load(run, key)
+
+
+def modified(run: runs.Run) -> tuple[float, ...]:
+    """When the network of a finished run was written, or each of an ensemble's.
+
+    Raises:
+        RunError: there is none.
+    """
+    times = []
     for member in ensembles.networks(run):
         try:
-            modified.append(member.model_file.stat().st_mtime)
+            times.append(member.model_file.stat().st_mtime)
         except FileNotFoundError as error:
             raise runs.RunError(
                 f"The run {member.name} has no network: it was not copied whole. Copy the folder "
                 "again or train anew."
             ) from error
-    return _load(run, str(run.folder), modified)
+    return tuple(times)
 
 
-@st.cache_resource(
-    max_entries=3, show_spinner="Loading the network. The first time takes a few seconds."
-)
-def _load(_run: runs.Run, folder: str, modified: list[float]) -> "Classifier | EnsembleClassifier":
-    # TensorFlow is first imported here.
-    from cxrlib.ensemble_classifier import load
+def warm_up() -> None:
+    """Load the shipped run in the background, once the page stands in somebody's browser.
 
-    return load(_run)
+    Streamlit asks for the fragment again when the page is up, not before: loading TensorFlow
+    takes seconds in which Python does little else.
+    """
+    if not _warming.is_set():
+        st.session_state.page_up = False
+        _when_the_page_is_up()
+
+
+@st.fragment(run_every=0.5)
+def _when_the_page_is_up() -> None:
+    if not st.session_state.page_up:  # the page is being made: this is no call of the browser's
+        st.session_state.page_up = True
+        return
+    if not _warming.is_set():
+        _warming.set()
+        threading.Thread(target=_warm, name="warm-up", daemon=True).start()
+    st.rerun()  # without this fragment
+
+
+def _warm() -> None:
+    try:
+        run = runs.find(runs.SHIPPED)
+        reader = _load(run, (str(run.folder), modified(run)))
+    except runs.RunError:
+        return  # whoever asks for this run is told why
+    reader.read(np.zeros((256, 256), np.uint8))  # compiles what the first picture would wait for
+
+
+def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | EnsembleClassifier":
+    with _loading:
+        if key not in _loaded:
+            # TensorFlow is first imported here.
+            from cxrlib.ensemble_classifier import load
+
+            reader = load(run)
+            while len(_loaded) >= _KEPT:
+                del _loaded[next(iter(_loaded))]
+            _loaded[key] = reader
+        return _loaded[key]

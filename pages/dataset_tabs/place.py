@@ -7,7 +7,7 @@ import streamlit as st
 
 from cxrlib import dataset, overview
 from cxrlib.downloads import Download
-from pages.common.permissions import allowed
+from pages.common.permissions import allowed, why_not
 from pages.common.words import number, plain
 
 
@@ -56,12 +56,8 @@ def ask_for_data(folder: Path | None) -> None:
         "to five years, normal or with pneumonia (Kermany et al. 2018, CC BY 4.0). Reading "
         "pictures of your own on the page Diagnose needs none of it."
     )
-    if not allowed():
-        st.info(
-            "Opening folders and downloading are switched off on this server. Install the project "
-            "on your own computer to browse the data set.",
-            icon=":material/lock:",
-        )
+    if reason := why_not("train"):
+        st.info(reason, icon=":material/lock:")
         return
     fetch, own = st.columns(2, gap="large")
     with own:

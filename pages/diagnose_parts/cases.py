@@ -1,10 +1,11 @@
 """The pictures on the Diagnose page: taken in, read once by each run, queued."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
 from cxrlib import dataset, examples, radiograph
@@ -18,24 +19,45 @@ if TYPE_CHECKING:
 
 @dataclass
 class Case:
-    """One picture on the page; ``error`` says why it could not be opened."""
+    """One picture on the page; ``error`` says why it could not be opened.
+
+    A decoded radiograph takes megabytes, and many people may have many on their pages: what is
+    not shown is put away, and opened again when it is.
+    """
 
     name: str
-    picture: Radiograph | None = None
+    open: Callable[[], Radiograph]
     error: str = ""
+    warnings: tuple[str, ...] = ()
     note: str = ""
     insisted: bool = False
     predictions: dict[str, "Prediction"] = field(default_factory=dict)
     explanations: dict[tuple[str, str], "Explanation"] = field(default_factory=dict)
+    _picture: Radiograph | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            self.warnings = tuple(self.picture.warnings)
+        except (RadiographError, dataset.DatasetError, OSError) as error:
+            self.error = str(error)
+
+    @property
+    def picture(self) -> Radiograph:
+        """The radiograph, of a case without ``error``."""
+        if self._picture is None:
+            self._picture = self.open()
+        return self._picture
+
+    def put_away(self) -> None:
+        """Keep what was read of it only."""
+        self._picture = None
+        self.explanations.clear()
 
 
-def read_case(name: str, data: bytes) -> Case:
-    case = Case(name)
-    try:
-        case.picture = radiograph.read(data)
-    except RadiographError as error:
-        case.error = str(error)
-    return case
+def put_away(cases: Iterable[Case]) -> None:
+    """Put away the pictures that are not shown."""
+    for case in cases:
+        case.put_away()
 
 
 def uploaded_cases() -> list[Case]:
@@ -50,7 +72,9 @@ def uploaded_cases() -> list[Case]:
     known: dict[str, Case] = st.session_state.setdefault("cases", {})
     cases = {}
     for file in files:
-        cases[file.file_id] = known.get(file.file_id) or read_case(file.name, file.getvalue())
+        cases[file.file_id] = known.get(file.file_id) or Case(
+            file.name, partial(radiograph.read, file.getvalue())
+        )
     st.session_state.cases = cases
     return list(cases.values())
 
@@ -94,11 +118,7 @@ def example_case() -> Case | None:
 
 
 def open_example(example: examples.Example) -> Case:
-    case = Case(example.title)
-    try:
-        case.picture = example.load()
-    except (RadiographError, dataset.DatasetError, OSError) as error:
-        case.error = str(error)
+    case = Case(example.title, example.load)
     if example.synthetic:
         case.note = (
             "Synthetic radiograph: drawn by a program, not taken of a patient. It shows how the "
@@ -110,7 +130,7 @@ def open_example(example: examples.Example) -> Case:
 
 def read_all(cases: list[Case], reader: "Classifier") -> None:
     """Predict what the run in use has not seen yet, with progress where it takes a while."""
-    todo = [case for case in cases if case.picture and reader.run.name not in case.predictions]
+    todo = [case for case in cases if not case.error and reader.run.name not in case.predictions]
     if not todo:
         return
     with st.spinner("Reading"):
@@ -128,15 +148,17 @@ def read_all(cases: list[Case], reader: "Classifier") -> None:
 
 def show_queue(cases: list[Case], reader: "Classifier", point: str) -> Case:
     """The table of several files, and which of them is shown below."""
+    import pandas as pd  # the empty page does not wait for it
+
     rows = []
     for case in cases:
         row = {"file": case.name, "verdict": "not read", "probability": None, "remark": case.error}
-        if case.picture:
+        if not case.error:
             prediction = judged(case, reader, point)
             row |= {
                 "verdict": prediction.verdict,
                 "probability": None if prediction.refused else prediction.probability,
-                "remark": " ".join(filter(None, [prediction.reason, *case.picture.warnings])),
+                "remark": " ".join(filter(None, [prediction.reason, *case.warnings])),
             }
         rows.append(row)
     table = pd.DataFrame(rows)

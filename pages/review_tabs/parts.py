@@ -1,6 +1,7 @@
 """What the parts of the review page share: the database, words, and the way between them."""
 
 import streamlit as st
+from sqlalchemy import NullPool
 
 from cxrlib.reviews import STRATEGIES, Session, Store, default_url
 
@@ -23,7 +24,9 @@ SOURCES = {
 def store() -> Store:
     """The database of `[connections.reviews]` in Streamlit's secrets, or an SQLite file."""
     named = st.secrets.load_if_toml_exists() and "reviews" in st.secrets.get("connections", {})
-    options = {} if named else {"url": default_url()}
+    # A connection kept open would write on into an SQLite file that was moved away, and fail where
+    # a server was restarted: the file is opened anew, the server's connection is tried first.
+    options = {"pool_pre_ping": True} if named else {"url": default_url(), "poolclass": NullPool}
     return Store(st.connection("reviews", type="sql", **options).engine)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 
 from cxrlib import dataset, plots, radiograph, reviews, runs
-from cxrlib.evaluation import POINT_TITLES
 from cxrlib.methods import METHODS
 from cxrlib.metrics import verdict
+from cxrlib.points import POINT_TITLES
 from cxrlib.reviews import ANSWERS, RATINGS, Reading, Session, Stage
 from pages.common.networks import classifier_of
 from pages.common.words import plain

@@ -11,11 +11,10 @@ from pages.review_tabs.parts import store
 
 def show() -> None:
     """Export, import, deletion."""
-    if not allowed():
+    if not allowed("delete"):
         st.info(
-            "On a server that is open to everybody, the readings of all cannot be taken along or "
-            "deleted here. A session is deleted where it is read, under *Delete*, and its table "
-            "is taken along at its end.",
+            "The readings of all cannot be taken along or deleted here. A session is deleted "
+            "where it is read, under *Delete*, and its table is taken along at its end.",
             icon=":material/lock:",
         )
         return

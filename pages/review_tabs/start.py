@@ -6,8 +6,10 @@ from pathlib import Path
 import streamlit as st
 
 from cxrlib import dataset, ensembles, reviews, runs
-from cxrlib.evaluation import POINT_TITLES, read_points
+from cxrlib.evaluation import read_points
+from cxrlib.points import POINT_TITLES
 from cxrlib.reviews import STRATEGIES, Case, Session
+from pages.common.networks import modified
 from pages.common.permissions import allowed
 from pages.common.words import plain
 from pages.review_tabs.parts import ROLES, SOURCES, go_to, session_title, store
@@ -27,12 +29,12 @@ def show() -> None:
         st.header("New session", anchor=False)
         _new()
     with known:
-        if allowed():
+        if allowed("delete"):
             _known()
         else:
             st.caption(
-                "This server is open to everybody, so that sessions are not listed. Keep the "
-                "address of yours: it is the way back to it."
+                "Everybody's sessions are not listed here. Keep the address of yours: it is the "
+                "way back to it."
             )
 
 
@@ -180,8 +182,8 @@ def _cases(
 
 def digest(run: runs.Run) -> str:
     """What tells one network, or several that are averaged, from others of the same name."""
-    files = [member.model_file for member in ensembles.networks(run)]
-    return "+".join(_digest(str(file), file.stat().st_mtime) for file in files)
+    members = zip(ensembles.networks(run), modified(run), strict=True)
+    return "+".join(_digest(str(member.model_file), written) for member, written in members)
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
@@ -193,8 +195,7 @@ def model_of(session: Session) -> runs.Run:
     """The run that a session is pinned to.
 
     Raises:
-        RunError: it is gone, or was trained anew.
-        OSError: its files cannot be read.
+        RunError: it is gone, not whole, or was trained anew.
     """
     run = runs.find(session.run)
     if digest(run) != session.model:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from cxrlib import devices, jobs, practice, runs
 from cxrlib.config import TrainingConfig
+from pages.common.permissions import allowed
 from pages.common.words import plain
 
 UNDER_WAY = "Under way"
@@ -23,11 +24,21 @@ def show_problem() -> None:
         st.error(plain(problem))
 
 
+def reason(error: runs.RunError | OSError) -> str:
+    """What went wrong, and what to do about it."""
+    if isinstance(error, OSError):
+        return (
+            f"The folder {runs.MODELS} cannot be written ({error.strerror}). Free space on its "
+            "disk, make it writable, or set CXR_MODELS_DIR to another folder."
+        )
+    return str(error)
+
+
 def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
     try:
         jobs.launch(jobs.create(config, data, on=on))
     except (runs.RunError, OSError) as error:
-        st.session_state.training_problem = str(error)
+        st.session_state.training_problem = reason(error)
     else:
         st.session_state.training_tab = UNDER_WAY
 
@@ -43,21 +54,21 @@ def resume(run: runs.Run) -> None:
     try:
         jobs.launch(run)
     except (runs.RunError, OSError) as error:
-        st.session_state.training_problem = str(error)
+        st.session_state.training_problem = reason(error)
 
 
 def rename(run: runs.Run, key: str) -> None:
     try:
         jobs.rename(run, st.session_state[key].strip())
-    except runs.RunError as error:
-        st.session_state.training_problem = str(error)
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = reason(error)
 
 
 def delete(run: runs.Run) -> None:
     try:
         jobs.delete(run)
-    except runs.RunError as error:
-        st.session_state.training_problem = str(error)
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = reason(error)
 
 
 def show_rename(run: runs.Run) -> None:
@@ -67,6 +78,8 @@ def show_rename(run: runs.Run) -> None:
 
 
 def show_delete(run: runs.Run) -> None:
+    if not allowed("delete"):
+        return
     with st.popover("Delete", icon=":material/delete:"):
         st.markdown(f"Delete **{plain(run.name)}** and all that it learned? It cannot be undone.")
         st.button(

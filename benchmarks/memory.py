@@ -1,0 +1,57 @@
+"""Memory of the serving process: python benchmarks/memory.py
+
+Ten people keep the page open; each drops twenty pictures on it, five at a time, and looks at
+another heatmap of the last. That is one round of 200 uploads. They leave, ten others come, and so
+on. Streamlit keeps what a closed page had for two minutes, in case its browser comes back: the
+rounds are that far apart.
+"""
+
+import argparse
+import asyncio
+
+from serving_tools import ROOT, Server, load_average, serve
+from visitors import Picture, arrive, browser, drop, leave
+
+LOTS, LOT = 4, 5
+KEPT_SECONDS = 130
+
+
+def row(what: str, server: Server) -> None:
+    found = server.memory()
+    print(
+        f"| {what} | {found['VmRSS']:.0f} | {found['RssAnon']:.0f} | {found['VmHWM']:.0f} |",
+        flush=True,
+    )
+
+
+async def main(rounds: int, people: int) -> None:
+    files = [(Picture(n).name, Picture(n).data()) for n in range(LOTS * LOT)]
+    print("| after | resident MB | of it anonymous | peak so far |\n|---|---|---|---|")
+    with serve(ROOT / "app.py") as server:
+        row("start", server)
+        async with browser() as chromium:
+            for number in range(rounds):
+                pages = [await arrive(chromium, server.url) for _ in range(people)]
+                for lot in range(LOTS):
+                    for page in pages:
+                        await drop(page, files[lot * LOT : (lot + 1) * LOT])
+                    row(f"round {number + 1}, {people * LOT * (lot + 1)} uploads", server)
+                for page in pages:
+                    await page.get_by_role("combobox", name="Heatmap").first.click()
+                    await page.get_by_role("option", name="LayerCAM").click()
+                    await page.get_by_alt_text("LayerCAM over it").wait_for()
+                row(f"round {number + 1}, another heatmap each", server)
+                for page in pages:
+                    await leave(page)
+                await asyncio.sleep(KEPT_SECONDS)
+                row(f"round {number + 1}, all gone", server)
+        peak = server.memory()["VmHWM"]
+    print(f"peak {peak:.0f} MB (< 1000), load average {load_average()}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--people", type=int, default=10)
+    options = parser.parse_args()
+    asyncio.run(main(options.rounds, options.people))

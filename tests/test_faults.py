@@ -1,0 +1,234 @@
+"""What breaks around the app ends in a sentence, and the rest goes on: disks, folders, clocks."""
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import make_run, pictures
+from sqlalchemy import create_engine
+from streamlit.testing.v1 import AppTest
+
+from cxrlib import dataset, jobs, practice, runs
+from cxrlib.config import TrainingConfig, for_network
+from cxrlib.reviews import Store
+from pages.review_tabs import parts
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("diagnose", "dataset", "training", "metrics", "review", "about")
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two finished runs, ``good`` and ``other``, which the app uses."""
+    folder = tmp_path / "models"
+    for name in ("good", "other"):
+        make_run(folder, name, pictures(60))
+    # Where the functions look by default was settled when they were made.
+    for function in (runs.finished, runs.unfinished):
+        monkeypatch.setattr(function, "__defaults__", (folder,))
+    for function in (runs.find, runs.create):
+        monkeypatch.setattr(function, "__kwdefaults__", {"models": folder})
+    monkeypatch.setattr(jobs.create, "__kwdefaults__", {"on": None, "models": folder})
+    monkeypatch.setattr(runs, "MODELS", folder)
+    monkeypatch.setattr(dataset, "configured_folder", lambda: None)
+    monkeypatch.setenv("CXR_REVIEWS", str(tmp_path / "reviews.db"))
+    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXR_TRAINING", "on")
+    return folder
+
+
+@pytest.fixture
+def app(models: Path) -> AppTest:
+    opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    opened.query_params["run"] = "good"
+    return opened.run()
+
+
+def said(app: AppTest) -> str:
+    assert not app.exception
+    return " ".join(box.value for kind in ("error", "warning", "info") for box in app.get(kind))
+
+
+def press(app: AppTest, label: str) -> None:
+    next(button for button in app.button if button.label == label).click().run()
+
+
+# --- run folders ----------------------------------------------------------------------------------
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(shutil.rmtree, id="deleted"),
+        pytest.param(lambda run: (run / "config.json").unlink(), id="no configuration"),
+        pytest.param(lambda run: (run / "predictions.csv").unlink(), id="no predictions"),
+        pytest.param(lambda run: cut(run / "metrics.json"), id="half the metrics"),
+        pytest.param(lambda run: cut(run / "config.json"), id="half the configuration"),
+        pytest.param(lambda run: (run / "card.md").unlink(), id="no model card"),
+    ],
+)
+def test_every_page_opens_while_a_run_is_half_there(
+    app: AppTest, models: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(models / "good")
+    for page in PAGES:
+        app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception, page
+    app.session_state["run"] = "other"
+    app.switch_page("pages/metrics.py").run()
+    assert not app.exception
+    assert app.metric, "the other run is shown as ever"
+
+
+def test_a_run_without_its_network_says_so_when_a_picture_is_read(app: AppTest) -> None:
+    press(app, "Try an example")
+    assert "has no network: it was not copied whole" in said(app)
+
+
+def test_a_run_from_elsewhere_cannot_bring_code_along(models: Path, tmp_path: Path) -> None:
+    import keras
+
+    from cxrlib.classifier import Classifier
+
+    run = runs.find("good")
+    mark = tmp_path / "the code ran"
+    inputs = keras.Input((8, 8, 1))
+    touch = keras.layers.Lambda(eval(f"lambda x: (open({str(mark)!r}, 'w'), x)[1]"))
+    keras.Model(inputs, touch(inputs)).save(run.model_file)
+    mark.unlink()
+    with pytest.raises(runs.RunError, match="cannot be loaded"):
+        Classifier(run)
+    assert not mark.exists()
+
+
+# --- disks ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read_only(models: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes ``models`` read-only. Mode bits would not do: they do not stop root."""
+
+    def freeze() -> None:
+        for name in ("mkdir", "rename", "write_text", "touch", "unlink"):
+            real = getattr(Path, name)
+
+            def refused(self: Path, *args: object, real: Callable = real, **options: object) -> Any:
+                if self.is_relative_to(models):
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+                return real(self, *args, **options)
+
+            monkeypatch.setattr(Path, name, refused)
+
+    return freeze
+
+
+def test_read_only_models_are_shown_and_cannot_be_changed(
+    app: AppTest, models: Path, read_only: Callable[[], None]
+) -> None:
+    app.query_params["training_tab"] = "Finished"
+    app.switch_page("pages/training.py").run()
+    read_only()
+    app.button(key="delete_other").click().run()
+    assert "cannot be written" in said(app)
+    assert (models / "other" / "metrics.json").exists()
+    app.text_input(key="rename_other").set_value("another")
+    app.button(key="do_rename_other").click().run()
+    assert "cannot be written" in said(app)
+    app.switch_page("pages/metrics.py").run()
+    assert app.metric
+
+
+def test_a_run_cannot_be_started_in_read_only_models(
+    app: AppTest,
+    phantoms: Path,
+    read_only: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(practice, "dataset_folder", lambda: phantoms)  # drawn already
+    app.switch_page("pages/training.py").run()
+    read_only()
+    press(app, "Train on synthetic X-rays")
+    assert "cannot be written" in said(app)
+    assert "CXR_MODELS_DIR" in said(app)
+
+
+def test_a_full_disk_ends_training_in_a_sentence(phantoms: Path, models: Path) -> None:
+    config = TrainingConfig(**for_network("cnn", name="full", size=96, batch=4, fine_tune_epochs=1))
+    run = jobs.create(config, phantoms, on=["cpu"])
+    size = 200_000  # less than a checkpoint
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    # The decoded pictures lie on another disk.
+    from cxrlib.pixels import cached_pixels
+
+    cached_pixels(dataset.index(phantoms), 96, config.equalization)
+    with run.log_file.open("wb") as log:
+        subprocess.run(
+            [sys.executable, "-m", "cxrlib", "train", "--resume", "full", "--models", str(models)],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            preexec_fn=small_disk,
+        )
+    assert jobs.state(run) == "failed", run.log_tail(40)
+    assert "no space left" in run.failure
+    assert not list(run.folder.glob("partial-*"))
+    assert [found.name for found in runs.finished()] == ["good", "other"]
+
+
+# --- the database of readings ---------------------------------------------------------------------
+
+
+def test_a_database_that_goes_away_and_comes_back(
+    app: AppTest, models: Path, tmp_path: Path
+) -> None:
+    parts.store.clear()
+    (models / "good" / "model.keras").write_bytes(b"a network")
+    database, away = tmp_path / "reviews.db", tmp_path / "elsewhere.db"
+    app.switch_page("pages/review.py").run()
+    app.text_input(key="reader_name").set_value("AB")
+    app.radio(key="case_source").set_value("practice").run()
+    press(app, "Begin")
+    assert not app.exception
+    uid = app.query_params["session"]
+    database.rename(away)
+    app.run()
+    assert "does not answer" in said(app)
+    app.switch_page("pages/metrics.py").run()
+    assert app.metric, "the rest works"
+    away.replace(database)
+    app.switch_page("pages/review.py")
+    app.query_params["session"] = uid
+    app.run()
+    assert "does not answer" not in said(app)
+    assert any("Skip" in button.label for button in app.button), "the case is there again"
+    engine = create_engine(f"sqlite:///{database}")
+    assert [reader.name for reader in Store(engine).readers()] == ["AB"]
+    engine.dispose()
+    parts.store.clear()
+
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+
+def test_runs_of_the_future_and_of_1970_are_shown(app: AppTest, models: Path) -> None:
+    for when in (0, time.time() + 10 * 365 * 86400):
+        for file in (models / "other").iterdir():
+            os.utime(file, (when, when))
+        for page in PAGES:
+            app.switch_page(f"pages/{page}.py").run()
+            assert not app.exception, page
