@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MODELS = Path(
     os.environ.get("CXR_MODELS_DIR", Path(__file__).resolve().parent.parent / "models")
 ).resolve()
-SHIPPED = "mobilenetv2-224"
+SHIPPED = "mobilenetv2-lungs"
 # In a folder of its own, so that it does not stand among the runs that read for pneumonia; and
 # always the project's, wherever runs are kept.
 SHIPPED_LUNGS = Path(__file__).resolve().parent.parent / "models" / "lungs" / "unet-128"
@@ -113,12 +113,12 @@ class Run:
         return self._read(_CARD, lambda file: file.read_text(encoding="utf-8"))
 
     @property
-    def stress(self) -> pd.DataFrame | None:
+    def stress(self) -> "pd.DataFrame | None":
         """What `stress.measure` found; None where it has not been asked to."""
         return self._csv(_STRESS) if self._file(_STRESS).exists() else None
 
     @property
-    def faithfulness(self) -> pd.DataFrame | None:
+    def faithfulness(self) -> "pd.DataFrame | None":
         """What `faithfulness.measure` found; None where it has not been asked to."""
         return self._csv(_FAITHFULNESS) if self._file(_FAITHFULNESS).exists() else None
 
@@ -255,11 +255,11 @@ class Run:
         for file in (_TASK, _CHECKPOINT, _PROGRESS, _STOP):
             self._file(file).unlink(missing_ok=True)
 
-    def save_stress(self, table: pd.DataFrame) -> None:
+    def save_stress(self, table: "pd.DataFrame") -> None:
         """Keep what `stress.measure` found."""
         self._write(_STRESS, table.to_csv(index=False, float_format="%.6g"))
 
-    def save_faithfulness(self, table: pd.DataFrame) -> None:
+    def save_faithfulness(self, table: "pd.DataFrame") -> None:
         """Keep what `faithfulness.measure` found."""
         self._write(_FAITHFULNESS, table.to_csv(index=False, float_format="%.6g"))
 

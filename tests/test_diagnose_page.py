@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from cxrlib import runs
 from cxrlib.phantom import phantom
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
@@ -44,7 +45,7 @@ def test_example_is_synthetic_and_called_so(app: AppTest) -> None:
     assert "Synthetic radiograph: drawn by a program" in shown
     assert "Probability of pneumonia" in shown
     assert "For education and research, not for diagnosis" in shown
-    assert "Read by the run mobilenetv2-224" in shown
+    assert f"Read by the run {runs.SHIPPED}" in shown
 
 
 def test_one_bad_file_does_not_stop_the_others(app: AppTest) -> None:
