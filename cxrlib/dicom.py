@@ -55,6 +55,8 @@ _MODALITIES = {
     "PX": "panoramic dental radiography", "ES": "endoscopy", "XC": "a photograph",
 }
 # fmt: on
+_END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
+_SIZE, _START_OF_TILE = b"\xff\x51", b"\xff\x90"  # of JPEG 2000
 _CHEST = ("CHEST", "THORAX", "LUNG")
 _LATERAL_VIEWS = {"LL", "RL", "LAT", "LATERAL"}
 
@@ -137,6 +139,10 @@ def _stored_values(ds: Dataset) -> np.ndarray:
     if unpack is None:
         return pixel_array(ds)
     frame = get_frame(Source(ds.PixelData), 0, number_of_frames=1)
+    # Where the data end without a marker, libjpeg and OpenJPEG may invent the rest, and CharLS
+    # looks for it forever. After the marker there may be padding.
+    if unpack is not _run_lengths and not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise ValueError("the compressed picture is cut off")
     return unpack(ds, frame)
 
 
@@ -148,14 +154,23 @@ def _by_pillow(ds: Dataset, frame: bytes) -> np.ndarray:
         raise ValueError("the compressed picture is not of the size the header declares")
     if jpeg:
         check_scans(frame)
+    elif frame.count(_START_OF_TILE) < _tiles(frame):  # OpenJPEG leaves the others black
+        raise ValueError("tiles of the compressed picture are missing")
     return pixel_array(ds, decoding_plugin="pillow")
+
+
+def _tiles(codestream: bytes) -> int:
+    """How many tiles a JPEG 2000 codestream declares (ISO 15444-1, A.5.1)."""
+    start = codestream.index(_SIZE) + 6
+    sizes = struct.unpack(">8I", codestream[start : start + 32])
+    width, height, _, _, tile_width, tile_height, tile_left, tile_top = sizes
+    return -((tile_left - width) // tile_width) * -((tile_top - height) // tile_height)
 
 
 def _by_imagecodecs(ds: Dataset, frame: bytes) -> np.ndarray:
     values = np.empty((ds.Rows, ds.Columns), np.uint8 if ds.BitsStored <= 8 else np.uint16)
     if ds.file_meta.TransferSyntaxUID in (uid.JPEGLSLossless, uid.JPEGLSNearLossless):
-        # CharLS looks for bits forever where the data end without this marker.
-        imagecodecs.jpegls_decode(frame + b"\xff\xd9", out=values)
+        imagecodecs.jpegls_decode(frame, out=values)
     else:
         check_scans(frame)
         imagecodecs.jpeg8_decode(frame, out=values)

@@ -97,7 +97,7 @@ def scale(values: np.ndarray, black: float, white: float) -> np.ndarray:
         return grey
     rows = max(1, _STRIP * len(values) // values.size)
     for top in range(0, len(values), rows):
-        part = np.subtract(values[top : top + rows], black, dtype=np.float32)
+        part = np.subtract(values[top : top + rows], black, dtype=np.float64)
         part *= 255 / (white - black)
         np.nan_to_num(part, copy=False)
         grey[top : top + rows] = np.rint(part.clip(0, 255, out=part), out=part)

@@ -57,6 +57,7 @@ _PICTURES: dict[str, tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = {
     "TIFF": (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
     "WebP": (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
 }
+_MAX_TILE = 2**22  # pixels; tiles stand over the edge of small pictures
 # With the preamble, or as old equipment writes it: starting at group 0002 or 0008.
 _DICOM = re.compile(rb".{128}DICM|[\x02\x08]\0[\0-\x20]\0", re.DOTALL)
 
@@ -115,10 +116,10 @@ def read(data: bytes) -> Radiograph:
             pixels, warnings = _read_picture(data, name)
     except RadiographError:
         raise
-    except MemoryError as error:
+    except (Image.DecompressionBombError, MemoryError) as error:
         raise RadiographError(
-            "The picture needs more memory than there is. Save it smaller, for example 2000 "
-            "pixels wide."
+            "The picture is too large to be unpacked. Save it smaller, for example 2000 pixels "
+            "wide."
         ) from error
     except _DAMAGED as error:
         raise RadiographError(
@@ -166,8 +167,13 @@ def _read_picture(data: bytes, name: str) -> tuple[np.ndarray, list[str]]:
     check_frames(getattr(image, "is_animated", False))
     if name == "JPEG":
         check_scans(data)
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
     tiff_tags = getattr(image, "tag_v2", {})
+    tile = tiff_tags.get(TiffImagePlugin.TILEWIDTH, 0) * tiff_tags.get(
+        TiffImagePlugin.TILELENGTH, 0
+    )
+    if tile > max(image.width * image.height, _MAX_TILE):
+        raise ValueError("a tile larger than the picture")
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
     image.load()
 
     warnings: list[str] = []
