@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from cxrlib import dataset, examples, radiograph
+from cxrlib import dataset, examples, radiograph, tables
 from cxrlib.methods import METHODS
 from cxrlib.radiograph import Radiograph, RadiographError
 
@@ -157,7 +157,7 @@ def show_queue(cases: list[Case], reader: "Classifier", point: str) -> Case:
     with save:
         st.download_button(
             "Table as CSV",
-            record.to_csv(index=False).encode(),
+            tables.to_csv(record),
             "readings.csv",
             "text/csv",
             icon=":material/table:",
