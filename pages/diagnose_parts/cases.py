@@ -71,9 +71,11 @@ def example_case() -> Case | None:
         index=None,
         key="example",
         bind="query-params",
+        accept_new_options=True,
         placeholder="No X-ray at hand? Choose one",
         help="Synthetic radiographs are drawn by a program. Those from Kaggle are fetched from "
-        "the public data set, which needs a connection.",
+        "the public data set, which needs a connection; for any other picture of its test folder, "
+        "type its name, such as person1_virus_6.jpeg.",
     )
     if title is None:
         st.button(
@@ -88,7 +90,7 @@ def example_case() -> Case | None:
     known: Case | None = st.session_state.get("example_case")
     if known is None or known.name != title:
         with st.spinner("Opening the example"):
-            known = open_example(choices[title])
+            known = open_example(choices.get(title) or examples.from_kaggle(title))
         st.session_state.example_case = known
     return known
 
