@@ -1,7 +1,6 @@
 """Read X-rays: drop pictures in, get a probability, heatmaps and a report."""
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -11,6 +10,7 @@ from cxrlib import evaluation, plots, report, runs
 from cxrlib.methods import METHODS
 from pages.common import front_door
 from pages.common.networks import classifier_of
+from pages.common.words import file_stem
 from pages.diagnose_parts.cases import (
     Case,
     example_case,
@@ -127,7 +127,7 @@ def show_downloads(
     view: str,
     methods: list[str],
 ) -> None:
-    stem = Path(case.name).stem
+    stem = file_stem(case.name)
     explanations = {method: explained(case, reader, method) for method in methods}
     trust = evaluation.trust(reader.run.metrics, prediction.point.name)
 
