@@ -50,6 +50,11 @@ To get the data set by hand:
 _EXTENSIONS = {".jpeg", ".jpg", ".png"}
 _ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # of a whole JPEG and PNG file
 _PATIENT = re.compile(r"(?:NORMAL2-)?IM-\d+|person\d+")
+# Of a whole name; the ending is left out.
+_PICTURE = re.compile(
+    r"((?:NORMAL2-)?IM-\d{4}-\d{4}(?:-\d{4})?|person\d{1,5}_(?:bacteria|virus)_\d{1,5})(?:\.jpeg)?",
+    re.ASCII,
+)
 _SUBTYPE = re.compile(r"person\d+_(bacteria|virus)_")
 _SUBTYPES = {"bacteria": "bacterial", "virus": "viral"}
 
@@ -335,15 +340,35 @@ def download_picture(split: str, label: str, name: str) -> bytes:
     """Fetch one picture of the set by its name with kagglehub.
 
     Raises:
-        DatasetError: it could not be fetched.
+        DatasetError: there is none of that name, or it could not be fetched.
     """
     return _fetch(f"chest_xray/{split}/{label}/{name}").read_bytes()
+
+
+def download_test_picture(name: str) -> bytes:
+    """Fetch a picture of the official test folder by its name, which says what it shows.
+
+    Args:
+        name: as in the set, ``IM-0001-0001.jpeg`` or ``person1_virus_6.jpeg``; the ending may be
+            missing. It may come from a stranger: nothing but such a name is ever asked for.
+
+    Raises:
+        DatasetError: no picture of the set is called so, or it could not be fetched.
+    """
+    found = _PICTURE.fullmatch(name.strip())
+    if found is None:
+        raise DatasetError(
+            "No picture of the Kaggle set has such a name. They are called like "
+            "IM-0001-0001.jpeg (normal), person1_virus_6.jpeg or person100_bacteria_475.jpeg."
+        )
+    label = "PNEUMONIA" if name.strip().startswith("person") else "NORMAL"
+    return download_picture("test", label, f"{found[1]}.jpeg")
 
 
 def _fetch(path: str | None) -> Path:
     import kagglehub
     from kagglehub.exceptions import DataCorruptionError, UnauthenticatedError
-    from requests import RequestException
+    from requests import HTTPError, RequestException
 
     refused = (RequestException, UnauthenticatedError)
     # What kagglehub lets out where an archive is damaged, or is none: a login page of a network.
@@ -351,7 +376,14 @@ def _fetch(path: str | None) -> Path:
     try:
         return Path(kagglehub.dataset_download(_KAGGLE_VERSION, path=path))
     except (*refused, *damaged, OSError) as error:
+        absent = isinstance(error, HTTPError) and error.response is not None
+        if path and absent and error.response.status_code == 404:
+            raise DatasetError(
+                f"The Kaggle set has no picture {path}. Check the name: the list is at "
+                f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}."
+            ) from error
         raise DatasetError(
-            f"kagglehub could not fetch the data set ({type(error).__name__}). Is this machine "
-            f"online, and is there room on its disk?\n{INSTRUCTIONS}"
+            f"kagglehub could not fetch the {'picture' if path else 'data set'} "
+            f"({type(error).__name__}). Is this machine online, and is there room on its disk?"
+            f"\n{INSTRUCTIONS}"
         ) from error

@@ -62,6 +62,14 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
     return found
 
 
+def from_kaggle(name: str) -> Example:
+    """The picture of the Kaggle set's test folder that somebody asked for by its name.
+
+    Whether there is one shows when it is loaded (see `dataset.download_test_picture`).
+    """
+    return Example(name, lambda: radiograph.read(dataset.download_test_picture(name)))
+
+
 def _draw(*, pneumonia: bool) -> Radiograph:
     pixels = phantom.phantom(_SEED, pneumonia=pneumonia, size=_SIDE).pixels
     return Radiograph(pixels, "Synthetic", ())

@@ -50,7 +50,7 @@ def pdf(
         figure.text(x, y, text, fontsize=size, color=_INK, va="top", parse_math=False, **options)
 
     write(0.08, 0.955, "Chest radiograph: reading by a neural network", 16, weight="bold")
-    write(0.08, 0.925, textwrap.shorten(name, 90), 11)
+    write(0.08, 0.925, _title(name), 11)
     write(0.08, 0.907, f"{datetime.now():%Y-%m-%d %H:%M} · run {prediction.run}", 9)
     write(0.08, 0.872, f"{mark}  {words}", 18, weight="bold")
     write(
@@ -89,6 +89,12 @@ def pdf(
     with PdfPages(page, metadata=metadata) as book:
         book.savefig(figure, dpi=200)
     return page.getvalue()
+
+
+def _title(name: str) -> str:
+    """The name in one line: it may be of any length, and hold anything."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    return line if len(line) <= 90 else f"{line[:89]}…"
 
 
 def _draw_bar(figure: Figure, probability: float, point: OperatingPoint) -> None:

@@ -334,6 +334,21 @@ def test_one_picture_is_fetched_alone(phantoms: Path, kaggle: dict[str, bytes]) 
     assert dataset.downloaded_folder() is None
 
 
+def test_any_test_picture_is_fetched_by_its_name_alone(
+    phantoms: Path, kaggle: dict[str, bytes]
+) -> None:
+    picture = next((phantoms / "test" / "NORMAL").iterdir()).read_bytes()
+    kaggle["chest_xray/test/PNEUMONIA/person7_virus_29.jpeg"] = picture
+    kaggle["chest_xray/test/NORMAL/NORMAL2-IM-0012-0001.jpeg"] = picture
+    for name in ("person7_virus_29.jpeg", " person7_virus_29", "NORMAL2-IM-0012-0001.jpeg"):
+        assert examples.from_kaggle(name).load().format == "JPEG"
+    with pytest.raises(DatasetError, match=r"no picture \S*person8_virus_1.jpeg.*Check the name"):
+        examples.from_kaggle("person8_virus_1").load()
+    for name in ("", "../../secret", "person7_virus_29.jpeg/..", "person٧_virus_29", "a\nb"):
+        with pytest.raises(DatasetError, match="They are called like"):
+            examples.from_kaggle(name).load()
+
+
 def test_a_broken_or_refused_download_says_what_to_do(kaggle: dict[str, bytes]) -> None:
     with pytest.raises(DatasetError, match="could not fetch") as refused:
         dataset.download()
@@ -349,6 +364,8 @@ def test_without_a_connection_download_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody is there
+    with pytest.raises(DatasetError, match=r"could not fetch the picture.*online"):
+        examples.from_kaggle("person1_virus_6").load()
     with pytest.raises(DatasetError, match=r"online[\s\S]*by hand[\s\S]*CXR_DATA_DIR"):
         dataset.download()
 

@@ -87,7 +87,7 @@ def test_real_pictures(app, page, real) -> None:
     table = Path(download.value.path()).read_text()
     assert len(table.splitlines()) == 4
     assert "unlikely" in table.splitlines()[1]
-    assert ",likely" in table.splitlines()[2]
+    assert ',"likely"' in table.splitlines()[2]
 
 
 def test_three_files_one_of_them_broken(app, page) -> None:

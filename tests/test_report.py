@@ -63,3 +63,10 @@ def test_a_file_name_is_text_not_mathematics(tmp_path) -> None:
 )
 def test_verdicts(probability: float, says: str, tmp_path) -> None:
     assert says in words(page(probability=probability), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "x\n\0y.png", "$\\frac{1}{0}$", "<b>name</b>", "=cmd|'/c calc'!A1", ""]
+)
+def test_any_name_fits(name, tmp_path) -> None:
+    assert "Pneumonia likely" in words(page(name), tmp_path)

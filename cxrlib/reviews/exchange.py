@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
+from cxrlib import tables
 from cxrlib.reviews.store import (
     ANSWERS,
     CONFIDENCES,
@@ -68,7 +69,7 @@ def write_json(table: pd.DataFrame) -> str:
 
 
 def read_csv(data: bytes) -> pd.DataFrame:
-    """The table from a CSV file of `export`.
+    """The table from a CSV file that `tables.to_csv` made of `export`.
 
     Raises:
         ReviewError: it is something else.
@@ -76,7 +77,8 @@ def read_csv(data: bytes) -> pd.DataFrame:
     file = io.BytesIO(data)
     try:
         # A reader may be called NA, which is no missing value.
-        return _checked(pd.read_csv(file, dtype=object, keep_default_na=False, na_values=[""]))
+        table = pd.read_csv(file, dtype=object, keep_default_na=False, na_values=[""])
+        return _checked(tables.from_csv(table))
     except (ValueError, pd.errors.ParserError) as error:
         raise ReviewError(_NOT_READINGS) from error
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from cxrlib import dataset, examples, radiograph
+from cxrlib import dataset, examples, radiograph, tables
 from cxrlib.methods import METHODS
 from cxrlib.radiograph import Radiograph, RadiographError
 
@@ -95,9 +95,11 @@ def example_case() -> Case | None:
         index=None,
         key="example",
         bind="query-params",
+        accept_new_options=True,
         placeholder="No X-ray at hand? Choose one",
         help="Synthetic radiographs are drawn by a program. Those from Kaggle are fetched from "
-        "the public data set, which needs a connection.",
+        "the public data set, which needs a connection; for any other picture of its test folder, "
+        "type its name, such as person1_virus_6.jpeg.",
     )
     if title is None:
         st.button(
@@ -112,7 +114,7 @@ def example_case() -> Case | None:
     known: Case | None = st.session_state.get("example_case")
     if known is None or known.name != title:
         with st.spinner("Opening the example"):
-            known = open_example(choices[title])
+            known = open_example(choices.get(title) or examples.from_kaggle(title))
         st.session_state.example_case = known
     return known
 
@@ -179,7 +181,7 @@ def show_queue(cases: list[Case], reader: "Classifier", point: str) -> Case:
     with save:
         st.download_button(
             "Table as CSV",
-            record.to_csv(index=False).encode(),
+            tables.to_csv(record),
             "readings.csv",
             "text/csv",
             icon=":material/table:",

@@ -1,7 +1,6 @@
 """What is shown of pictures once there are any: verdict, heatmaps, trust, files to take along."""
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -11,6 +10,7 @@ from cxrlib import evaluation, plots, report, runs
 from cxrlib.methods import METHODS
 from cxrlib.points import POINT_TITLES
 from pages.common.networks import classifier_of
+from pages.common.words import file_stem
 from pages.diagnose_parts.cases import Case, explained, judged, put_away, read_all, show_queue
 from pages.diagnose_parts.pictures import Display, display_controls, show_pictures
 
@@ -75,8 +75,7 @@ def show_refusal(case: Case, prediction: "Prediction") -> None:
     with why:
         st.header(f"{mark}  {words}", anchor=False)
         st.markdown(
-            f"{prediction.reason} A number for it would mean nothing, so none is given. About one "
-            "in forty validation radiographs is turned away like this."
+            f"{prediction.reason} A number for it would most likely mean nothing, so none is given."
         )
         if st.button("Read it all the same", icon=":material/visibility:"):
             case.insisted = True
@@ -129,7 +128,7 @@ def show_downloads(
     view: str,
     methods: list[str],
 ) -> None:
-    stem = Path(case.name).stem
+    stem = file_stem(case.name)
     explanations = {method: explained(case, reader, method) for method in methods}
     trust = evaluation.trust(reader.run.metrics, prediction.point.name)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 from matplotlib.figure import Figure
 
-from cxrlib import dataset, plots
+from cxrlib import dataset, plots, tables
 
 _WHOLE_ROWS = 15
 
@@ -46,7 +46,7 @@ def show_table(
     st.dataframe(table, hide_index=True, alt=alt, column_config=columns, height=height)
     st.download_button(
         "CSV",
-        (table if csv is None else csv).to_csv(index=False).encode(),
+        tables.to_csv(table if csv is None else csv),
         f"{name}.csv",
         "text/csv",
         key=f"{name}.csv",

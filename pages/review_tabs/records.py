@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cxrlib import reviews
+from cxrlib import reviews, tables
 from cxrlib.reviews import ReviewError
 from pages.common.permissions import allowed
 from pages.common.words import plain
@@ -33,7 +33,7 @@ def _export() -> None:
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
-            lambda: reviews.export(store()).to_csv(index=False).encode(),
+            lambda: tables.to_csv(reviews.export(store())),
             "readings.csv",
             "text/csv",
             icon=":material/download:",
