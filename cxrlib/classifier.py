@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from cxrlib import dataset, evaluation, explain, lungs, metrics, novelty, radiograph
+from cxrlib import dataset, ensembles, evaluation, explain, lungs, metrics, novelty, radiograph
 from cxrlib.explain import Explanation
 from cxrlib.inference import load_network
 from cxrlib.lungs import Lungs
 from cxrlib.pixels import WHOLE, cached_pixels, equalize, frame, prepare, square_side
 from cxrlib.radiograph import RadiographError
-from cxrlib.runs import Run
+from cxrlib.runs import Run, RunError
 
 _BATCH = 32
 _BATCHES_AHEAD = 4
@@ -86,10 +86,16 @@ class Classifier:
         point: name of the operating point to hold probabilities against; by default the run's.
 
     Raises:
-        RunError: the run's files are missing, damaged, or not of this version of Keras.
+        RunError: the run's files are missing, damaged, or not of this version of Keras; or it is
+            an ensemble, which `ensemble_classifier.load` reads with.
     """
 
     def __init__(self, run: Run, *, point: str | None = None) -> None:
+        if members := ensembles.member_names(run):
+            raise RunError(
+                f"The run {run.name} is a mean of runs and has no network of its own: name one of "
+                f"them, {' or '.join(members)}."
+            )
         self.run = run
         self.config = run.config
         run_metrics = run.metrics

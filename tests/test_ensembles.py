@@ -12,6 +12,7 @@ from made_runs import make_run, make_runs, pictures
 from streamlit.testing.v1 import AppTest
 
 from cxrlib import comparison, ensembles, evaluation, jobs, run_report, runs
+from cxrlib.__main__ import main
 from cxrlib.comparison import ComparisonError
 from cxrlib.measured import Measured
 from cxrlib.phantom import phantom
@@ -131,6 +132,14 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
     results = dict(both.predict_files([file, tmp_path / "bad.png"]))
     assert results[file].probability == pytest.approx(expected, abs=2e-4)
     assert "not a picture" in str(results[tmp_path / "bad.png"])
+
+
+def test_a_command_for_single_networks_says_so(made: list[runs.Run], capsys: pytest.CaptureFixture):
+    both = comparison.save_ensemble("both", made[:2])
+    for command in (["faithfulness"], ["export", "--out", "network.h5"]):
+        assert main([*command, "--run", str(both.folder)]) == 2
+        said = capsys.readouterr().err
+        assert "good" in said and "plain" in said
 
 
 def test_the_page_saves_one_and_diagnose_reads_with_it(
