@@ -63,7 +63,7 @@ def warm_up() -> None:
         _when_the_page_is_up()
 
 
-@st.fragment(run_every=0.5)
+@st.fragment(run_every=2)
 def _when_the_page_is_up() -> None:
     if not st.session_state.page_up:  # the page is being made: this is no call of the browser's
         st.session_state.page_up = True
