@@ -277,7 +277,7 @@ def _pictures(
 
 def _stress(options: argparse.Namespace) -> int:
     from cxrlib import elsewhere, evaluation, stress
-    from cxrlib.classifier import Classifier
+    from cxrlib.ensemble_classifier import load
 
     others = {}
     for source in options.also:
@@ -288,7 +288,7 @@ def _stress(options: argparse.Namespace) -> int:
                 "calls them: rename one."
             )
         others[name] = elsewhere.read(source)
-    classifier = Classifier(runs.find(options.run))
+    classifier = load(runs.find(options.run))
     table = stress.measure(
         classifier,
         _pictures(options, classifier),
@@ -308,7 +308,13 @@ def _faithfulness(options: argparse.Namespace) -> int:
     from cxrlib import explain, faithfulness, methods, phantom, radiograph
     from cxrlib.classifier import Classifier
 
-    classifier = Classifier(runs.find(options.run))
+    run = runs.find(options.run)
+    if members := ensembles.member_names(run):
+        raise runs.RunError(
+            f"{run.name} is the mean of several networks: test the heatmaps of "
+            f"{' and '.join(members)}, each for itself."
+        )
+    classifier = Classifier(run)
     table = _pictures(options, classifier)
     ill = table[table.label == "PNEUMONIA"].sample(frac=1, random_state=options.seed)
     chosen = ill.drop_duplicates("patient").path[: options.pictures]
@@ -327,7 +333,7 @@ def _faithfulness(options: argparse.Namespace) -> int:
         ],
         seed=options.seed,
     )
-    classifier.run.save_faithfulness(measured)
+    run.save_faithfulness(measured)
     if options.json:
         print(measured.to_json(orient="records", lines=True), end="")
     else:

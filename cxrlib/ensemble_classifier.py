@@ -39,7 +39,12 @@ class EnsembleClassifier:
 
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Read one radiograph ``uint8 [height, width]``."""
-        return self._together([member.predict(pixels) for member in self.members])
+        return self.predict_all([pixels])[0]
+
+    def predict_all(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+        """As `Classifier.predict_all`."""
+        by_member = (member.predict_all(pictures) for member in self.members)
+        return [self._together(predictions) for predictions in zip(*by_member, strict=True)]
 
     def read(self, pixels: np.ndarray) -> tuple[Prediction, dict[str, Explanation]]:
         """As `Classifier.read`; a heatmap is the mean of the members' heatmaps."""

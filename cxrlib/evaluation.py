@@ -11,6 +11,8 @@ from cxrlib.config import TrainingConfig
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from cxrlib.runs import Run
 
+_RESULTS = "## Results"  # what stands above it in a card says how the run was made
+
 
 def class_numbers(table: pd.DataFrame, class_names: Sequence[str]) -> np.ndarray:
     """The class of each picture as ``int [n]``, an index into ``class_names``.
@@ -159,11 +161,7 @@ def _range(estimate: metrics.Estimate) -> str:
 
 
 def card(
-    config: TrainingConfig,
-    environment: Mapping[str, Any],
-    run_metrics: Mapping[str, Any],
-    *,
-    stress_table: pd.DataFrame | None = None,
+    config: TrainingConfig, environment: Mapping[str, Any], run_metrics: Mapping[str, Any]
 ) -> str:
     """The model card, Markdown, made from the run's own records alone."""
     lines = [
@@ -202,7 +200,7 @@ def card(
         "",
         f"Keras {environment['keras']} on {environment['backend']}, {environment['device']}.",
         "",
-        *results_and_limits(run_metrics, stress_table),
+        *results_and_limits(run_metrics),
     ]
     return "\n".join(lines) + "\n"
 
@@ -214,7 +212,7 @@ def results_and_limits(
     point = run_metrics["default_point"]
     calibration = read_calibration(run_metrics)
     lines = [
-        "## Results",
+        _RESULTS,
         "95 % intervals in brackets: Wilson for proportions, bootstrap by patient for the rest. "
         f"Calibration (temperature {calibration.temperature:.2f}, class offsets "
         f"{', '.join(f'{offset:.2f}' for offset in calibration.offsets)}; Alexandari et al., ICML "
@@ -262,10 +260,10 @@ def results_and_limits(
 
 
 def rewrite_card(run: Run) -> None:
-    """Write a finished run's model card anew, with what has been measured since.
+    """Bring a finished run's model card up to date with what has been measured since.
 
     Raises:
         RunError: the run's files are missing or damaged.
     """
-    config = TrainingConfig(**run.config)
-    run.save_card(card(config, run.environment, run.metrics, stress_table=run.stress))
+    made, _, _ = run.card.partition(_RESULTS)
+    run.save_card(made + "\n".join(results_and_limits(run.metrics, run.stress)) + "\n")

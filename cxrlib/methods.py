@@ -4,10 +4,10 @@ Without TensorFlow, so that pages and reports can name a method before one is co
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from cxrlib.metrics import Estimate
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,12 @@ MEASURES = {
 }
 
 
-def readable(measured: pd.DataFrame) -> pd.DataFrame:
+def readable(measured: "pd.DataFrame") -> "pd.DataFrame":
     """What `faithfulness.measure` found as text for people: a method a row, a measure a column."""
+    import pandas as pd  # the page that names the methods does not wait for it
+
+    from cxrlib.metrics import Estimate
+
     shown = {
         "method": [
             METHODS[name].title if name in METHODS else REFERENCES[name]

@@ -20,6 +20,7 @@ from cxrlib.shifts import SHIFTS, UNCHANGED, Shift
 
 if TYPE_CHECKING:
     from cxrlib.classifier import Classifier
+    from cxrlib.ensemble_classifier import EnsembleClassifier
 
 ESTIMATES = ("roc_auc", "sensitivity", "specificity", "ece", "refused", "changed", "reversed")
 _DECIDED = ("likely", "unlikely")
@@ -27,7 +28,7 @@ _CHUNK = 64  # radiographs held decoded at a time
 
 
 def measure(
-    reader: "Classifier",
+    reader: "Classifier | EnsembleClassifier",
     pictures: pd.DataFrame,
     *,
     split: str,
@@ -131,7 +132,10 @@ def card_section(table: pd.DataFrame) -> list[str]:
 
 
 def _read(
-    reader: "Classifier", pictures: pd.DataFrame, steps: Sequence[Shift], name: str
+    reader: "Classifier | EnsembleClassifier",
+    pictures: pd.DataFrame,
+    steps: Sequence[Shift],
+    name: str,
 ) -> list[pd.DataFrame]:
     """Of each step ``probability`` and ``verdict`` of every picture."""
     root = Path(pictures.attrs["root"])
@@ -179,7 +183,7 @@ def _share(marked: pd.Series) -> metrics.Estimate:
 
 
 def _row(
-    reader: "Classifier",
+    reader: "Classifier | EnsembleClassifier",
     pictures: pd.DataFrame,
     predictions: pd.DataFrame,
     name: str,

@@ -120,6 +120,10 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
     assert prediction.run == "both"
     assert prediction.point == evaluation.read_points(run.metrics)["youden"]
     assert both.predict(radiograph.pixels).probability == pytest.approx(expected, abs=1e-4)
+    normal = phantom(4, pneumonia=False, size=300).pixels
+    by_two = both.predict_all([normal, radiograph.pixels])
+    assert by_two[0].probability == pytest.approx(both.predict(normal).probability, abs=1e-4)
+    assert by_two[1].probability == pytest.approx(expected, abs=1e-4)
     for method in ("gradcam", "saliency"):
         together = np.mean([each[method].on((256, 256)) for each in maps], axis=0)
         shown = found[method].on((256, 256))
