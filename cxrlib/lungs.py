@@ -106,7 +106,7 @@ class LungFinder:
 
     def __init__(self, run: runs.Run) -> None:
         self.run = run
-        self._network = load_network(run)
+        self.network = load_network(run)
 
     def find(self, pixels: np.ndarray) -> Lungs:
         """The lung fields of one radiograph ``uint8 [height, width]``."""
@@ -114,7 +114,7 @@ class LungFinder:
 
     def find_all(self, pictures: Sequence[np.ndarray]) -> Iterator[Lungs]:
         """The lung fields of radiographs ``uint8 [height, width]``, a batch at a time."""
-        return find(self._network, pictures)
+        return find(self.network, pictures)
 
 
 def find(network: keras.Model, pictures: Sequence[np.ndarray]) -> Iterator[Lungs]:

@@ -122,6 +122,9 @@ def test_uploads_leave_no_trace_on_disk(app: AppTest, tmp_path: Path) -> None:
     Image.fromarray(noise).save(file, "PNG")
     before = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
     app.get("file_uploader")[0].set_value([("a.png", file.getvalue(), "image/png")]).run()
+    assert "No lung fields were found" in text(app)
+    app.button[-1].click().run()
+    assert "Read because you insisted" in text(app)
     assert "Probability of pneumonia" in text(app)
     after = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
     assert after == before

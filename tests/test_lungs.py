@@ -105,14 +105,13 @@ def test_it_is_small_enough() -> None:
 
 def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
-    for number in range(40):
-        drawn = phantom(number, pneumonia=False, size=128)
+    for number in range(80):
+        label = ("NORMAL", "PNEUMONIA")[number % 2]
+        drawn = phantom(number, pneumonia=label == "PNEUMONIA", size=128)
         for place, picture in (("data", drawn.pixels), ("masks", drawn.lungs * np.uint8(255))):
-            ending = "jpeg" if place == "data" else "png"
-            for label, name in (("NORMAL", f"IM-{number}-0001"), ("PNEUMONIA", f"person{number}")):
-                file = tmp_path / place / "train" / label / f"{name}.{ending}"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(file)
+            file = tmp_path / place / "train" / label / f"person{number}_virus_{number}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(f"{file}.{'jpeg' if place == 'data' else 'png'}")
     run = lungs_training.train(
         tmp_path / "data", tmp_path / "masks", name="lungs", epochs=6, models=tmp_path / "models"
     )

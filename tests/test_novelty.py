@@ -1,6 +1,7 @@
 """Which pictures a run should not read, and that the command line says so."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,12 @@ def test_shipped_run_does_not_read_what_is_no_radiograph(
 def test_shipped_run_turns_other_pictures_away_and_reads_radiographs(
     shipped: classifier.Classifier, real
 ) -> None:
-    others = [file for file in sorted(real("not_chest").rglob("*")) if file.is_file()]
+    others = [
+        file
+        for folder in sorted(real("not_chest").iterdir())
+        if not folder.name.startswith("mixed")  # has frontal chest radiographs in it
+        for file in sorted(folder.iterdir())
+    ]
     chests = [file for file in sorted(real("uploads").rglob("*")) if file.is_file()]
     foreign = [
         file
@@ -110,12 +116,15 @@ def test_shipped_run_turns_other_pictures_away_and_reads_radiographs(
     ]
 
     def refused(files: list[Path]) -> float:
-        pictures = [radiograph.read(file.read_bytes()).pixels for file in files]
+        pictures = []
+        for file in files:
+            with suppress(radiograph.RadiographError):  # a screenshot is too small
+                pictures.append(radiograph.read(file.read_bytes()).pixels)
         return float(np.mean([shipped.predict(picture).refused for picture in pictures]))
 
-    assert refused(others) >= 0.95
-    assert refused(chests) <= 0.1
-    assert refused(foreign) <= 0.15
+    assert refused(others) >= 0.97
+    assert refused(chests) == 0
+    assert refused(foreign) <= 0.1
 
 
 def test_command_line_refuses_and_can_be_made_to_read(tmp_path: Path, capsys) -> None:
