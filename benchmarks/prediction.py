@@ -71,9 +71,7 @@ def explained(classifier: Classifier) -> None:
         lambda: bare(*tensors)[1].numpy(), lambda: classifier.read(pixels), repeat=10
     )
     read_again, slow = alternate(lambda: classifier.read(pixels), usual, repeat=1)
-    print(
-        f"forward pass of both networks {forward * 1e3:.1f} ms, explained prediction {read * 1e3:.1f} ms"
-    )
+    print(f"forward passes {forward * 1e3:.1f} ms, explained prediction {read * 1e3:.1f} ms")
     print(f"explained / forward: {read / forward:.2f}  (wanted: at most 2.5)")
     print(f"predict + tf-keras-vis rebuilt / explained: {slow / read_again:.1f}  (at least 15)")
 
@@ -94,7 +92,7 @@ def folder(classifier: Classifier, side: int, quality: int) -> None:
             repeat=1,
         )
     print(
-        f"{len(files)} files of {side} px: predict {len(files) / read:.0f} pictures/s, raw networks "
+        f"{len(files)} files of {side} px: predict {len(files) / read:.0f} a second, raw networks "
         f"{len(files) / raw:.0f}; ratio {raw / read:.2f}  (at least 0.8)"
     )
 
