@@ -21,7 +21,6 @@ from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
 
 from cxrlib.greyscale import (
-    MAX_PIXELS,
     RadiographError,
     Source,
     check_frames,
@@ -114,9 +113,10 @@ def _check(ds: Dataset) -> None:
             "Export the X-ray itself from the viewer or archive."
         )
     check_frames(int(ds.get("NumberOfFrames") or 1) > 1)
-    colour = ds.SamplesPerPixel != 1
-    check_size(int(ds.Columns), int(ds.Rows), limit=MAX_PIXELS // 4 if colour else MAX_PIXELS)
-    grey_only = _UNPACK.get(ds.file_meta.TransferSyntaxUID) is _by_imagecodecs
+    syntax, colour = ds.file_meta.TransferSyntaxUID, ds.SamplesPerPixel != 1
+    heavy = syntax in (uid.JPEG2000, uid.JPEG2000Lossless)
+    check_size(int(ds.Columns), int(ds.Rows), weight=6 if colour else 2 if heavy else 1)
+    grey_only = _UNPACK.get(syntax) is _by_imagecodecs
     if ds.PhotometricInterpretation == "PALETTE COLOR" or (colour and grey_only):
         raise RadiographError(
             "The DICOM file holds a colour picture of a kind that is not read. "

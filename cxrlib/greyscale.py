@@ -41,19 +41,23 @@ class Source(io.BytesIO):
         return super().read(size)
 
 
-def check_size(width: int, height: int, *, limit: int = MAX_PIXELS) -> None:
+def check_size(width: int, height: int, *, weight: int = 1) -> None:
     """Refuse a size in pixels that the file's header declares, before anything is decoded.
 
-    `limit` is lower where decoding holds many bytes a pixel.
+    Args:
+        width: pixels.
+        height: pixels.
+        weight: how much more memory or time a pixel takes than usual; fewer are read then.
 
     Raises:
         RadiographError: too large or too small.
     """
+    limit = MAX_PIXELS // weight
     if width * height > limit:
         raise RadiographError(
             f"The picture has {width} × {height} pixels, more than the {limit // 10**6} "
-            f"megapixels that are read{' of its kind' if limit < MAX_PIXELS else ''}. Save it "
-            "smaller, for example 2000 pixels wide."
+            f"megapixels that are read{' of its kind' if weight > 1 else ''}. Save it smaller, for "
+            "example 2000 pixels wide."
         )
     if min(width, height) < MIN_SIDE:
         raise RadiographError(

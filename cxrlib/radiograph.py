@@ -161,9 +161,9 @@ def _format(data: bytes) -> str:
 def _read_picture(data: bytes, name: str) -> tuple[np.ndarray, list[str]]:
     _, reader = _PICTURES[name]
     image: Image.Image = reader(Source(data))
-    # A progressive JPEG is held as coefficients and as pixels at the same time.
-    heavy = image.info.get("progressive") and len(image.getbands()) > 1
-    check_size(*image.size, limit=MAX_PIXELS // 2 if heavy else MAX_PIXELS)
+    progressive = image.info.get("progressive") and len(image.getbands()) > 1
+    heavy = progressive or name == "WebP" or image.mode in ("I", "F")
+    check_size(*image.size, weight=2 if heavy else 1)
     check_frames(getattr(image, "is_animated", False))
     if name == "JPEG":
         check_scans(data)

@@ -32,6 +32,7 @@ from pydicom.dataset import Dataset
 Maker = Callable[[], bytes]
 GREY = Image.fromarray(PICTURE)
 LARGE_SIDE = 7900  # px; 62 megapixels, just below what is refused
+HEAVY_SIDE = 5600  # px; 31 megapixels, the same where decoding takes much memory
 
 
 @cache
@@ -388,12 +389,12 @@ SMALL: dict[str, tuple[Maker, str]] = {
 }  # fmt: skip
 
 
-def _large(dtype: type = np.uint8) -> np.ndarray:
-    return np.zeros((LARGE_SIDE, LARGE_SIDE), dtype)
+def _large(dtype: type = np.uint8, side: int = LARGE_SIDE) -> np.ndarray:
+    return np.zeros((side, side), dtype)
 
 
 def _colour() -> np.ndarray:
-    return np.zeros((3900, 3900, 3), np.uint8)
+    return np.zeros((3200, 3200, 3), np.uint8)
 
 
 def _large_png(**header: int) -> Maker:
@@ -424,6 +425,9 @@ LARGE: dict[str, tuple[Maker, str]] = {
                      exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\x06\0\0\0\0\0\0\0"),
         EITHER,
     ),
+    "JPEG, 31 megapixels, progressive RGB": (
+        lambda: save(Image.new("RGB", (HEAVY_SIDE, HEAVY_SIDE)), "JPEG", progressive=True), EITHER,
+    ),
     "JPEG, 62 megapixels, progressive RGB": (
         lambda: save(Image.new("RGB", (LARGE_SIDE, LARGE_SIDE)), "JPEG", progressive=True), REFUSED,
     ),
@@ -435,9 +439,13 @@ LARGE: dict[str, tuple[Maker, str]] = {
     "BMP, 25 million run lengths": (
         lambda: bmp_run_lengths(b"\1\7" * 25_000_000, LARGE_SIDE, LARGE_SIDE), REFUSED,
     ),
-    "WebP, 62 megapixels": (lambda: save(Image.fromarray(_large()), "WebP", quality=1), EITHER),
-    "TIFF, 62 megapixels, float": (
-        lambda: save(Image.fromarray(_large(np.float32)), "TIFF", compression="tiff_adobe_deflate"),
+    "WebP, 31 megapixels": (
+        lambda: save(Image.fromarray(_large(side=HEAVY_SIDE)), "WebP", quality=1), EITHER,
+    ),
+    "TIFF, 31 megapixels, float": (
+        lambda: save(
+            Image.fromarray(_large(np.float32, HEAVY_SIDE)), "TIFF", compression="tiff_lzw"
+        ),
         EITHER,
     ),
     "TIFF, 62 megapixels, RGBA": (
@@ -474,19 +482,19 @@ LARGE: dict[str, tuple[Maker, str]] = {
         ),
         EITHER,
     ),
-    "DICOM, JPEG 2000, 62 megapixels": (
+    "DICOM, JPEG 2000, 31 megapixels": (
         lambda: declared(
-            LARGE_SIDE, LARGE_SIDE,
-            save(Image.fromarray(_large(np.uint16)), "JPEG2000", no_jp2=True),
+            HEAVY_SIDE, HEAVY_SIDE,
+            save(Image.fromarray(_large(np.uint16, HEAVY_SIDE)), "JPEG2000", no_jp2=True),
             uid.JPEG2000Lossless,
         ),
         EITHER,
     ),
-    "DICOM, JPEG, 15 megapixels of colour": (
+    "DICOM, JPEG, 10 megapixels of colour": (
         lambda: to_bytes(
             encapsulated(
                 dicom(_colour(), PhotometricInterpretation="YBR_FULL_422"),
-                save(Image.new("RGB", (3900, 3900)), "JPEG"),
+                save(Image.fromarray(_colour()), "JPEG"),
                 uid.JPEGBaseline8Bit,
             )
         ),
