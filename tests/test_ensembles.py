@@ -152,7 +152,7 @@ def test_the_page_saves_one_and_diagnose_reads_with_it(
     monkeypatch.setattr(runs, "finished", partial(runs.finished, readable))
     monkeypatch.setattr(runs, "find", partial(runs.find, models=readable))
     monkeypatch.delenv("CXR_DATA_DIR", raising=False)
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     app.query_params.update({"run": "one", "tab": "Compare", "with": ["other"]})
     app.run()
     app.switch_page("pages/metrics.py").run()
@@ -167,10 +167,14 @@ def test_the_page_saves_one_and_diagnose_reads_with_it(
     app.text_input(key="ensemble_name").set_value("saved").run()
     save()
     assert app.success[0].value == "Saved as saved."
-    assert "saved" in app.selectbox(key="run").options
+    assert [link.proto.label for link in app.get("page_link")] == [
+        "Read X-rays with it",
+        "See its numbers",
+    ]
 
-    app.session_state["run"] = "saved"
-    app.switch_page("pages/diagnose.py").run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
+    app.query_params["run"] = "saved"
+    app.run()
     next(button for button in app.button if button.label == "Try an example").click().run()
     assert not app.exception
-    assert any("Read by the run saved" in caption.value for caption in app.caption)
+    assert "Read by the run saved." in [caption.value for caption in app.caption]
