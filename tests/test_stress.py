@@ -93,7 +93,7 @@ def test_a_step_that_changes_nothing_changes_no_verdict(drawn: pd.DataFrame) -> 
     table = stress.measure(EdgeReader(), drawn, split="test", shifts=[nothing])
     before, after = table.to_dict("records")
     assert after["changed"] == after["reversed"] == 0
-    assert after["changed_high"] < 0.2
+    assert 0 < after["changed_high"] < 0.3
     for name in ("roc_auc", "sensitivity", "specificity", "ece"):
         assert after[name] == before[name]
     assert before["roc_auc"] == 1
