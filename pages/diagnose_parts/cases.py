@@ -124,8 +124,8 @@ def open_example(example: examples.Example) -> Case:
     if example.synthetic:
         case.note = (
             "Synthetic radiograph: drawn by a program, not taken of a patient. It shows how the "
-            "page works, no more: the network was trained on real pictures only, and this drawing "
-            "was chosen because its answer happens to fit."
+            "page works, no more: the network was trained on real pictures only and takes nearly "
+            "all drawings for normal. This one was chosen because it does so less."
         )
     return case
 
