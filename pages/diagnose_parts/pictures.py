@@ -49,7 +49,7 @@ class Display:
 
 
 def display_controls() -> Display:
-    window, switches, cover, palette = st.columns([5, 3, 5, 6], vertical_alignment="bottom")
+    window, switches, cover, palette = st.columns([5, 3, 4, 7], vertical_alignment="bottom")
     low, high = window.slider(
         "Window (grey levels shown)",
         0,
@@ -61,7 +61,7 @@ def display_controls() -> Display:
     )
     inverted = switches.toggle("Invert", key="invert")
     lungs = switches.toggle(
-        "Lung borders",
+        "Lungs",
         value=True,
         key="lungs",
         help="Lung fields as a network of their own finds them, drawn over the heatmaps.",

@@ -176,8 +176,6 @@ def checked(table: pd.DataFrame, on: list[Device]) -> tuple[TrainingConfig | Non
         wrong["distribute"] = "There is only one device here, nothing to spread a batch over."
     if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
         wrong["weights"] = f"There is no file {config.weights} on this computer."
-    if config.lung_masks and not Path(config.lung_masks).is_dir():
-        wrong["lung_masks"] = f"There is no folder {config.lung_masks} on this computer."
     return (None if wrong else config), wrong
 
 
