@@ -216,7 +216,10 @@ export default function ({ data, parentElement, setStateValue }) {
     if (name === "Enter" && activates(target)) return;
     event.preventDefault();
     if (event.repeat) return;
-    view.pressed = [...(view.pressed ?? []), [(view.pressed?.at(-1)[0] ?? 0) + 1, data.stage, name]];
+    // Numbered by the time, so that numbers also rise where this viewer was mounted anew.
+    const number = Math.max((view.pressed?.at(-1)[0] ?? 0) + 1,
+      Math.round(performance.timeOrigin + performance.now()));
+    view.pressed = [...(view.pressed ?? []), [number, data.stage, name]];
     setStateValue("pressed", view.pressed);
   }
 
