@@ -8,14 +8,12 @@ from cxrlib.reviews import ReviewError
 from pages.common import front_door
 from pages.common.permissions import why_not
 from pages.dataset_tabs.place import show_problem
-from pages.review_tabs import readers, reading, records, results, start, visit
+from pages.review_tabs import readers, reading, records, results, start
 from pages.review_tabs.parts import go_to, store
 
 
 def show_session(uid: str) -> None:
     session = store().session(uid)
-    if visit.obey(session):
-        session = store().session(uid)
     current = session.current
     if current is None:
         st.title("Reading room", anchor=False)

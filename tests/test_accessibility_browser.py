@@ -97,26 +97,6 @@ def test_a_diagnosis(page: "Page", url: str) -> None:
     assert not found, "\n".join(found)
 
 
-def test_a_reading(page: "Page", url: str) -> None:
-    page.goto(f"{url}/review")
-    page.get_by_role("textbox", name="Name or initials").fill("AB")
-    page.get_by_text("Synthetic practice list").click()
-    page.get_by_role("button", name="Begin").click()
-    page.locator("[data-stage=first][data-ready]").wait_for()
-    found = look_over(page, "blind")
-    for key in ("n", "4", "Enter"):
-        page.keyboard.press(key)
-    page.locator("[data-stage=second]").wait_for(timeout=NETWORK_LOADED)
-    found += look_over(page, "against the model")
-    page.keyboard.press("Enter")
-    page.get_by_text("Case 2 of").wait_for()
-    page.get_by_role("button", name="End now").click()
-    page.get_by_role("button", name="End the session").click()
-    page.get_by_text("Who was right").wait_for()
-    found += look_over(page, "results")
-    assert not found, "\n".join(found)
-
-
 # Marks what one acts on, and remembers how it looks without the focus. Of tabs and of radio buttons
 # one is reached by Tab, the others by arrows.
 MARK = """() => {

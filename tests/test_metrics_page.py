@@ -157,8 +157,8 @@ def test_errors_are_shown_where_the_pictures_are(open_page, tmp_path, monkeypatc
     monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
     monkeypatch.setattr(dataset, "configured_folder", lambda: phantoms)
     measured = Measured(runs.find("good"), "validation")
-    errors = measured.errors(0.5)
-    app = open_page(tab="Errors", point="0.5")
+    errors = measured.errors(measured.points["youden"].threshold)
+    app = open_page(tab="Errors")
     counts = errors.kind.value_counts()
     assert len(app.get("image")) == len(app.get("page_link")) == min(8, counts[MISSED]) > 0
     app.segmented_control(key="errors").set_value(FALSE_ALARM).run()

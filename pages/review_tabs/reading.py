@@ -1,5 +1,6 @@
 """One case at a time: blind, then against the model. Everything goes straight to the database."""
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,23 +13,25 @@ from cxrlib.points import POINT_TITLES
 from cxrlib.reviews import ANSWERS, RATINGS, Reading, Session, Stage
 from pages.common.networks import classifier_of
 from pages.common.words import plain
-from pages.review_tabs import viewer, visit
+from pages.review_tabs import viewer
 from pages.review_tabs.parts import delete_button, go_to, store
 from pages.review_tabs.start import model_of
 
 if TYPE_CHECKING:
     from cxrlib.classifier import Prediction
 
+_ANSWER_KEYS = dict(zip(ANSWERS, "NPBVU", strict=True))
+_RATING_KEYS = dict(zip(RATINGS, "YQX", strict=True))
 _CONFIDENCE = ("guess", "unsure", "fair", "sure", "certain")
+# A key held down shall not pass the model's answer unseen.
+_SHORTEST_LOOK = 0.7  # seconds
+_ELSEWHERE = "This case was changed in another tab. Here is how it stands."
 
 
 def show(session: Session, reading: Reading) -> None:
     """The case to be read, in the stage it is in."""
-    now = visit.enter(session, reading)
     done = sum(reading.stage == "done" for reading in session.readings)
-    # A title that is only heard, for the picture's sake; but Streamlit's header must not cover the
-    # tools.
-    st.html("<h1 style='position:absolute;clip-path:inset(50%)'>Reading room</h1>")
+    # No title, for the picture's sake; but Streamlit's header must not cover the tools.
     st.space("small")
     picture, panel = st.columns([7, 3], gap="medium")
     with panel:
@@ -53,24 +56,21 @@ def show(session: Session, reading: Reading) -> None:
                 st.caption(plain(error))
     with body:
         if reading.stage == "first":
-            _blind(now, reading, readable=shown is not None)
+            _blind(reading, readable=shown is not None)
             heatmaps: dict[str, np.ndarray] = {}
         else:
-            heatmaps = _revealed(now, session, reading, shown)
+            heatmaps = _revealed(session, reading, shown)
     if shown is not None:
         with place:
             if session.source == "practice":
                 st.caption(":material/science: Synthetic radiograph, drawn by a program.")
-            viewer.show(
-                shown.pixels,
-                visit.picture_id(session, reading),
-                heatmaps,
-                stage=reading.stage,
-                keys=visit.keys(reading.stage),
-            )
+            viewer.show(shown.pixels, f"{session.uid[:8]}-{reading.position}", heatmaps)
             if heatmaps:
                 st.html(plots.heat_legend(viewer.COLOURS))
-    now.drawn()
+    here = (reading.id, reading.stage)
+    if st.session_state.get("review_case") != here:
+        st.session_state.review_case = here
+        st.session_state.review_since = time.monotonic()
 
 
 @st.cache_data(max_entries=16, show_spinner="Opening the picture")
@@ -78,26 +78,27 @@ def open_case(source: str, path: str) -> radiograph.Radiograph:
     return reviews.open_case(source, path)
 
 
-def _blind(now: visit.Visit, reading: Reading, *, readable: bool) -> None:
-    _answers(now, reading, "first")
+def _blind(reading: Reading, *, readable: bool) -> None:
+    _answers(reading, "first")
     ready = reading.first_answer is not None and reading.first_confidence is not None
     _button(
-        now,
         "Done: show the model",
         "commit",
-        visit.DONE,
+        reading,
+        "Enter",
+        _commit,
         type="primary",
         icon=":material/visibility:",
         disabled=not (ready and readable),
     )
     if not ready:
         st.caption("Choose an answer and how sure you are. The model's answer comes after that.")
-    _button(now, "Skip this case", "skip", visit.SKIP, icon=":material/skip_next:")
-    _remarks(now, reading)
+    _button("Skip this case", "skip", reading, "S", _skip, icon=":material/skip_next:")
+    _remarks(reading, "first")
 
 
 def _revealed(
-    now: visit.Visit, session: Session, reading: Reading, shown: radiograph.Radiograph | None
+    session: Session, reading: Reading, shown: radiograph.Radiograph | None
 ) -> dict[str, np.ndarray]:
     heatmaps: dict[str, np.ndarray] = {}
     probability = reading.probability
@@ -112,7 +113,7 @@ def _revealed(
     if probability is not None:
         point = session.operating_point
         mark, words = plots.VERDICTS[verdict(probability, point)]
-        st.markdown(f"## Model: {mark} {words}")
+        st.markdown(f"#### Model: {mark} {words}")
         st.html(plots.verdict_bar(probability, point))
         st.caption(
             f"Probability of pneumonia {plots.percent(probability)}, operating point at "
@@ -120,30 +121,33 @@ def _revealed(
             f"{reading.first_answer}, {_CONFIDENCE[reading.first_confidence - 1]}."
         )
     st.markdown("**Your answer now**")
-    _answers(now, reading, "second")
+    _answers(reading, "second")
     if heatmaps:
         st.markdown("Does the heatmap point at the finding?")
         with st.container(horizontal=True, gap="small"):
             for rating in RATINGS:
                 _button(
-                    now,
                     rating.capitalize(),
                     f"rate-{rating}",
-                    visit.RATING_KEYS[rating],
+                    reading,
+                    _RATING_KEYS[rating],
+                    _rate,
+                    rating,
                     type="primary" if reading.rating == rating else "secondary",
                     width="content",
                 )
         if not any(heatmap.any() for heatmap in heatmaps.values()):
             st.caption("Nothing in this picture speaks for pneumonia by these methods.")
     _button(
-        now,
         "Next case",
         "go-on",
-        visit.DONE,
+        reading,
+        "Enter",
+        _go_on,
         type="primary",
         icon=":material/arrow_forward:",
     )
-    _remarks(now, reading)
+    _remarks(reading, "second")
     return heatmaps
 
 
@@ -169,7 +173,7 @@ def explained(
     return _explained(model_of(session), session.model, reading.case_key, pixels)
 
 
-def _answers(now: visit.Visit, reading: Reading, stage: Stage) -> None:
+def _answers(reading: Reading, stage: Stage) -> None:
     answer = getattr(reading, f"{stage}_answer")
     confidence = getattr(reading, f"{stage}_confidence")
     first, *subtypes, last = ANSWERS
@@ -178,10 +182,14 @@ def _answers(now: visit.Visit, reading: Reading, stage: Stage) -> None:
             with column:
                 words = name.capitalize() if name not in ("bacterial", "viral") else f"… {name}"
                 _button(
-                    now,
                     words,
                     f"{stage}-{name}",
-                    visit.ANSWER_KEYS[name],
+                    reading,
+                    _ANSWER_KEYS[name],
+                    _choose,
+                    stage,
+                    name,
+                    None,
                     type="primary" if name == answer else "secondary",
                 )
     chosen = _CONFIDENCE[confidence - 1] if confidence else "choose 1 to 5"
@@ -189,43 +197,61 @@ def _answers(now: visit.Visit, reading: Reading, stage: Stage) -> None:
     with st.container(horizontal=True, gap="small"):
         for number in reviews.CONFIDENCES:
             _button(
-                now,
                 "",
                 f"{stage}-{number}",
+                reading,
                 str(number),
+                _choose,
+                stage,
+                None,
+                number,
                 type="primary" if number == confidence else "secondary",
                 width="content",
                 help=_CONFIDENCE[number - 1],
             )
 
 
-def _remarks(now: visit.Visit, reading: Reading) -> None:
+def _remarks(reading: Reading, stage: Stage) -> None:
     _button(
-        now,
         "Flagged for a second opinion" if reading.flagged else "Flag for a second opinion",
         "flag",
-        visit.FLAG,
+        reading,
+        "F",
+        _flag,
+        stage,
+        not reading.flagged,
         icon=":material/flag:",
         type="primary" if reading.flagged else "secondary",
     )
+
     with st.container(key="review_comment"):
+        key = f"comment-{reading.id}-{stage}"
         st.text_area(
             "Comment (E to write, Esc when done)",
             reading.comment,
             height=80,
             max_chars=2000,
-            key=visit.comment_key(reading.id),
+            key=key,
+            on_change=_note,
+            args=(reading.id, key),
         )
 
 
-def _button(now: visit.Visit, label: str, key: str, shortcut: str, **look: object) -> None:
-    """A button that does what its key does."""
+def _button(
+    label: str,
+    key: str,
+    reading: Reading,
+    shortcut: str,
+    act: object,
+    *args: object,
+    **look: object,
+) -> None:
     st.button(
         label,
-        key=f"{key}-{now.case[0]}",
+        key=f"{key}-{reading.id}",
         shortcut=shortcut,
-        on_click=now.clicks.append,
-        args=(shortcut,),
+        on_click=act,
+        args=(reading.id, *args),
         **{"width": "stretch"} | look,
     )
 
@@ -240,3 +266,45 @@ def _leave(session: Session) -> None:
             )
             st.button("End the session", type="primary", on_click=store().end, args=(session.uid,))
         delete_button(session)
+
+
+# --- what the buttons do --------------------------------------------------------------------------
+
+
+def _told(changed: bool) -> None:
+    if not changed:
+        st.toast(_ELSEWHERE, icon=":material/sync_problem:")
+
+
+def _choose(reading: int, stage: Stage, answer: str | None, confidence: int | None) -> None:
+    _told(store().answer(reading, stage, answer=answer, confidence=confidence))
+
+
+def _note(reading: int, key: str) -> None:
+    _told(store().note(reading, st.session_state[key]))
+
+
+def _flag(reading: int, stage: Stage, flagged: bool) -> None:
+    _told(store().flag(reading, stage, flagged))
+
+
+def _rate(reading: int, rating: str) -> None:
+    _told(store().rate(reading, rating))
+
+
+def _skip(reading: int) -> None:
+    _told(store().skip(reading))
+
+
+def _commit(reading: int) -> None:
+    _told(store().commit_first(reading, _seconds()))
+
+
+def _go_on(reading: int) -> None:
+    seconds = _seconds()
+    if seconds >= _SHORTEST_LOOK:
+        _told(store().commit_second(reading, seconds))
+
+
+def _seconds() -> float:
+    return time.monotonic() - st.session_state.review_since

@@ -68,14 +68,7 @@ function slider(row, words, least, change) {
   return (value) => { input.value = value; output.textContent = Math.round(value); };
 }
 
-// Whether the mouse or a finger has put the focus where it is: Enter is then meant for the case.
-let pointed = false;
-
-function activates(target) {
-  return !pointed && target.closest?.("button, a, summary, [role=button]");
-}
-
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".viewer");
   const top = root.querySelector(".top");
   const bottom = root.querySelector(".bottom");
@@ -202,27 +195,6 @@ export default function ({ data, parentElement, setStateValue }) {
     if (overlays[view.overlay]) paper.drawImage(overlays[view.overlay], ...box);
   }
 
-  const asked = new Map(data.keys.map((name) => [name.toLowerCase(), name]));
-
-  // Before Streamlit's own shortcuts, which lose a key that is pressed while another one is still
-  // down, take a key held down for many, and keep Enter from the button that has the focus. They
-  // serve where there is no picture.
-  function ask(event) {
-    const target = event.composedPath()[0];
-    if (event.key === "Tab") pointed = false;
-    const name = asked.get(event.key.toLowerCase());
-    if (!name || event.ctrlKey || event.metaKey || event.altKey || typing(target)) return;
-    event.stopImmediatePropagation();
-    if (name === "Enter" && activates(target)) return;
-    event.preventDefault();
-    if (event.repeat) return;
-    // Numbered by the time, so that numbers also rise where this viewer was mounted anew.
-    const number = Math.max((view.pressed?.at(-1)[0] ?? 0) + 1,
-      Math.round(performance.timeOrigin + performance.now()));
-    view.pressed = [...(view.pressed ?? []), [number, data.stage, name]];
-    setStateValue("pressed", view.pressed);
-  }
-
   function key(event) {
     const target = event.composedPath()[0];
     if (event.key === "Escape" && target.closest?.(".st-key-review_comment")) target.blur();
@@ -291,17 +263,11 @@ export default function ({ data, parentElement, setStateValue }) {
   );
   const resized = new ResizeObserver(() => draw());
   resized.observe(stage);
-  const point = () => { pointed = true; };
-  document.addEventListener("keydown", ask, true);
   document.addEventListener("keydown", key);
-  document.addEventListener("pointerdown", point, true);
-  root.dataset.stage = data.stage;
   draw();
   return () => {
     gone = true;
     resized.disconnect();
-    document.removeEventListener("keydown", ask, true);
     document.removeEventListener("keydown", key);
-    document.removeEventListener("pointerdown", point, true);
   };
 }

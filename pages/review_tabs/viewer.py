@@ -1,7 +1,7 @@
 """The radiograph on a screen: full resolution, window, mirror, rotate, zoom and pan, by keys."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -32,20 +32,7 @@ _show = st.components.v2.component(
 )
 
 
-def state_key(picture_id: str) -> str:
-    """Under which `st.session_state` holds the viewer's ``pressed``: ``[number, stage, key]``,
-    one for each key that was pressed for the page, in order."""
-    return f"viewer-{picture_id}"
-
-
-def show(
-    pixels: np.ndarray,
-    picture_id: str,
-    heatmaps: Mapping[str, np.ndarray],
-    *,
-    stage: str,
-    keys: Sequence[str],
-) -> None:
+def show(pixels: np.ndarray, picture_id: str, heatmaps: Mapping[str, np.ndarray]) -> None:
     """A radiograph to be read.
 
     Args:
@@ -53,22 +40,16 @@ def show(
         picture_id: how it is looked at is kept while this stays the same.
         heatmaps: ``float32 [height, width]`` in 0..1, by title, laid over it at any size; the
             first one is shown at once.
-        stage: what the page is about to ask; kept with each key pressed.
-        keys: those that are meant for the page.
     """
     url, presets = _sent(picture_id, pixels)
     _show(
-        key=state_key(picture_id),
-        default={"pressed": []},
-        on_pressed_change=lambda: None,  # what declares the state
+        key=f"viewer-{picture_id}",
         data={
             "picture_id": picture_id,
-            "stage": stage,
-            "keys": list(keys),
             "url": url,
             "presets": presets,
             "overlays": [
-                {"title": title, "url": _overlay(picture_id, title, heatmap)}
+                {"title": title, "url": _png(_coloured(heatmap))}
                 for title, heatmap in heatmaps.items()
             ],
         },
@@ -82,11 +63,6 @@ def show(
 @st.cache_data(max_entries=8, show_spinner=False)
 def _sent(picture_id: str, _pixels: np.ndarray) -> tuple[str, dict[str, tuple[int, int]]]:
     return _png(_pixels), window_presets(_pixels)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _overlay(picture_id: str, title: str, _heatmap: np.ndarray) -> str:
-    return _png(_coloured(_heatmap))
 
 
 def _coloured(heatmap: np.ndarray) -> np.ndarray:
