@@ -8,6 +8,7 @@ import pytest
 
 from cxrlib import plots, report
 from cxrlib.classifier import Prediction
+from cxrlib.lungs import SIZE, Lungs
 from cxrlib.metrics import OperatingPoint
 from cxrlib.phantom import phantom
 
@@ -22,7 +23,13 @@ def page(name: str = "chest.jpg", probability: float = 0.87) -> bytes:
         name,
         pixels,
         overlays,
-        Prediction(probability, {"NORMAL": 1 - probability, "PNEUMONIA": probability}, POINT, "a"),
+        Prediction(
+            probability,
+            {"NORMAL": 1 - probability, "PNEUMONIA": probability},
+            POINT,
+            "a",
+            Lungs(np.zeros((SIZE, SIZE), np.float32)),
+        ),
         trust="It was tested on little.",
         warnings=["The picture is small."],
     )

@@ -69,9 +69,11 @@ def read_to_end(app, answer="normal"):
             press(app, start)
 
 
-def test_nobody_begins_without_a_name(open_page):
+def test_nobody_begins_without_a_name(open_page, store):
     app = open_page()
-    assert next(button for button in app.button if button.label == "Begin").disabled
+    next(button for button in app.button if button.label == "Begin").click().run()
+    assert "Give a name" in app.warning[0].value
+    assert store.readers() == []
 
 
 def test_blind_reading_shows_neither_label_nor_score(open_page, store):
@@ -180,7 +182,7 @@ def test_session_is_deleted_where_it_is_read(open_page, store):
     begin(app)
     next(button for button in app.button if button.label == "Delete the session").click().run()
     assert store.readers() == []
-    assert "New session" in [heading.value for heading in app.subheader]
+    assert "New session" in [heading.value for heading in app.header]
 
 
 def test_unknown_session_is_named(open_page):
