@@ -83,13 +83,12 @@ class Explainer:
     def __init__(self, model: keras.Model, name: str) -> None:
         self.heatmap_layer = REGISTRY[name].heatmap_layer
         self.logits = with_logits(model)
-        self._features_and_logits = keras.Model(
+        pooled = self.logits.get_layer("pool").output
+        self._maps_pooled_logits = keras.Model(
             self.logits.inputs,
-            [self.logits.get_layer(self.heatmap_layer).output, self.logits.output],
+            [self.logits.get_layer(self.heatmap_layer).output, pooled, self.logits.output],
         )
-        self._pooled_and_logits = keras.Model(
-            self.logits.inputs, [self.logits.get_layer("pool").output, self.logits.output]
-        )
+        self._pooled_and_logits = keras.Model(self.logits.inputs, [pooled, self.logits.output])
         shape = (None, *model.input_shape[1:])
         signature = [tf.TensorSpec(shape, tf.float32)]
         self._pass = tf.function(self._explained, input_signature=signature)
@@ -107,9 +106,8 @@ class Explainer:
 
         Returns:
             The pooled features ``float32 [k]``, the head's logits ``float32 [outputs]`` and raw
-            maps by method: ``gradcam`` on the
-            features' grid (Selvaraju et al., ICCV 2017), ``saliency`` on the network's
-            (Simonyan et al., ICLR workshop 2014).
+            maps by method: ``gradcam`` on the grid of `heatmap_layer` (Selvaraju et al., ICCV
+            2017), ``saliency`` on the network's (Simonyan et al., ICLR workshop 2014).
         """
         features, logits, gradcam, saliency = self._pass(_as_batch(square))
         maps = {"gradcam": gradcam[0].numpy(), "saliency": saliency[0].numpy()}
@@ -129,12 +127,12 @@ class Explainer:
     def _explained(self, pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(pictures)
-            features, logits = self._features_and_logits(pictures, training=False)
+            maps, pooled, logits = self._maps_pooled_logits(pictures, training=False)
             score = log_odds(logits)
-        to_features, to_pixels = tape.gradient(score, [features, pictures])
-        weights = tf.reduce_mean(to_features, axis=(1, 2), keepdims=True)
-        gradcam = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
-        return tf.reduce_mean(features, axis=(1, 2)), logits, gradcam, tf.abs(to_pixels[..., 0])
+        to_maps, to_pixels = tape.gradient(score, [maps, pictures])
+        weights = tf.reduce_mean(to_maps, axis=(1, 2), keepdims=True)
+        gradcam = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1))
+        return pooled, logits, gradcam, tf.abs(to_pixels[..., 0])
 
     def _input_gradients(self, pictures: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
