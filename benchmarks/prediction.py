@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cxrlib import lungs, runs
 from cxrlib.classifier import Classifier
+from cxrlib.inference import load_network
 from cxrlib.phantom import phantom
 from cxrlib.pixels import prepare
 
@@ -51,8 +52,9 @@ def explained(classifier: Classifier) -> None:
     pixels = phantom(1, pneumonia=True, size=1000).pixels
     square = classifier.prepare(pixels)[None, ..., None].astype(np.float32)
     small = prepare(pixels, lungs.SIZE)[None, ..., None].astype(np.float32)
-    finder = classifier.lungs.network
-    # Reading takes two networks: the one that finds the lungs, and the run's own.
+    # Reading takes two networks: the one that finds the lungs, and the run's own. Bare is as they
+    # were trained, before anything is made faster.
+    finder = load_network(classifier.lungs.run)
     bare = tf.function(
         lambda x, y: (finder(x, training=False), classifier.model(y, training=False))
     )

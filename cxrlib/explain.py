@@ -21,6 +21,7 @@ from tf_keras_vis.layercam import Layercam
 from tf_keras_vis.saliency import Saliency
 from tf_keras_vis.scorecam import Scorecam
 
+from cxrlib.inference import folded
 from cxrlib.methods import METHODS
 from cxrlib.networks import REGISTRY
 from cxrlib.pixels import WHOLE, Box
@@ -82,7 +83,7 @@ class Explainer:
 
     def __init__(self, model: keras.Model, name: str) -> None:
         self.heatmap_layer = REGISTRY[name].heatmap_layer
-        self.logits = with_logits(model)
+        self.logits = with_logits(folded(model))
         pooled = self.logits.get_layer("pool").output
         self._maps_pooled_logits = keras.Model(
             self.logits.inputs,

@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers
 
 from cxrlib import runs
-from cxrlib.inference import load_network
+from cxrlib.inference import folded, load_network
 from cxrlib.pixels import WHOLE, Box, prepare
 
 SIZE = 128
@@ -106,7 +106,7 @@ class LungFinder:
 
     def __init__(self, run: runs.Run) -> None:
         self.run = run
-        self.network = load_network(run)
+        self.network = folded(load_network(run))
 
     def find(self, pixels: np.ndarray) -> Lungs:
         """The lung fields of one radiograph ``uint8 [height, width]``."""

@@ -6,7 +6,7 @@ import pytest
 from tf_keras_vis.gradcam import Gradcam
 from tf_keras_vis.saliency import Saliency
 
-from cxrlib import explain, networks
+from cxrlib import explain, inference, networks
 from cxrlib.config import NetworkName
 from cxrlib.phantom import phantom
 from cxrlib.pixels import prepare
@@ -50,6 +50,24 @@ def test_network(name: str) -> None:
     np.testing.assert_allclose(
         explain.normalize(maps["saliency"]), explain.normalize(np.asarray(oracle)[0]), atol=1e-3
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folding_normalization_changes_no_output(name: str) -> None:
+    model = networks.build(name, size=96, classes=2, head="sigmoid", weights="none")
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    batch = np.stack([SQUARE, SQUARE[::-1]])[..., None]
+    small = inference.folded(model)
+    ours, theirs = (
+        keras.Model(one.input, one.get_layer("pool").output).predict_on_batch(batch)
+        for one in (small, model)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+    assert theirs.std() > 0
+    assert len(small.layers) < len(model.layers) or name == "vgg16"
 
 
 @pytest.mark.parametrize(
