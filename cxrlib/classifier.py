@@ -1,9 +1,11 @@
 """A finished run, ready to read X-rays."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +21,6 @@ from cxrlib.radiograph import RadiographError
 from cxrlib.runs import Run, RunError
 
 _BATCH = 32
-_BATCHES_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -200,33 +201,35 @@ class Classifier:
         self, files: Iterable[Path]
     ) -> Iterator[tuple[Path, Prediction | RadiographError]]:
         """Read many files; decoding runs ahead of the network. Bad files give their error."""
+        # Each worker takes a batch from its files to its predictions: while one has the network,
+        # others decode. Results come in the files' order.
+        workers = (os.cpu_count() or 1) + 1
+        rest = iter(files)
+        waiting: deque[Future[list[tuple[Path, Prediction | RadiographError]]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            while True:
+                while len(waiting) < 2 * workers and (batch := list(islice(rest, _BATCH))):
+                    waiting.append(pool.submit(self._predict_batch, batch))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
 
-        def load(file: Path) -> np.ndarray | RadiographError:
-            try:
-                return self._square(radiograph.read(file.read_bytes()).pixels)
-            except RadiographError as error:
-                return error
-            except OSError as error:
-                return RadiographError(f"The file cannot be opened: {error.strerror}.")
-
-        waiting: deque[tuple[Path, Future[np.ndarray | RadiographError]]] = deque()
-        with ThreadPoolExecutor() as pool:
-            for file in files:
-                waiting.append((file, pool.submit(load, file)))
-                if len(waiting) == _BATCHES_AHEAD * _BATCH:
-                    yield from self._predict_loaded([waiting.popleft() for _ in range(_BATCH)])
-            while waiting:
-                count = min(_BATCH, len(waiting))
-                yield from self._predict_loaded([waiting.popleft() for _ in range(count)])
-
-    def _predict_loaded(
-        self, jobs: list[tuple[Path, Future[np.ndarray | RadiographError]]]
-    ) -> Iterator[tuple[Path, Prediction | RadiographError]]:
-        loaded = [job.result() for _, job in jobs]
+    def _predict_batch(self, files: list[Path]) -> list[tuple[Path, Prediction | RadiographError]]:
+        loaded = [self._load(file) for file in files]
         squares = [square for square in loaded if isinstance(square, np.ndarray)]
         predictions = iter(self.predict_all(squares) if squares else [])
-        for (file, _), square in zip(jobs, loaded, strict=True):
-            yield file, square if isinstance(square, RadiographError) else next(predictions)
+        return [
+            (file, one if isinstance(one, RadiographError) else next(predictions))
+            for file, one in zip(files, loaded, strict=True)
+        ]
+
+    def _load(self, file: Path) -> np.ndarray | RadiographError:
+        try:
+            return self._square(radiograph.read(file.read_bytes()).pixels)
+        except RadiographError as error:
+            return error
+        except OSError as error:
+            return RadiographError(f"The file cannot be opened: {error.strerror}.")
 
     def _square(self, pixels: np.ndarray) -> np.ndarray:
         """A whole picture, squashed: all that any of the networks sees of it."""

@@ -44,13 +44,11 @@ class Lungs:
         """``uint8 [SIZE, SIZE]``, 1 in the two largest patches that are large enough."""
         drawn = (self.probability > 0.5).astype(np.uint8)
         count, numbers, facts, _ = cv2.connectedComponentsWithStats(drawn)
-        areas = facts[1:, cv2.CC_STAT_AREA]
-        largest = [
-            number + 1
-            for number in np.argsort(areas)[::-1][:2]
-            if areas[number] >= _SMALLEST * drawn.size
-        ]
-        return np.isin(numbers, largest).astype(np.uint8) if count > 1 else drawn
+        areas = facts[:, cv2.CC_STAT_AREA]
+        kept = np.zeros(count, np.uint8)
+        for number in np.argsort(areas[1:])[-2:] + 1:
+            kept[number] = areas[number] >= _SMALLEST * drawn.size
+        return kept[numbers]
 
     @property
     def found(self) -> bool:
