@@ -37,8 +37,8 @@ async def main(rounds: int, people: int) -> None:
                         await drop(page, files[lot * LOT : (lot + 1) * LOT])
                     row(f"round {number + 1}, {people * LOT * (lot + 1)} uploads", server)
                 for page in pages:
-                    await page.get_by_role("combobox", name="Heatmap").first.click()
-                    await page.get_by_role("option", name="LayerCAM").click()
+                    await page.get_by_role("combobox", name="Heatmap").first.fill("LayerCAM")
+                    await page.keyboard.press("Enter")
                     await page.get_by_alt_text("LayerCAM over it").wait_for()
                 row(f"round {number + 1}, another heatmap each", server)
                 for page in pages:

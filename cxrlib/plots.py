@@ -7,7 +7,7 @@ few colours, which stand out on black and on white and never carry a meaning alo
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import cycle
 from typing import Any, TypeVar
 
@@ -62,21 +62,24 @@ def overlay(
     Returns:
         ``uint8 [height, width, 3]``, RGB.
     """
-    level = (heatmap * 255 + 0.5).astype(np.uint8)
-    cover = (np.sqrt(heatmap) * opacity)[..., None].astype(np.float32)
-    grey = pixels[..., None].astype(np.float32)
-    return (grey + (_palette(colours)[level] - grey) * cover + 0.5).astype(np.uint8)
+    level = (heatmap * 255 + 0.5).astype(np.uint16)
+    return _blends(colours, opacity).take(level * 256 + pixels, axis=0)
 
 
 def outlined(picture: np.ndarray, contours: Sequence[np.ndarray]) -> np.ndarray:
-    """A picture ``uint8 [height, width, 3]`` with borders ``int32 [n, 2]`` (x, y) drawn over it.
+    """A picture with borders ``int32 [n, 2]`` (x, y) drawn over it.
 
     White with a dark rim: seen on every colour map and on bright and dark ground.
+
+    Args:
+        picture: ``uint8 [height, width, 3]``, or 4 with opacity: the borders are opaque.
+        contours: the borders.
     """
     drawn = picture.copy()
     width = max(1, round(max(picture.shape) / 450))
     for shade, extra in ((20, 2), (255, 0)):
-        cv2.polylines(drawn, contours, True, (shade,) * 3, width + extra, cv2.LINE_AA)
+        colour = (shade, shade, shade, 255)
+        cv2.polylines(drawn, contours, True, colour, width + extra, cv2.LINE_AA)
     return drawn
 
 
@@ -88,9 +91,18 @@ def for_screen(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-@cache
 def _palette(colours: str) -> np.ndarray:
-    return (mpl.colormaps[colours](np.arange(256))[:, :3] * 255).astype(np.float32)
+    return mpl.colormaps[colours](np.arange(256))[:, :3] * 255
+
+
+@lru_cache(maxsize=32)
+def _blends(colours: str, opacity: float) -> np.ndarray:
+    """Every heat over every grey, ``uint8 [256 * 256, 3]``: a picture is then looked up at once."""
+    levels = np.arange(256)
+    palette = _palette(colours)[:, None]
+    cover = (np.sqrt(levels / 255) * opacity)[:, None, None]
+    grey = levels[None, :, None]
+    return (grey + (palette - grey) * cover + 0.5).astype(np.uint8).reshape(-1, 3)
 
 
 def percent(probability: float) -> str:

@@ -11,9 +11,8 @@ from contextlib import AbstractContextManager
 import keras
 import numpy as np
 import pandas as pd
-from sklearn.metrics import log_loss, roc_auc_score
 
-from cxrlib import checkpoint, evaluation, runs
+from cxrlib import checkpoint, evaluation, metrics, runs
 from cxrlib.augment import PRESETS
 from cxrlib.batches import Batches
 from cxrlib.checkpoint import Checkpoint
@@ -23,6 +22,7 @@ from cxrlib.pixels import Box
 from cxrlib.progress import EventLog, Watch
 
 _WARM_UP_SHARE = 0.05
+_LEAST_PROBABILITY = 1e-7  # the loss of a network that is certain and wrong stays finite
 
 
 class TrainingError(ValueError):
@@ -258,9 +258,10 @@ class Trainer:
             )
         pneumonia = 1 - evaluation.as_distribution(outputs)[:, 0].astype(np.float64)
         called = pneumonia >= 0.5
+        of_truth = np.where(self.is_pneumonia, pneumonia, 1 - pneumonia)
         return {
-            "val_loss": log_loss(self.is_pneumonia, pneumonia),
-            "val_auc": float(roc_auc_score(self.is_pneumonia, pneumonia)),
+            "val_loss": float(-np.log(np.maximum(of_truth, _LEAST_PROBABILITY)).mean()),
+            "val_auc": metrics.roc_auc(self.is_pneumonia, pneumonia),
             "val_sensitivity": float(called[self.is_pneumonia].mean()),
             "val_specificity": float(1 - called[~self.is_pneumonia].mean()),
         }

@@ -61,3 +61,8 @@ def test_the_empty_first_page_waits_for_no_slow_import() -> None:
     # AppTest would load pandas itself: the script is run as plain Python, which ends at the page.
     code = "import runpy; runpy.run_path('app.py'); import pages.diagnose_parts.cases"
     assert loaded_after(code, SLOW) == "[]"
+
+
+def test_the_app_and_training_do_without_the_tests_oracles() -> None:
+    rooms = "cxrlib.classifier, cxrlib.training, cxrlib.reviews.agreement, cxrlib.__main__"
+    loaded_after(f"import sys; sys.modules['sklearn'] = None; import {rooms}")

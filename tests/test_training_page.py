@@ -3,12 +3,16 @@
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import pytest
-from conftest import Servers
+from conftest import ROOT, Servers
+
+from cxrlib import runs
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -144,6 +148,43 @@ def test_form_refuses_bad_values_in_words(
         field.fill(good)
         field.press("Enter")
         expect(start).to_be_enabled()
+
+
+def test_finished_run_is_exported_duplicated_renamed_and_deleted(
+    serve: Callable[..., str], page: "playwright.Page", phantoms: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(ROOT / "models" / runs.SHIPPED, models / "mine")
+    open_training(page, serve(CXR_DATA_DIR=str(phantoms)))
+    page.get_by_role("tab", name="Finished").click()
+    with page.expect_download() as keras_file:
+        page.get_by_role("button", name="Network as .keras").click()
+    assert Path(keras_file.value.path()).read_bytes() == (models / "mine/model.keras").read_bytes()
+    page.get_by_role("button", name="More").click()
+    with page.expect_download(timeout=PATIENCE) as h5_file:
+        page.get_by_role("button", name="Network as .h5").click()
+    assert h5_file.value.suggested_filename == "mine.h5"
+    with h5py.File(h5_file.value.path()) as network:
+        assert "probability" in network["model_weights"]
+
+    page.get_by_role("textbox", name="New name").fill("yours")
+    page.get_by_role("textbox", name="New name").press("Enter")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.get_by_text("yours · mobilenetv2, 168 px")).to_be_visible()
+    assert (models / "yours").is_dir() and not (models / "mine").exists()
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("button", name="Duplicate as a new form").click()
+    expect(page.get_by_label("Fine tune epochs", exact=True)).to_have_value("6")
+    # Where its files lie is not kept with a run: the form asks for them.
+    page.get_by_text("All settings").click()
+    complaint = page.get_by_role("alert").filter(has_text="There is no file mobilenet_v2")
+    expect(complaint).to_be_visible()
+
+    page.get_by_role("tab", name="Finished").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_text("No run is finished yet")).to_be_visible()
+    assert not (models / "yours").exists()
 
 
 def test_hosted_page_shows_runs_and_starts_none(

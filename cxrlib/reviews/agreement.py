@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.metrics import confusion_matrix
 
 from cxrlib.metrics import Estimate, OperatingPoint, verdict, wilson
 from cxrlib.metrics.arrays import Floats, ratio
@@ -135,7 +134,8 @@ def cohen_kappa(a: Sequence[str], b: Sequence[str]) -> Estimate:
     categories = sorted({*a, *b})
     if len(categories) < 2:
         return Estimate(math.nan, math.nan, math.nan)
-    share = confusion_matrix(list(a), list(b), labels=categories) / len(a)
+    says_a, says_b = (np.array(calls)[:, None] == categories for calls in (list(a), list(b)))
+    share = says_a.T.astype(np.float64) @ says_b / len(a)
     rows, columns = share.sum(axis=1), share.sum(axis=0)
     observed, chance = np.trace(share), rows @ columns
     kappa = (observed - chance) / (1 - chance)

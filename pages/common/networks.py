@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 
 from cxrlib import ensembles, runs
+from pages.common import process
 
 if TYPE_CHECKING:
     from cxrlib.classifier import Classifier
@@ -86,11 +87,14 @@ def _warm() -> None:
 def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | EnsembleClassifier":
     with _loading:
         if key not in _loaded:
+            process.give_memory_back()
             # TensorFlow is first imported here.
             from cxrlib.ensemble_classifier import load
 
+            process.keep_what_is_compiled()
             reader = load(run)
             while len(_loaded) >= _KEPT:
                 del _loaded[next(iter(_loaded))]
             _loaded[key] = reader
+            process.spare_from_collection()
         return _loaded[key]

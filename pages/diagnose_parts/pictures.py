@@ -9,6 +9,7 @@ import streamlit as st
 from cxrlib import plots, radiograph
 from cxrlib.methods import METHODS
 from cxrlib.pixels import equalize
+from pages.common.lung_share import show_share
 from pages.diagnose_parts.cases import Case, explained
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from cxrlib.lungs import Lungs
 
 VIEWS = {"none": "As taken", "clahe": "Local contrast (CLAHE)", "histogram": "Equalized histogram"}
-
-# A heatmap spread evenly over a radiograph has about a third of its heat inside the lungs.
-LOW_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -126,14 +124,3 @@ def show_pictures(case: Case, reader: "Classifier", display: Display) -> tuple[s
             st.caption(f"{METHODS[method].shows} {METHODS[method].limits}")
             methods.append(method)
     return view, methods
-
-
-def show_share(share: float) -> None:
-    words = f"{plots.percent(share)} of the heat lies inside the lungs."
-    if share < LOW_SHARE:
-        st.warning(
-            f"Only {words} The answer may rest on something else in the picture: do not rely on "
-            "it before you have looked there yourself."
-        )
-    else:
-        st.caption(words)

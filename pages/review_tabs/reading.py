@@ -11,6 +11,7 @@ from cxrlib.methods import METHODS
 from cxrlib.metrics import verdict
 from cxrlib.points import POINT_TITLES
 from cxrlib.reviews import ANSWERS, RATINGS, Reading, Session, Stage
+from pages.common.lung_share import show_share
 from pages.common.networks import classifier_of
 from pages.common.words import plain
 from pages.review_tabs import viewer
@@ -58,13 +59,19 @@ def show(session: Session, reading: Reading) -> None:
         if reading.stage == "first":
             _blind(reading, readable=shown is not None)
             heatmaps: dict[str, np.ndarray] = {}
+            prediction = None
         else:
-            heatmaps = _revealed(session, reading, shown)
+            prediction, heatmaps = _revealed(session, reading, shown)
     if shown is not None:
         with place:
             if session.source == "practice":
                 st.caption(":material/science: Synthetic radiograph, drawn by a program.")
-            viewer.show(shown.pixels, f"{session.uid[:8]}-{reading.position}", heatmaps)
+            viewer.show(
+                shown.pixels,
+                f"{session.uid[:8]}-{reading.position}",
+                heatmaps,
+                prediction.lungs if prediction else None,
+            )
             if heatmaps:
                 st.html(plots.heat_legend(viewer.COLOURS))
     here = (reading.id, reading.stage)
@@ -99,7 +106,8 @@ def _blind(reading: Reading, *, readable: bool) -> None:
 
 def _revealed(
     session: Session, reading: Reading, shown: radiograph.Radiograph | None
-) -> dict[str, np.ndarray]:
+) -> tuple["Prediction | None", dict[str, np.ndarray]]:
+    prediction: Prediction | None = None
     heatmaps: dict[str, np.ndarray] = {}
     probability = reading.probability
     if shown is not None:
@@ -120,6 +128,8 @@ def _revealed(
             f"{plots.percent(point.threshold)} ({POINT_TITLES[point.name]}). Your blind answer: "
             f"{reading.first_answer}, {_CONFIDENCE[reading.first_confidence - 1]}."
         )
+    if prediction and prediction.reason:
+        st.warning(f"The model would rather not read this picture. {prediction.reason}")
     st.markdown("**Your answer now**")
     _answers(reading, "second")
     if heatmaps:
@@ -138,6 +148,10 @@ def _revealed(
                 )
         if not any(heatmap.any() for heatmap in heatmaps.values()):
             st.caption("Nothing in this picture speaks for pneumonia by these methods.")
+        elif prediction.lungs.found:
+            for title, heatmap in heatmaps.items():
+                if heatmap.any():
+                    show_share(prediction.lungs.share(heatmap), f"{title}'s heat")
     _button(
         "Next case",
         "go-on",
@@ -148,7 +162,7 @@ def _revealed(
         icon=":material/arrow_forward:",
     )
     _remarks(reading, "second")
-    return heatmaps
+    return prediction, heatmaps
 
 
 @st.cache_data(max_entries=16, show_spinner="Asking the model. The first time takes some seconds.")

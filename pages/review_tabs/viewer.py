@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import matplotlib as mpl
@@ -11,6 +12,9 @@ import streamlit as st
 
 from cxrlib import plots
 from cxrlib.reviews.display import window_presets
+
+if TYPE_CHECKING:
+    from cxrlib.lungs import Lungs
 
 _HERE = Path(__file__).parent
 _HTML = """\
@@ -32,7 +36,12 @@ _show = st.components.v2.component(
 )
 
 
-def show(pixels: np.ndarray, picture_id: str, heatmaps: Mapping[str, np.ndarray]) -> None:
+def show(
+    pixels: np.ndarray,
+    picture_id: str,
+    heatmaps: Mapping[str, np.ndarray],
+    lungs: "Lungs | None" = None,
+) -> None:
     """A radiograph to be read.
 
     Args:
@@ -40,6 +49,7 @@ def show(pixels: np.ndarray, picture_id: str, heatmaps: Mapping[str, np.ndarray]
         picture_id: how it is looked at is kept while this stays the same.
         heatmaps: ``float32 [height, width]`` in 0..1, by title, laid over it at any size; the
             first one is shown at once.
+        lungs: the lung fields, whose borders are drawn on the heatmaps.
     """
     url, presets = _sent(picture_id, pixels)
     _show(
@@ -49,7 +59,7 @@ def show(pixels: np.ndarray, picture_id: str, heatmaps: Mapping[str, np.ndarray]
             "url": url,
             "presets": presets,
             "overlays": [
-                {"title": title, "url": _png(_coloured(heatmap))}
+                {"title": title, "url": _png(_coloured(heatmap, lungs))}
                 for title, heatmap in heatmaps.items()
             ],
         },
@@ -65,10 +75,11 @@ def _sent(picture_id: str, _pixels: np.ndarray) -> tuple[str, dict[str, tuple[in
     return _png(_pixels), window_presets(_pixels)
 
 
-def _coloured(heatmap: np.ndarray) -> np.ndarray:
+def _coloured(heatmap: np.ndarray, lungs: "Lungs | None") -> np.ndarray:
     """Like `plots.overlay`, but with transparency, as ``uint8 [height, width, 4]``, BGRA."""
     colours = mpl.colormaps[COLOURS](heatmap, alpha=np.sqrt(heatmap) * _OPACITY, bytes=True)
-    return cv2.cvtColor(colours, cv2.COLOR_RGBA2BGRA)
+    coloured = cv2.cvtColor(colours, cv2.COLOR_RGBA2BGRA)
+    return plots.outlined(coloured, lungs.contours(heatmap.shape)) if lungs else coloured
 
 
 def _png(pixels: np.ndarray) -> str:

@@ -1,0 +1,138 @@
+"""Every page for everyone: axe-core in light and dark, the keyboard, a narrow phone."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import ROOT, Servers
+from made_runs import make_runs, pictures
+
+from cxrlib import runs
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+# What is Streamlit's own and cannot be mended from a page: rule and where.
+STREAMLITS_OWN = {
+    ("presentation-role-conflict", "stFileUploaderDropzone"),
+}
+PHONE = 360
+NETWORK_LOADED = 240_000  # milliseconds, by a server that reads its first picture
+
+
+def is_streamlits(rule: str, html: str) -> bool:
+    return any(rule == known and mark in html for known, mark in STREAMLITS_OWN)
+
+
+@pytest.fixture(scope="module")
+def url(app: Servers, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The app with a data set, the shipped run and three others."""
+    folder = tmp_path_factory.mktemp("accessible")
+    shutil.copytree(ROOT / "models" / runs.SHIPPED, folder / "models" / runs.SHIPPED)
+    make_runs(folder / "models", pictures())
+    return app(
+        CXR_DATA_DIR=str(phantoms),
+        CXR_MODELS_DIR=str(folder / "models"),
+        CXR_REVIEWS=str(folder / "reviews.db"),
+        CXR_CACHE_DIR=str(folder / "cache"),
+        CXR_TRAINING="on",
+    )
+
+
+def settled(page: "Page") -> None:
+    """Wait until no script runs and nothing is stale."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.locator("[data-testid=stSkeleton]").first.wait_for(state="detached")
+
+
+def look_over(page: "Page", name: str) -> list[str]:
+    """What axe-core finds wrong, and what sticks out of a phone's screen, one line each."""
+    settled(page)
+    found = violations(page, name)
+    page.emulate_media(color_scheme="dark")
+    page.locator("[data-testid=stApp]:not([style*='color-scheme: light'])").wait_for()
+    found += violations(page, f"{name}, dark", {"runOnly": ["color-contrast"]})
+    page.emulate_media(color_scheme="light")
+    wide = page.viewport_size
+    page.set_viewport_size({"width": PHONE, "height": 800})
+    page.wait_for_function("width => innerWidth === width", arg=PHONE)
+    sideways = page.get_by_test_id("stMain").evaluate("node => node.scrollWidth")
+    page.set_viewport_size(wide)
+    return found + ([f"{name}: {sideways} px wide on a phone"] if sideways > PHONE else [])
+
+
+def violations(page: "Page", name: str, options: dict[str, object] | None = None) -> list[str]:
+    return [
+        f"{name}: {violation['id']}, {violation['help']}: {node['html'][:200]}"
+        for violation in Axe().run(page, options=options).response["violations"]
+        for node in violation["nodes"]
+        if not is_streamlits(violation["id"], node["html"])
+    ]
+
+
+def tabs_of(page: "Page") -> list[str]:
+    return page.get_by_test_id("stMain").get_by_role("tab").all_inner_texts()
+
+
+@pytest.mark.parametrize("address", ["", "dataset", "training", "metrics", "review", "about"])
+def test_page_and_its_tabs(page: "Page", url: str, address: str) -> None:
+    page.goto(f"{url}/{address}")
+    page.get_by_role("heading", level=1).wait_for()
+    found = look_over(page, address)
+    for tab in tabs_of(page)[1:]:
+        page.get_by_role("tab", name=tab).click()
+        found += look_over(page, f"{address} {tab}")
+    assert not found, "\n".join(found)
+
+
+def test_a_diagnosis(page: "Page", url: str) -> None:
+    page.goto(url)
+    page.get_by_role("button", name="Try an example").click()
+    page.get_by_text("How far to trust this").wait_for(timeout=NETWORK_LOADED)
+    found = look_over(page, "diagnosis")
+    assert not found, "\n".join(found)
+
+
+# Marks what one acts on, and remembers how it looks without the focus. Of tabs and of radio buttons
+# one is reached by Tab, the others by arrows.
+MARK = """() => {
+    const look = node => [node, node.parentElement, node.parentElement?.parentElement,
+        node.nextElementSibling, node.previousElementSibling].filter(Boolean).map(part => {
+            const style = getComputedStyle(part);
+            return ["outline", "boxShadow", "borderColor", "backgroundColor"].map(
+                name => style[name]).join();
+        }).join();
+    const nodes = [...document.querySelectorAll(
+        "a[href], button:enabled, input:enabled, textarea:enabled, [role=tab], [role=combobox]")];
+    window.lookOf = look;
+    window.plain = new Map(nodes.filter(
+        node => node.checkVisibility({visibilityProperty: true}) && node.tabIndex >= 0
+            && node.getBoundingClientRect().width && !(node.type === "radio" && !node.checked)
+    ).map(node => [node, look(node)]));
+    return window.plain.size;
+}"""
+FOCUS = """() => {
+    const node = document.activeElement;
+    if (!window.plain.has(node)) return false;
+    if (window.lookOf(node) !== window.plain.get(node)) window.plain.delete(node);
+    return true;
+}"""
+LEFT = "() => [...window.plain.keys()].map(node => node.outerHTML.slice(0, 200))"
+
+
+@pytest.mark.parametrize("address", ["", "dataset", "training", "metrics", "review", "about"])
+def test_tab_reaches_everything_and_shows_where_it_is(page: "Page", url: str, address: str) -> None:
+    page.goto(f"{url}/{address}")
+    page.get_by_role("heading", level=1).wait_for()
+    settled(page)
+    page.add_style_tag(content="* { transition: none !important }")
+    there = page.evaluate(MARK)
+    assert there > 8, "six pages, the run and the operating point at least"
+    for _ in range(2 * there + 20):
+        page.keyboard.press("Tab")
+        page.evaluate(FOCUS)
+    assert page.evaluate(LEFT) == []
