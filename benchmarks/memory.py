@@ -37,8 +37,11 @@ async def main(rounds: int, people: int) -> None:
                         await drop(page, files[lot * LOT : (lot + 1) * LOT])
                     row(f"round {number + 1}, {people * LOT * (lot + 1)} uploads", server)
                 for page in pages:
-                    await page.get_by_role("combobox", name="Heatmap").first.fill("LayerCAM")
-                    await page.keyboard.press("Enter")
+                    methods = page.get_by_role("combobox", name="Heatmap").first
+                    await methods.scroll_into_view_if_needed()
+                    await asyncio.sleep(1)  # a list that is open while the page scrolls is closed
+                    await methods.click()
+                    await page.get_by_role("option", name="LayerCAM").click()
                     await page.get_by_alt_text("LayerCAM over it").wait_for()
                 row(f"round {number + 1}, another heatmap each", server)
                 for page in pages:

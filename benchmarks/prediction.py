@@ -86,7 +86,7 @@ def folder(classifier: Classifier, side: int, quality: int) -> None:
             for copy in range(16):
                 files.append(Path(name) / f"{seed}-{copy}.jpeg")
                 picture.save(files[-1], quality=quality)
-        squares = np.zeros((len(files), *classifier.model.input_shape[1:3]), np.uint8)
+        squares = np.zeros((len(files), *2 * [classifier.config["size"]]), np.uint8)
         small = np.zeros((len(files), lungs.SIZE, lungs.SIZE), np.uint8)
         raw, read = alternate(
             lambda: (list(classifier.lungs.find_all(small)), classifier.distribution(squares)),

@@ -5,10 +5,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -106,10 +108,14 @@ class Classifier:
         self.calibration = evaluation.read_calibration(run_metrics)
         self._in_box = self.config["view"] == "lungs"
         self._side = square_side(self.config["size"]) if self._in_box else self.config["size"]
-        self.model = load_network(run)
         self.lungs = lungs.shipped()
         self._novelty = novelty.of(run)
-        self._explainer = explain.Explainer(self.model, self.config["network"])
+        self._explainer = explain.Explainer(load_network(run), self.config["network"])
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The network as it was trained. Reading does without: see `inference.folded`."""
+        return load_network(self.run)
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """A radiograph ``uint8 [height, width]`` as this network sees it."""

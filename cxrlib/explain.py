@@ -225,6 +225,8 @@ def _layercam(explainer: Explainer, square: np.ndarray) -> np.ndarray:
 
 @_method("scorecam")
 def _scorecam(explainer: Explainer, square: np.ndarray) -> np.ndarray:
+    # It calls `predict`, whose progress bar would go among the command line's results.
+    keras.utils.disable_interactive_logging()
     return _tf_keras_vis(Scorecam, explainer, square, max_N=_SCORECAM_CHANNELS, batch_size=_BATCH)
 
 

@@ -173,7 +173,7 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 def _rank_correlations(maps: Sequence[np.ndarray]) -> np.ndarray:
     columns = pd.DataFrame({number: values.ravel() for number, values in enumerate(maps)})
-    return columns.corr("spearman").fillna(0).to_numpy()
+    return columns.corr("spearman").fillna(0).to_numpy(copy=True)
 
 
 def _agreement(maps: "dict[str, Explanation]", methods: Sequence[str]) -> dict[str, float]:

@@ -78,12 +78,13 @@ def test_explain_writes_a_picture_of_the_same_size(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.png"
-    arguments = ["explain", str(pictures / "1.png"), "--method", "layercam"]
+    arguments = ["explain", str(pictures / "1.png"), "--method", "scorecam"]
     assert main([*arguments, "--out", str(out)]) == 0
     with Image.open(out) as picture:
         assert picture.size == (300, 300)
         assert picture.mode == "RGB"
-    assert "LayerCAM" in capsys.readouterr().out
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{out}: Score-CAM")
 
 
 def test_train_evaluate_and_predict_with_the_new_run(

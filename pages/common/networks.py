@@ -87,7 +87,6 @@ def _warm() -> None:
 def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | EnsembleClassifier":
     with _loading:
         if key not in _loaded:
-            process.give_memory_back()
             # TensorFlow is first imported here.
             from cxrlib.ensemble_classifier import load
 

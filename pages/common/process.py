@@ -4,19 +4,17 @@ import ctypes
 import gc
 import platform
 
-_MMAP_THRESHOLD = -3  # of glibc's mallopt
-_LARGE = 128 * 1024  # bytes; where glibc begins
+_glibc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def give_memory_back() -> None:
-    """Have glibc return every large block to the system as soon as it is free.
+    """Have glibc return to the system what is free between the blocks that are in use.
 
-    It learns to keep ever larger ones, in a heap for each thread. Streamlit runs every page in a
-    thread of its own: the heaps would fill with the holes of gone pictures, some megabytes an
-    upload.
+    Streamlit runs every page in a thread of its own, and each thread's heap fills with the holes
+    of gone pictures: some megabytes an upload. Takes a few milliseconds.
     """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+    if _glibc:
+        _glibc.malloc_trim(0)
 
 
 def keep_what_is_compiled() -> None:
