@@ -1,5 +1,7 @@
 """What this is: the model card of the run in use, method, limits, privacy."""
 
+import re
+
 import streamlit as st
 
 from cxrlib import runs
@@ -51,6 +53,8 @@ forgets all it learned (Adebayo et al., NeurIPS 2018). The numbers of the run in
 if "run" in st.session_state:
     with st.container(border=True):
         try:
-            st.markdown(runs.find(st.session_state.run).card)
+            card = runs.find(st.session_state.run).card
+            # Its headings stand one step below the page's own.
+            st.markdown(re.sub("^#", "##", card, flags=re.MULTILINE))
         except runs.RunError as error:
             st.error(str(error))

@@ -1,20 +1,6 @@
-"""The process that serves all visitors: kept small, and spared what Streamlit does between runs."""
+"""The process that serves all visitors, spared what Streamlit does after every run of a page."""
 
-import ctypes
 import gc
-import platform
-
-_glibc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
-
-
-def give_memory_back() -> None:
-    """Have glibc return to the system what is free between the blocks that are in use.
-
-    Streamlit runs every page in a thread of its own, and each thread's heap fills with the holes
-    of gone pictures: some megabytes an upload. Takes a few milliseconds.
-    """
-    if _glibc:
-        _glibc.malloc_trim(0)
 
 
 def keep_what_is_compiled() -> None:

@@ -15,7 +15,7 @@ _MOST_CHANGED = 0.03
 def show_robustness(measured: Measured) -> None:
     """What becomes of a run's verdicts and heatmaps when it is put to the test."""
     run = measured.run
-    st.markdown("#### When the pictures change")
+    st.markdown("**When the pictures change**")
     if run.stress is None:
         st.info(
             "This run has not been put to the test yet. This measures it, which takes some "
@@ -23,7 +23,7 @@ def show_robustness(measured: Measured) -> None:
         )
     else:
         _show_stress(run.stress, run.name)
-    st.markdown("#### How far to trust the heatmaps")
+    st.markdown("**How far to trust the heatmaps**")
     if run.faithfulness is None:
         st.info(
             "The heatmaps of this run have not been put to the test yet. This measures them, "
@@ -80,7 +80,7 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
             csv=changed_on_purpose,
         )
     if not elsewhere.empty:
-        st.markdown("#### Pictures from elsewhere")
+        st.markdown("**Pictures from elsewhere**")
         shown = stress.readable(elsewhere)[
             ["pictures", "ROC-AUC", "sensitivity", "specificity", "calibration error"]
         ]
