@@ -32,6 +32,7 @@ from cxrlib.phantom import phantom
 from cxrlib.pixels import prepare
 
 ROUNDS = 7
+BATCH = 32
 
 
 def alternate(*jobs: Callable[[], object], repeat: int) -> list[float]:
@@ -79,6 +80,7 @@ def explained(classifier: Classifier) -> None:
 
 
 def folder(classifier: Classifier, side: int, quality: int) -> None:
+    finder = load_network(classifier.lungs.run)
     with tempfile.TemporaryDirectory() as name:
         files = []
         for seed in range(16):
@@ -86,10 +88,17 @@ def folder(classifier: Classifier, side: int, quality: int) -> None:
             for copy in range(16):
                 files.append(Path(name) / f"{seed}-{copy}.jpeg")
                 picture.save(files[-1], quality=quality)
-        squares = np.zeros((len(files), *2 * [classifier.config["size"]]), np.uint8)
-        small = np.zeros((len(files), lungs.SIZE, lungs.SIZE), np.uint8)
+        size = classifier.config["size"]
+        squares = np.zeros((BATCH, size, size, 1), np.float32)
+        small = np.zeros((BATCH, lungs.SIZE, lungs.SIZE, 1), np.float32)
+
+        def bare() -> None:
+            for _ in range(len(files) // BATCH):
+                finder.predict_on_batch(small)
+                classifier.model.predict_on_batch(squares)
+
         raw, read = alternate(
-            lambda: (list(classifier.lungs.find_all(small)), classifier.distribution(squares)),
+            bare,
             lambda: list(classifier.predict_files(files)),
             repeat=1,
         )

@@ -108,9 +108,9 @@ class Classifier:
         self.calibration = evaluation.read_calibration(run_metrics)
         self._in_box = self.config["view"] == "lungs"
         self._side = square_side(self.config["size"]) if self._in_box else self.config["size"]
+        self._explainer = explain.Explainer(load_network(run), self.config["network"])
         self.lungs = lungs.shipped()
         self._novelty = novelty.of(run)
-        self._explainer = explain.Explainer(load_network(run), self.config["network"])
 
     @cached_property
     def model(self) -> keras.Model:
