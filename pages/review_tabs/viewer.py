@@ -59,7 +59,7 @@ def show(
             "url": url,
             "presets": presets,
             "overlays": [
-                {"title": title, "url": _png(_coloured(heatmap, lungs))}
+                {"title": title, "url": _overlay(picture_id, title, heatmap, lungs)}
                 for title, heatmap in heatmaps.items()
             ],
         },
@@ -73,6 +73,12 @@ def show(
 @st.cache_data(max_entries=8, show_spinner=False)
 def _sent(picture_id: str, _pixels: np.ndarray) -> tuple[str, dict[str, tuple[int, int]]]:
     return _png(_pixels), window_presets(_pixels)
+
+
+# Every key that is pressed draws the page anew.
+@st.cache_data(max_entries=16, show_spinner=False)
+def _overlay(picture_id: str, title: str, _heatmap: np.ndarray, _lungs: "Lungs | None") -> str:
+    return _png(_coloured(_heatmap, _lungs))
 
 
 def _coloured(heatmap: np.ndarray, lungs: "Lungs | None") -> np.ndarray:
