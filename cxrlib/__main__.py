@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run_command=_download)
 
     command = commands.add_parser("train", help="train a run")
-    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    _add_data(command)
     command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
     command.add_argument("--config", type=Path, metavar="FILE.json", help="start from a run's")
     command.add_argument("--resume", metavar="RUN", help="go on with an unfinished run")
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run_command=_train)
 
     command = commands.add_parser("train-lungs", help="train a network that finds lung fields")
-    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    _add_data(command)
     command.add_argument("--lung-masks", type=Path, required=True, help="folder of masks")
     command.add_argument("--name", required=True, help="name of the run's folder")
     command.add_argument("--models", type=Path, default=runs.SHIPPED_LUNGS.parent)
@@ -75,23 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run_command=_train_lungs)
 
     command = commands.add_parser("evaluate", help="measure a run on a data set")
-    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
-    command.add_argument(
-        "--split",
-        choices=_SPLITS,
-        default="test",
-        help="an official folder, or the validation patients that the run held out (needs the "
-        "data it was trained on)",
-    )
-    _add_run(command)
-    command.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    _add_measured(command, split="test")
     command.set_defaults(run_command=_evaluate)
 
     command = commands.add_parser(
         "stress", help="measure a run on pictures changed on purpose, and from elsewhere"
     )
-    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
-    command.add_argument("--split", choices=_SPLITS, default="validation", help="which to change")
+    _add_measured(command, split="validation")
     command.add_argument(
         "--also",
         action="append",
@@ -101,21 +91,16 @@ def _parser() -> argparse.ArgumentParser:
         help="pictures from elsewhere, as they are: a folder with NORMAL/ and PNEUMONIA/, or "
         "TABLE.csv COLUMN ILL WELL, the column of labels and the two labels to be used",
     )
-    _add_run(command)
-    command.add_argument("--json", action="store_true", help="one JSON object a line, a step each")
     command.set_defaults(run_command=_stress)
 
     command = commands.add_parser(
         "faithfulness", help="put the explanation methods to the test on a run"
     )
-    command.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
-    command.add_argument("--split", choices=_SPLITS, default="validation", help="which to explain")
+    _add_measured(command, split="validation")
     command.add_argument(
         "--pictures", type=_count, default=30, help="radiographs, and phantoms (default: 30 each)"
     )
     command.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
-    _add_run(command)
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.set_defaults(run_command=_faithfulness)
 
     command = commands.add_parser("predict", help="read X-rays: a line a file")
@@ -147,6 +132,24 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no number of pictures: give 1 or more.")
     return int(text)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+
+
+def _add_measured(parser: argparse.ArgumentParser, *, split: str) -> None:
+    """What a command that measures a run takes: the run, the pictures, how it prints."""
+    _add_data(parser)
+    parser.add_argument(
+        "--split",
+        choices=_SPLITS,
+        default=split,
+        help="the pictures: an official folder, or the validation patients that the run held out "
+        f"(needs the data it was trained on; default: {split})",
+    )
+    _add_run(parser)
+    parser.add_argument("--json", action="store_true", help="JSON, not a table")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

@@ -28,10 +28,10 @@ class Augmentation:
         brightness: share of the grey scale, either way.
         contrast: share more or less.
         gamma: power of two, either way.
-        blur: largest standard deviation of a Gaussian, in pixels, for a third of the pictures.
-        noise: largest standard deviation in grey levels, for a third of the pictures.
-        resolution: smallest factor by which a third of the pictures is shrunk and enlarged
-            again (1 switches it off).
+        blur: largest standard deviation of a Gaussian, in pixels, for half the pictures.
+        noise: largest standard deviation in grey levels, for half the pictures.
+        resolution: smallest factor by which half the pictures are shrunk and enlarged again
+            (1 switches it off).
         erase: largest share of the picture's area painted over, for a third of the pictures
             (Zhong et al., AAAI 2020).
     """
@@ -63,14 +63,15 @@ PRESETS = {
         brightness=0.12,
         contrast=0.25,
         gamma=0.6,
-        blur=1.5,
-        noise=8,
-        resolution=0.35,
+        blur=2.5,
+        noise=15,
+        resolution=0.3,
         erase=0.08,
     ),
 }
 
-_SHARE_DEGRADED = 1 / 3
+_SHARE_DEGRADED = 1 / 2
+_SHARE_ERASED = 1 / 3
 _SHARE_REPAINTED = 0.6
 
 
@@ -91,9 +92,9 @@ def describe(recipe: Augmentation) -> str:
         (recipe.brightness, f"brightness ±{recipe.brightness:.0%}"),
         (recipe.contrast, f"contrast ±{recipe.contrast:.0%}"),
         (recipe.gamma, f"gamma {2**-recipe.gamma:.2f} to {2**recipe.gamma:.2f}"),
-        (recipe.blur, f"a third blurred by up to {recipe.blur:g} px"),
-        (recipe.noise, f"a third with noise of up to {recipe.noise:g} grey levels"),
-        (recipe.resolution < 1, f"a third shrunk by down to {recipe.resolution:.0%} and enlarged"),
+        (recipe.blur, f"half blurred by up to {recipe.blur:g} px"),
+        (recipe.noise, f"half with noise of up to {recipe.noise:g} grey levels"),
+        (recipe.resolution < 1, f"half shrunk by down to {recipe.resolution:.0%} and enlarged"),
         (recipe.erase, f"a third with up to {recipe.erase:.0%} of the area painted over"),
     ]
     words = ", ".join(text for used, text in parts if used)
@@ -139,7 +140,7 @@ def augment(
     if degrade[4] < _SHARE_DEGRADED and recipe.noise:
         noise = rng.standard_normal(pixels.shape, np.float32) * (recipe.noise * degrade[5])
         pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
-    if degrade[7] < _SHARE_DEGRADED and recipe.erase:
+    if degrade[7] < _SHARE_ERASED and recipe.erase:
         pixels = _erase(pixels, recipe.erase, rng)
     return pixels
 

@@ -1,18 +1,10 @@
-"""Figures from numbers, and pictures from heatmaps. No TensorFlow.
-
-One visual language: grey radiographs, perceptually uniform colour maps, transparent where a
-heatmap is cold, so that the radiograph stays readable under it. Figures have no background and
-few colours, which stand out on black and on white and never carry a meaning alone.
-"""
+"""Figures of a run's numbers."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import cycle
 from typing import Any, TypeVar
 
-import cv2
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,145 +18,9 @@ from cxrlib.metrics import (
     CalibrationPoint,
     Confusion,
     Estimate,
-    OperatingPoint,
     PrecisionRecallCurve,
     RocCurve,
-    Verdict,
 )
-
-# All perceptually uniform; cividis looks the same with red-green blindness (Nuñez et al. 2018).
-COLOUR_MAPS = ("cividis", "viridis", "inferno", "magma")
-
-
-ACCENT = "#3fb6c9"
-_SCREEN_SIDE = 1000
-
-# A verdict is a word and a mark, so that no colour has to tell it.
-VERDICTS: dict[Verdict, tuple[str, str]] = {
-    "likely": ("+", "Pneumonia likely"),
-    "unlikely": ("−", "Pneumonia unlikely"),
-    "uncertain": ("?", "Uncertain"),
-}
-REFUSED = ("⊘", "Not read")
-
-
-def overlay(
-    pixels: np.ndarray, heatmap: np.ndarray, *, colours: str = "cividis", opacity: float = 0.6
-) -> np.ndarray:
-    """A radiograph with a heatmap over it.
-
-    Args:
-        pixels: ``uint8 [height, width]``.
-        heatmap: ``float32 [height, width]`` in 0..1.
-        colours: one of `COLOUR_MAPS`.
-        opacity: cover at the heatmap's strongest place, 0..1; it fades out with the heat.
-
-    Returns:
-        ``uint8 [height, width, 3]``, RGB.
-    """
-    level = (heatmap * 255 + 0.5).astype(np.uint16)
-    return _blends(colours, opacity).take(level * 256 + pixels, axis=0)
-
-
-def outlined(picture: np.ndarray, contours: Sequence[np.ndarray]) -> np.ndarray:
-    """A picture with borders ``int32 [n, 2]`` (x, y) drawn over it.
-
-    White with a dark rim: seen on every colour map and on bright and dark ground.
-
-    Args:
-        picture: ``uint8 [height, width, 3]``, or 4 with opacity: the borders are opaque.
-        contours: the borders.
-    """
-    drawn = picture.copy()
-    width = max(1, round(max(picture.shape) / 450))
-    for shade, extra in ((20, 2), (255, 0)):
-        colour = (shade, shade, shade, 255)
-        cv2.polylines(drawn, contours, True, colour, width + extra, cv2.LINE_AA)
-    return drawn
-
-
-def for_screen(pixels: np.ndarray) -> np.ndarray:
-    """A copy of ``uint8 [height, width]`` no larger than a screen needs."""
-    scale = _SCREEN_SIDE / max(pixels.shape)
-    if scale >= 1:
-        return pixels
-    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-def _palette(colours: str) -> np.ndarray:
-    return mpl.colormaps[colours](np.arange(256))[:, :3] * 255
-
-
-@lru_cache(maxsize=32)
-def _blends(colours: str, opacity: float) -> np.ndarray:
-    """Every heat over every grey, ``uint8 [256 * 256, 3]``: a picture is then looked up at once."""
-    levels = np.arange(256)
-    palette = _palette(colours)[:, None]
-    cover = (np.sqrt(levels / 255) * opacity)[:, None, None]
-    grey = levels[None, :, None]
-    return (grey + (palette - grey) * cover + 0.5).astype(np.uint8).reshape(-1, 3)
-
-
-def percent(probability: float) -> str:
-    """A probability in words for people: whole percents, and no false certainty at the ends.
-
-    >>> print(percent(0.9971), percent(0.42), percent(0.002), sep=", ")
-    > 99\N{NO-BREAK SPACE}%, 42\N{NO-BREAK SPACE}%, < 1\N{NO-BREAK SPACE}%
-    """
-    if probability > 0.99:
-        return "> 99\N{NO-BREAK SPACE}%"
-    if probability < 0.01:
-        return "< 1\N{NO-BREAK SPACE}%"
-    return f"{probability:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
-
-
-def verdict_bar(probability: float, point: OperatingPoint) -> str:
-    """Where a probability lies between 0 and 1, as HTML that takes the page's text colour.
-
-    The operating point is a line, the interval in which nothing can be told from it a hatched
-    band, the probability a filled dot.
-    """
-    label = (
-        f"Probability {percent(probability)} on a bar from 0 to 100 %, "
-        f"operating point at {percent(point.threshold)}"
-    )
-    line = "position:absolute;background:currentColor"
-    ticks = "".join(
-        f'<span style="position:absolute;left:{value}%;transform:translateX(-50%);'
-        f'white-space:nowrap">{value} %</span>'
-        for value in (0, 25, 50, 75, 100)
-    )
-    return f"""\
-<div role="img" aria-label="{label}" style="padding:0 1.2rem">
-<div style="position:relative;height:.9rem;margin:.6rem 0">
-<div style="{line};inset:0;border-radius:.45rem;opacity:.15"></div>
-<div style="{line};left:0;top:0;bottom:0;width:{probability:.2%};border-radius:.45rem;
-opacity:.3"></div>
-<div style="position:absolute;left:{point.low:.2%};width:{point.high - point.low:.2%};top:0;
-bottom:0;opacity:.55;background:repeating-linear-gradient(45deg,currentColor 0 2px,transparent
-2px 6px)"></div>
-<div style="{line};left:{point.threshold:.2%};width:2px;top:-.45rem;bottom:-.45rem"></div>
-<div style="position:absolute;left:{probability:.2%};top:50%;width:1.3rem;height:1.3rem;
-border-radius:50%;transform:translate(-50%,-50%);background:{ACCENT};
-border:2px solid currentColor"></div>
-</div>
-<div style="position:relative;height:1.2rem;font-size:.8rem;opacity:.75">{ticks}</div>
-</div>"""
-
-
-def heat_legend(colours: str) -> str:
-    """The scale of an overlay's colours, as HTML."""
-    stops = ",".join(
-        f"rgb({red:.0f},{green:.0f},{blue:.0f})" for red, green, blue in _palette(colours)[::32]
-    )
-    return (
-        '<div style="display:flex;gap:.5rem;align-items:center;font-size:.8rem;opacity:.85">'
-        f'weak<div style="flex:1;height:.5rem;border-radius:.25rem;'
-        f'background:linear-gradient(90deg,{stops})"></div>strong, relative to this picture</div>'
-    )
-
-
-# --- figures of a run's numbers -------------------------------------------------------------------
 
 # Drawn in the ink of the light theme, which `svg` can change; series stand out by 3 : 1 or more
 # on both themes' backgrounds and differ in their dashes too.

@@ -1,0 +1,55 @@
+"""Figures from numbers, and pictures from heatmaps. No TensorFlow.
+
+One visual language: grey radiographs, perceptually uniform colour maps, transparent where a
+heatmap is cold, so that the radiograph stays readable under it. Figures have no background and
+few colours, which stand out on black and on white and never carry a meaning alone.
+"""
+
+from cxrlib.plots.figures import (
+    INK,
+    SERIES,
+    calibration_figure,
+    confusion_figure,
+    histogram_figure,
+    intervals_figure,
+    learning_figure,
+    patients_figure,
+    png,
+    precision_recall_figure,
+    roc_figure,
+    steps_figure,
+    svg,
+)
+from cxrlib.plots.overlays import (
+    COLOUR_MAPS,
+    for_screen,
+    heat_legend,
+    outlined,
+    overlay,
+)
+from cxrlib.plots.verdicts import REFUSED, VERDICTS, percent, verdict_bar
+
+__all__ = [
+    "COLOUR_MAPS",
+    "INK",
+    "REFUSED",
+    "SERIES",
+    "VERDICTS",
+    "calibration_figure",
+    "confusion_figure",
+    "for_screen",
+    "heat_legend",
+    "histogram_figure",
+    "intervals_figure",
+    "learning_figure",
+    "outlined",
+    "overlay",
+    "patients_figure",
+    "percent",
+    "png",
+    "precision_recall_figure",
+    "roc_figure",
+    "steps_figure",
+    "svg",
+    "verdict_bar",
+]
