@@ -1,0 +1,115 @@
+"""What the commands of `python -m cxrlib` take."""
+
+import argparse
+from pathlib import Path
+
+from cxrlib import config, runs
+from cxrlib.methods import METHODS
+
+_SPLITS = ("test", "val", "train", "validation")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its options; ``command`` is which one."""
+    root = argparse.ArgumentParser(
+        prog="python -m cxrlib",
+        description="Pneumonia in chest X-rays. For education and research, not for diagnosis.",
+    )
+    commands = root.add_subparsers(required=True, dest="command", metavar="COMMAND")
+
+    command = commands.add_parser("download", help="fetch the Kaggle data set (2.3 GB)")
+
+    command = commands.add_parser("train", help="train a run")
+    _add_data(command)
+    command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
+    command.add_argument("--config", type=Path, metavar="FILE.json", help="start from a run's")
+    command.add_argument("--resume", metavar="RUN", help="go on with an unfinished run")
+    command.add_argument(
+        "--device", metavar="cpu|gpu:N", help="where (default: the first GPU, or the CPU)"
+    )
+    config.add_arguments(command)
+
+    command = commands.add_parser("train-lungs", help="train a network that finds lung fields")
+    _add_data(command)
+    command.add_argument("--lung-masks", type=Path, required=True, help="folder of masks")
+    command.add_argument("--name", required=True, help="name of the run's folder")
+    command.add_argument("--models", type=Path, default=runs.SHIPPED_LUNGS.parent)
+    command.add_argument("--epochs", type=int, default=14)
+    command.add_argument("--seed", type=int, default=0)
+
+    command = commands.add_parser("evaluate", help="measure a run on a data set")
+    _add_measured(command, split="test")
+
+    command = commands.add_parser(
+        "stress", help="measure a run on pictures changed on purpose, and from elsewhere"
+    )
+    _add_measured(command, split="validation")
+    command.add_argument(
+        "--also",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="pictures from elsewhere, as they are: a folder with NORMAL/ and PNEUMONIA/, or "
+        "TABLE.csv COLUMN ILL WELL, the column of labels and the two labels to be used",
+    )
+
+    command = commands.add_parser(
+        "faithfulness", help="put the explanation methods to the test on a run"
+    )
+    _add_measured(command, split="validation")
+    command.add_argument(
+        "--pictures", type=_count, default=30, help="radiographs, and phantoms (default: 30 each)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+
+    command = commands.add_parser("predict", help="read X-rays: a line a file")
+    command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
+    _add_run(command)
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument(
+        "--insist",
+        action="store_true",
+        help="read pictures too that do not look like frontal chest radiographs",
+    )
+
+    command = commands.add_parser("explain", help="write an X-ray with a heatmap over it")
+    command.add_argument("file", type=Path)
+    command.add_argument("--method", choices=METHODS, default="gradcam")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    _add_run(command)
+
+    command = commands.add_parser("export", help="write a run's network as .keras or .h5")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.keras|FILE.h5")
+    _add_run(command)
+    return root
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of pictures: give 1 or more.")
+    return int(text)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+
+
+def _add_measured(parser: argparse.ArgumentParser, *, split: str) -> None:
+    """What a command that measures a run takes: the run, the pictures, how it prints."""
+    _add_data(parser)
+    parser.add_argument(
+        "--split",
+        choices=_SPLITS,
+        default=split,
+        help="the pictures: an official folder, or the validation patients that the run held out "
+        f"(needs the data it was trained on; default: {split})",
+    )
+    _add_run(parser)
+    parser.add_argument("--json", action="store_true", help="JSON, not a table")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run", default=runs.SHIPPED, help="name or folder of a run (default: the shipped one)"
+    )
