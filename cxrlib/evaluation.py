@@ -11,6 +11,20 @@ from cxrlib.config import TrainingConfig
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from cxrlib.runs import Run
 
+METRIC_TITLES = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC (average precision)",
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity (recall)",
+    "specificity": "Specificity",
+    "precision": "Precision (PPV)",
+    "npv": "Negative predictive value",
+    "f1": "F1",
+    "balanced_accuracy": "Balanced accuracy",
+    "mcc": "Matthews correlation",
+    "brier": "Brier score",
+    "ece": "Calibration error (ECE)",
+}
 _RESULTS = "## Results"  # what stands above it in a card says how the run was made
 
 
@@ -230,8 +244,8 @@ def results_and_limits(
             "",
             "| metric | value |",
             "|---|---|",
-            *(f"| {name} | {estimate} |" for name, estimate in found.items()),
-            f"| ece before calibration | {measured['ece_uncalibrated']:.3f} |",
+            *(f"| {title} | {found[name]} |" for name, title in METRIC_TITLES.items()),
+            f"| the same before calibration | {measured['ece_uncalibrated']:.3f} |",
         ]
     if "test" not in run_metrics["splits"]:
         lines += ["", "The official test folder was not at hand: **not measured** on it."]

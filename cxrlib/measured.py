@@ -9,20 +9,6 @@ from cxrlib import evaluation, metrics, plots
 from cxrlib.runs import Run, RunError
 
 MISSED, FALSE_ALARM = "missed pneumonia", "false alarm"
-METRIC_TITLES = {
-    "roc_auc": "ROC-AUC",
-    "pr_auc": "PR-AUC (average precision)",
-    "accuracy": "Accuracy",
-    "sensitivity": "Sensitivity (recall)",
-    "specificity": "Specificity",
-    "precision": "Precision (PPV)",
-    "npv": "Negative predictive value",
-    "f1": "F1",
-    "balanced_accuracy": "Balanced accuracy",
-    "mcc": "Matthews correlation",
-    "brier": "Brier score",
-    "ece": "Calibration error (ECE)",
-}
 
 
 class Measured:
@@ -69,7 +55,8 @@ class Measured:
         """The same as a table: columns ``metric``, ``value``, ``low``, ``high``."""
         found = self.estimates(point)
         return pd.DataFrame(
-            {"metric": title, **vars(found[name])} for name, title in METRIC_TITLES.items()
+            {"metric": title, **vars(found[name])}
+            for name, title in evaluation.METRIC_TITLES.items()
         )
 
     def confusion(self, threshold: float) -> metrics.Confusion:

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from cxrlib import evaluation, run_report, runs
-from cxrlib.measured import METRIC_TITLES, Measured
+from cxrlib.evaluation import METRIC_TITLES
+from cxrlib.measured import Measured
 from pages.common import front_door
 from pages.metrics_tabs import errors, one_run, robustness, several_runs
 

@@ -7,7 +7,8 @@ import streamlit as st
 
 from cxrlib import comparison
 from cxrlib.comparison import ComparisonError
-from cxrlib.measured import METRIC_TITLES, Measured, curve_figures
+from cxrlib.evaluation import METRIC_TITLES
+from cxrlib.measured import Measured, curve_figures
 from cxrlib.runs import Run, RunError
 from pages.common.permissions import allowed
 from pages.common.words import plain
