@@ -84,8 +84,22 @@ def test_blind_reading_shows_neither_label_nor_score(open_page, store):
     for told in (reading.path, reading.path.partition("/")[0], "PNEUMONIA", "NORMAL", "robability"):
         assert told not in shown
     assert not any("go-on" in (button.key or "") for button in app.button)
-    commit = next(button for button in app.button if (button.key or "").startswith("commit-"))
-    assert commit.disabled
+    press(app, "commit-")
+    assert "Choose an answer" in app.toast[0].value
+    assert store.session(uid).current.stage == "first"
+    assert "Model:" not in words(app)
+
+
+def test_keys_that_come_in_one_breath_are_all_heard(open_page, store):
+    app = open_page()
+    uid = begin(app)
+    # A page that is still being drawn collects what is pressed, in any order.
+    for start in ("commit-", "first-viral-", "first-2-"):
+        next(button for button in app.button if (button.key or "").startswith(start)).click()
+    app.run()
+    found = store.session(uid).current
+    assert (found.stage, found.first_answer, found.first_confidence) == ("second", "viral", 2)
+    assert "Model:" in words(app)
 
 
 def test_session_from_the_first_case_to_the_results(open_page, store):

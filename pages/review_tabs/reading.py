@@ -31,6 +31,10 @@ _ELSEWHERE = "This case was changed in another tab. Here is how it stands."
 
 def show(session: Session, reading: Reading) -> None:
     """The case to be read, in the stage it is in."""
+    asked = st.session_state.pop("review_done", None)
+    if asked and (asked, "first") != (reading.id, reading.stage):
+        asked = None
+        _told(changed=False)
     done = sum(reading.stage == "done" for reading in session.readings)
     # No title, for the picture's sake; but Streamlit's header must not cover the tools.
     st.space("small")
@@ -57,7 +61,7 @@ def show(session: Session, reading: Reading) -> None:
                 st.caption(plain(error))
     with body:
         if reading.stage == "first":
-            _blind(reading, readable=shown is not None)
+            _blind(reading, readable=shown is not None, asked=asked is not None)
             heatmaps: dict[str, np.ndarray] = {}
             prediction = None
         else:
@@ -85,9 +89,16 @@ def open_case(source: str, path: str) -> radiograph.Radiograph:
     return reviews.open_case(source, path)
 
 
-def _blind(reading: Reading, *, readable: bool) -> None:
-    _answers(reading, "first")
+def _blind(reading: Reading, *, readable: bool, asked: bool) -> None:
     ready = reading.first_answer is not None and reading.first_confidence is not None
+    if asked:
+        # Keys pressed in a breath come together, and this one may come first.
+        if ready:
+            _commit(reading.id)
+            st.rerun()
+        st.toast("Choose an answer and how sure you are first.", icon=":material/touch_app:")
+    _answers(reading, "first")
+    # Not disabled until both are chosen: a quick Enter would be lost.
     _button(
         "Done: show the model",
         "commit",
@@ -96,7 +107,7 @@ def _blind(reading: Reading, *, readable: bool) -> None:
         _commit,
         type="primary",
         icon=":material/visibility:",
-        disabled=not (ready and readable),
+        disabled=not readable,
     )
     if not ready:
         st.caption("Choose an answer and how sure you are. The model's answer comes after that.")
@@ -311,7 +322,9 @@ def _skip(reading: int) -> None:
 
 
 def _commit(reading: int) -> None:
-    _told(store().commit_first(reading, _seconds()))
+    if not store().commit_first(reading, _seconds()):
+        # Something is not chosen yet, or the case was changed in another tab.
+        st.session_state.review_done = reading
 
 
 def _go_on(reading: int) -> None:
