@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 
 from cxrlib import radiograph, runs
-from cxrlib.__main__ import PICTURE_SUFFIXES
 from cxrlib.classifier import Classifier
 from cxrlib.metrics import wilson
 
@@ -55,7 +54,7 @@ def pictures(folder: Path) -> list[np.ndarray]:
     """All pictures in a folder that can be read, ``uint8 [height, width]``."""
     found = []
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in PICTURE_SUFFIXES:
+        if file.suffix.lower() in radiograph.SUFFIXES:
             try:
                 found.append(radiograph.read(file.read_bytes()).pixels)
             except radiograph.RadiographError as error:

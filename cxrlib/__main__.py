@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cxrlib import arguments, config, dataset, ensembles, runs
 from cxrlib.methods import METHODS
-from cxrlib.radiograph import RadiographError
+from cxrlib.radiograph import SUFFIXES, RadiographError
 
 if TYPE_CHECKING:
     from cxrlib.classifier import Classifier, Prediction
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 # TensorFlow reports every CPU feature and missing GPU library at each start; its errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-PICTURE_SUFFIXES = {
-    ".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom",
-}  # fmt: skip
 # Seeds from here on, which no training on phantoms uses.
 _PHANTOMS = 1_000_000
 
@@ -256,9 +253,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
     """Files as they are named; of a folder, the pictures in it by their endings."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(
-                file for file in path.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES
-            )
+            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
         else:
             yield path
 

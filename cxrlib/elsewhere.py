@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from cxrlib.dataset import LABELS, DatasetError
+from cxrlib.radiograph import SUFFIXES
 
-_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom"}
 _FILE_COLUMNS = ("file", "path", "image")
 
 
@@ -50,7 +50,7 @@ def _of_folder(root: Path) -> pd.DataFrame:
         (file, label)
         for label in LABELS
         for file in sorted((root / label).rglob("*"))
-        if file.suffix.lower() in _SUFFIXES
+        if file.suffix.lower() in SUFFIXES
     ]
     for label in LABELS:
         if all(found != label for _, found in files):

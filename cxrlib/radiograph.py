@@ -40,11 +40,15 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "MIN_SIDE",
+    "SUFFIXES",
     "Radiograph",
     "RadiographError",
     "read",
     "window",
 ]
+
+# By which pictures are looked for in a folder; how a file is read, its content alone decides.
+SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom"}
 
 DETAIL_SIDE = 224  # px; below it a reading is possible but detail is missing
 

@@ -17,7 +17,7 @@ from cxrlib import dataset, phantom, radiograph
 from cxrlib.metrics import OperatingPoint
 from cxrlib.radiograph import Radiograph, RadiographError
 
-_ENDINGS = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ""}
+_ENDINGS = {*radiograph.SUFFIXES, ""}  # DICOM files often have none
 _PHANTOM_SIDE = 768
 
 # Which of a run's pictures are taken, by name, in words.
