@@ -15,7 +15,8 @@ from pages.common import process
 
 def resident():
     lines = open("/proc/self/status").read().splitlines()
-    return {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if "rss" in line.lower()}
+    wanted = [line.split() for line in lines if "rss" in line.lower()]
+    return {name.rstrip(":"): int(number) / 1024 for name, number, _ in wanted}
 
 pixels = phantom.phantom(1, pneumonia=True, size=600).pixels
 reader = Classifier(runs.find(runs.SHIPPED))

@@ -47,6 +47,8 @@ def test_for_screen_keeps_proportions_and_small_pictures():
     assert plots.for_screen(np.zeros((3000, 1500), np.uint8)).shape == (1000, 500)
     small = np.zeros((300, 200), np.uint8)
     assert plots.for_screen(small) is small
+    assert plots.for_overlay(small).shape == (900, 600)
+    assert plots.for_overlay(np.zeros((900, 600), np.uint8)).shape == (900, 600)
 
 
 # --- one visual language --------------------------------------------------------------------------

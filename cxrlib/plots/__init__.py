@@ -22,6 +22,7 @@ from cxrlib.plots.figures import (
 )
 from cxrlib.plots.overlays import (
     COLOUR_MAPS,
+    for_overlay,
     for_screen,
     heat_legend,
     outlined,
@@ -37,6 +38,7 @@ __all__ = [
     "VERDICTS",
     "calibration_figure",
     "confusion_figure",
+    "for_overlay",
     "for_screen",
     "heat_legend",
     "histogram_figure",

@@ -56,6 +56,14 @@ def for_screen(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
+def for_overlay(pixels: np.ndarray) -> np.ndarray:
+    """As `for_screen`, but small pictures are enlarged: what is drawn over them stays fine."""
+    factor = _SCREEN_SIDE // max(pixels.shape)
+    if factor < 2:
+        return for_screen(pixels)
+    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+
+
 def _palette(colours: str) -> np.ndarray:
     return mpl.colormaps[colours](np.arange(256))[:, :3] * 255
 

@@ -89,7 +89,7 @@ def show_pictures(case: Case, reader: "Classifier", display: Display) -> tuple[s
             key="view",
             help="For your eyes only: the network always reads the picture as taken.",
         )
-        shown = display.apply(plots.for_screen(case.picture.pixels), view)
+        shown = display.apply(plots.for_overlay(case.picture.pixels), view)
         st.image(shown, width="stretch", alt="The radiograph")
         height, width = case.picture.pixels.shape
         st.caption(

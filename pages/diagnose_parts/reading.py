@@ -143,7 +143,7 @@ def show_downloads(
         return file.getvalue()
 
     def report_pdf() -> bytes:
-        shown = display.apply(plots.for_screen(case.picture.pixels), view)
+        shown = display.apply(plots.for_overlay(case.picture.pixels), view)
         return report.pdf(
             case.name,
             shown,

@@ -182,7 +182,7 @@ def _explained(
 ) -> tuple["Prediction", dict[str, np.ndarray]]:
     prediction, found = classifier_of(_run).read(_pixels)
     return prediction, {
-        METHODS[method].title: explanation.on(plots.for_screen(_pixels).shape)
+        METHODS[method].title: explanation.on(plots.for_overlay(_pixels).shape)
         for method, explanation in found.items()
     }
 
