@@ -22,7 +22,7 @@ pixels = phantom.phantom(1, pneumonia=True, size=600).pixels
 reader = Classifier(runs.find(runs.SHIPPED))
 before = reader.read(pixels)[0].probability
 loaded = resident()
-process.give_back_library_pages()
+process.give_back_memory()
 trimmed = resident()
 after = reader.read(pixels)[0].probability
 for method in METHODS:

@@ -82,7 +82,7 @@ def _warm() -> None:
     except runs.RunError:
         return  # whoever asks for this run is told why
     reader.read(np.zeros((256, 256), np.uint8))  # compiles what the first picture would wait for
-    process.give_back_library_pages()
+    process.give_back_memory()
 
 
 def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | EnsembleClassifier":

@@ -4,7 +4,11 @@ import ctypes
 import gc
 import mmap
 import sys
+import time
 from pathlib import Path
+
+_SECONDS_BETWEEN = 20.0
+_given_back = -_SECONDS_BETWEEN
 
 
 def keep_what_is_compiled() -> None:
@@ -28,19 +32,23 @@ def spare_from_collection() -> None:
     gc.freeze()
 
 
-def give_back_library_pages() -> None:
-    """Give the system the code back that was needed to load the libraries, 0.2 GB of it.
+def give_back_memory() -> None:
+    """Give the system back what is not needed any more, 0.2 GB once the networks are loaded.
 
-    Only code is given back, which nobody has written to: what is needed again is mapped again
-    from its file, in microseconds. Does nothing where the system is not Linux.
+    That is code of the libraries, most of which was needed to load them only, and what reading
+    pictures left free between what is in use. Code that is needed again is mapped again from its
+    file, in microseconds. At most once in some seconds; does nothing where the system is not Linux.
     """
-    if sys.platform != "linux":
+    global _given_back
+    if sys.platform != "linux" or time.monotonic() < _given_back + _SECONDS_BETWEEN:
         return
+    _given_back = time.monotonic()
     libc = ctypes.CDLL(None)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     for mapping in Path("/proc/self/maps").read_text().splitlines():
         place, rights, _, _, inode, *_ = mapping.split(maxsplit=5)
-        if rights == "r-xp" and inode != "0":  # of a file, not the kernel's own
+        # Code alone, which nobody has written to; and of a file, not the kernel's own.
+        if rights == "r-xp" and inode != "0":
             start, end = (int(address, 16) for address in place.split("-"))
             libc.madvise(start, end - start, mmap.MADV_DONTNEED)
     libc.malloc_trim(0)
