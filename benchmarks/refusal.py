@@ -7,8 +7,13 @@ are none are made as well: turned, inverted, torn to pieces, blank, noise, strip
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import cv2
 import numpy as np

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-_SECONDS_BETWEEN = 20.0
+_SECONDS_BETWEEN = 60.0
 _given_back = -_SECONDS_BETWEEN
 
 
@@ -23,11 +23,13 @@ def keep_what_is_compiled() -> None:
 
 
 def spare_from_collection() -> None:
-    """Leave what is loaded out of all garbage collections to come.
+    """Leave what is loaded out of the garbage collections to come.
 
     Streamlit collects after every run of a page and would look through all of TensorFlow each
-    time: a third of a second in which nobody is served.
+    time: a third of a second in which nobody is served. What visitors have at this moment is left
+    out with it, and would never be freed; so it is all looked through again from time to time.
     """
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 
@@ -35,14 +37,17 @@ def spare_from_collection() -> None:
 def give_back_memory() -> None:
     """Give the system back what is not needed any more, 0.2 GB once the networks are loaded.
 
-    That is code of the libraries, most of which was needed to load them only, and what reading
-    pictures left free between what is in use. Code that is needed again is mapped again from its
-    file, in microseconds. At most once in some seconds; does nothing where the system is not Linux.
+    That is what visitors left, what reading their pictures left free between what is in use, and
+    code of the libraries, most of which was needed to load them only: what is needed again is
+    mapped again from its file, in microseconds. At most once a minute, for it takes a moment.
     """
     global _given_back
-    if sys.platform != "linux" or time.monotonic() < _given_back + _SECONDS_BETWEEN:
+    if time.monotonic() < _given_back + _SECONDS_BETWEEN:
         return
     _given_back = time.monotonic()
+    spare_from_collection()
+    if sys.platform != "linux":
+        return
     libc = ctypes.CDLL(None)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     for mapping in Path("/proc/self/maps").read_text().splitlines():
