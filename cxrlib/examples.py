@@ -12,7 +12,7 @@ from cxrlib.radiograph import Radiograph
 
 # Chosen of a thousand because the shipped run takes the one for ill rather than the other: it never
 # saw a drawing, and nearly all look normal to it.
-_SEED = 563
+_SEED = 918
 _SIDE = 768
 
 
