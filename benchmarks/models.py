@@ -89,7 +89,8 @@ def judged(run: runs.Run, table: pd.DataFrame, others: dict[str, pd.DataFrame]) 
     point, history = run.metrics["default_point"], run.history
     estimates = evaluation.estimates(run.metrics, "validation", point)
     reader = Classifier(run)
-    some = table[reader.held_out(table)].sample(SAMPLE, random_state=0)
+    held_out = table[reader.held_out(table)]
+    some = held_out.sample(min(SAMPLE, len(held_out)), random_state=0)
     shifts = [shift for shift in SHIFTS if shift.name in CHANGES]
     changed = stress.measure(reader, some, split="validation", shifts=shifts, elsewhere=others)
     steps = changed.set_index("step").changed
