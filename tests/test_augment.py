@@ -153,22 +153,22 @@ def test_lost_resolution_takes_fine_detail_and_keeps_the_coarse() -> None:
     kept_fine = np.array([v.std() / fine.std() for v in variants(fine, recipe)])
     kept_coarse = np.array([v.std() / coarse.std() for v in variants(coarse, recipe)])
     degraded = kept_fine < 0.8
-    assert 0.15 < degraded.mean() < 0.55, "about a third"
+    assert 0.3 < degraded.mean() < 0.65, "about half"
     assert kept_fine.min() < 0.25
     assert kept_coarse.min() > 0.93
 
 
-def test_noise_and_blur_and_erasing_reach_a_third_and_no_further_than_asked() -> None:
+def test_noise_blur_and_erasing_reach_their_share_and_no_further_than_asked() -> None:
     flat = np.full((120, 120), 128, np.uint8)
     noise = np.array([v.std() for v in variants(flat, Augmentation(noise=8), 200)])
-    assert 0.2 < (noise > 0.5).mean() < 0.45 and noise.max() < 8.5
+    assert 0.37 < (noise > 0.5).mean() < 0.6 and noise.max() < 8.5
     erased = np.array([(v != 128).mean() for v in variants(flat, Augmentation(erase=0.1), 200)])
     assert 0.2 < (erased > 0).mean() < 0.45 and erased.max() < 0.11
     sharp = PICTURE.pixels
     blurred = np.array(
         [cv2.Laplacian(v, cv2.CV_32F).std() for v in variants(sharp, Augmentation(blur=2), 200)]
     )
-    assert 0.15 < (blurred < 0.95 * blurred.max()).mean() < 0.45
+    assert 0.3 < (blurred < 0.95 * blurred.max()).mean() < 0.6
 
 
 def test_switching_one_change_off_leaves_the_others_as_they_were() -> None:
