@@ -1,10 +1,14 @@
 """What a small server has to hold: one gigabyte."""
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from pages.common import process
 
 ROUTINE = """
 import json, sys
@@ -40,3 +44,19 @@ def test_a_loaded_server_is_trimmed_and_every_heatmap_fits() -> None:
     assert after == before, "what was given back comes again"
     assert trimmed["RssFile"] < loaded["RssFile"] - 100
     assert explained["VmRSS"] < 900  # Streamlit and its pages take some 60 MB more
+
+
+def test_what_a_visitor_left_is_freed_at_the_next_look() -> None:
+    class Visitor:
+        pass
+
+    visitor = Visitor()
+    visitor.session = visitor  # as Streamlit's sessions are, part of a circle
+    left = weakref.ref(visitor)
+    process.spare_from_collection()
+    del visitor
+    gc.collect()
+    assert left(), "left out of Streamlit's collections"
+    process.spare_from_collection()
+    assert not left()
+    gc.unfreeze()
