@@ -79,7 +79,7 @@ def test_shipped_run_is_whole_and_its_metrics_follow_from_its_predictions() -> N
                 ), (split, name, metric)
     assert evaluation.estimates(stored, "validation", "youden")["roc_auc"].value >= 0.99
     auc = evaluation.estimates(stored, "validation", stored["default_point"])["roc_auc"]
-    assert f"| roc_auc | {auc} |" in run.card
+    assert f"| ROC-AUC | {auc} |" in run.card
 
 
 def test_trust_says_what_was_and_was_not_measured() -> None:
