@@ -90,15 +90,13 @@ def read_blind(page, key, name):
     choose(page, key, name)
     page.keyboard.press("4")
     page.get_by_text("sure", exact=True).wait_for()
-    page.get_by_role("button", name="Done: show the model").and_(
-        page.locator(":enabled")
-    ).wait_for()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Model:").wait_for()
     page.get_by_text("Does the heatmap point").wait_for()
 
 
 def go_on(page):
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.wait_for_timeout(1000)  # An Enter at once is taken for a key held down.
     page.keyboard.press("Enter")
 
@@ -176,9 +174,7 @@ def test_two_readers_at_once(app, file, store, browser):
             choose(page, key, name)
         for page in pages:
             page.keyboard.press("2")
-            page.get_by_role("button", name="Done: show the model").and_(
-                page.locator(":enabled")
-            ).wait_for()
+            page.get_by_text("unsure", exact=True).wait_for()
         for page in pages:
             page.keyboard.press("Enter")
         for page in pages:

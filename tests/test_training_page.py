@@ -175,7 +175,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     page.keyboard.press("Escape")
     page.get_by_role("button", name="More").click()
     page.get_by_role("button", name="Duplicate as a new form").click()
-    expect(page.get_by_label("Fine tune epochs", exact=True)).to_have_value("6")
+    expect(page.get_by_label("Fine tune epochs", exact=True)).to_have_value("12")
     # Where its files lie is not kept with a run: the form asks for them.
     page.get_by_text("All settings").click()
     complaint = page.get_by_role("alert").filter(has_text="There is no file mobilenet_v2")
