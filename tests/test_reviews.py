@@ -18,7 +18,7 @@ from cxrlib.reviews import ReviewError, Store
 from cxrlib.reviews.agreement import counts_of
 from cxrlib.reviews.display import window_presets
 from cxrlib.reviews.exchange import COLUMNS
-from cxrlib.reviews.store import SCHEMA
+from cxrlib.reviews.schema import SCHEMA
 
 POINT = OperatingPoint("youden", 0.4, 0.3, 0.5)
 

@@ -23,18 +23,16 @@ from cxrlib.reviews.cases import (
     run_cases,
 )
 from cxrlib.reviews.exchange import export, read_csv, read_json, restore, write_json
-from cxrlib.reviews.store import (
+from cxrlib.reviews.schema import (
     ANSWERS,
     CONFIDENCES,
     RATINGS,
     Reader,
     Reading,
-    ReviewError,
     Session,
     Stage,
-    Store,
-    default_url,
 )
+from cxrlib.reviews.store import ReviewError, Store, default_url
 
 __all__ = [
     "ANSWERS",

@@ -17,7 +17,7 @@ from cxrlib.metrics import Estimate, OperatingPoint, verdict, wilson
 from cxrlib.metrics.arrays import Floats, ratio
 from cxrlib.metrics.bootstrap import REPLICATES, cluster_bootstrap, percentile_interval
 from cxrlib.metrics.estimates import Z_95, spanning
-from cxrlib.reviews.store import ANSWERS
+from cxrlib.reviews.schema import ANSWERS
 
 CALLS = ("normal", "pneumonia", "cannot tell")
 _MODEL_CALLS = {"unlikely": "normal", "likely": "pneumonia", "uncertain": "cannot tell"}

@@ -10,15 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
 from cxrlib import tables
-from cxrlib.reviews.store import (
-    ANSWERS,
-    CONFIDENCES,
-    RATINGS,
-    Reading,
-    ReviewError,
-    Session,
-    Store,
-)
+from cxrlib.reviews.schema import ANSWERS, CONFIDENCES, RATINGS, Reading, Session
+from cxrlib.reviews.store import ReviewError, Store
 
 _SESSION = (
     "uid", "source", "strategy", "split", "seed", "run", "model", "point", "threshold", "low",

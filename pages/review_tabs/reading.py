@@ -1,6 +1,8 @@
 """One case at a time: blind, then against the model. Everything goes straight to the database."""
 
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,17 +26,13 @@ if TYPE_CHECKING:
 _ANSWER_KEYS = dict(zip(ANSWERS, "NPBVU", strict=True))
 _RATING_KEYS = dict(zip(RATINGS, "YQX", strict=True))
 _CONFIDENCE = ("guess", "unsure", "fair", "sure", "certain")
-# A key held down shall not pass the model's answer unseen.
-_SHORTEST_LOOK = 0.7  # seconds
 _ELSEWHERE = "This case was changed in another tab. Here is how it stands."
+_Acts = dict[str, Callable[[], None]]
 
 
 def show(session: Session, reading: Reading) -> None:
     """The case to be read, in the stage it is in."""
-    asked = st.session_state.pop("review_done", None)
-    if asked and (asked, "first") != (reading.id, reading.stage):
-        asked = None
-        _told(changed=False)
+    acts = _acts(session.uid, reading)
     done = sum(reading.stage == "done" for reading in session.readings)
     # No title, for the picture's sake; but Streamlit's header must not cover the tools.
     st.space("small")
@@ -61,11 +59,15 @@ def show(session: Session, reading: Reading) -> None:
                 st.caption(plain(error))
     with body:
         if reading.stage == "first":
-            _blind(reading, readable=shown is not None, asked=asked is not None)
+            _blind(reading, acts, readable=shown is not None)
             heatmaps: dict[str, np.ndarray] = {}
             prediction = None
         else:
-            prediction, heatmaps = _revealed(session, reading, shown)
+            prediction, heatmaps = _revealed(session, reading, acts, shown)
+    here = (reading.id, reading.stage)
+    if st.session_state.get("review_case") != here:
+        st.session_state.review_case = here
+        st.session_state.review_since = time.monotonic()
     if shown is not None:
         with place:
             if session.source == "practice":
@@ -75,13 +77,12 @@ def show(session: Session, reading: Reading) -> None:
                 f"{session.uid[:8]}-{reading.position}",
                 heatmaps,
                 prediction.lungs if prediction else None,
+                stage=reading.stage,
+                keys=acts,
+                hear=partial(_hear, session.uid, reading.id),
             )
             if heatmaps:
                 st.html(plots.heat_legend(viewer.COLOURS))
-    here = (reading.id, reading.stage)
-    if st.session_state.get("review_case") != here:
-        st.session_state.review_case = here
-        st.session_state.review_since = time.monotonic()
 
 
 @st.cache_data(max_entries=16, show_spinner="Opening the picture")
@@ -89,34 +90,27 @@ def open_case(source: str, path: str) -> radiograph.Radiograph:
     return reviews.open_case(source, path)
 
 
-def _blind(reading: Reading, *, readable: bool, asked: bool) -> None:
-    ready = reading.first_answer is not None and reading.first_confidence is not None
-    if asked:
-        # Keys pressed in a breath come together, and this one may come first.
-        if ready:
-            _commit(reading.id)
-            st.rerun()
-        st.toast("Choose an answer and how sure you are first.", icon=":material/touch_app:")
-    _answers(reading, "first")
-    # Not disabled until both are chosen: a quick Enter would be lost.
+def _blind(reading: Reading, acts: _Acts, *, readable: bool) -> None:
+    _answers(reading, acts)
+    # Not disabled until both are chosen: a click before the page is drawn anew would be lost.
     _button(
         "Done: show the model",
         "commit",
         reading,
         "Enter",
-        _commit,
+        acts,
         type="primary",
         icon=":material/visibility:",
         disabled=not readable,
     )
-    if not ready:
+    if reading.first_answer is None or reading.first_confidence is None:
         st.caption("Choose an answer and how sure you are. The model's answer comes after that.")
-    _button("Skip this case", "skip", reading, "S", _skip, icon=":material/skip_next:")
-    _remarks(reading, "first")
+    _button("Skip this case", "skip", reading, "S", acts, icon=":material/skip_next:")
+    _remarks(reading, acts)
 
 
 def _revealed(
-    session: Session, reading: Reading, shown: radiograph.Radiograph | None
+    session: Session, reading: Reading, acts: _Acts, shown: radiograph.Radiograph | None
 ) -> tuple["Prediction | None", dict[str, np.ndarray]]:
     prediction: Prediction | None = None
     heatmaps: dict[str, np.ndarray] = {}
@@ -142,7 +136,7 @@ def _revealed(
     if prediction and prediction.reason:
         st.warning(f"The model would rather not read this picture. {prediction.reason}")
     st.markdown("**Your answer now**")
-    _answers(reading, "second")
+    _answers(reading, acts)
     if heatmaps:
         st.markdown("Does the heatmap point at the finding?")
         with st.container(horizontal=True, gap="small"):
@@ -152,8 +146,7 @@ def _revealed(
                     f"rate-{rating}",
                     reading,
                     _RATING_KEYS[rating],
-                    _rate,
-                    rating,
+                    acts,
                     type="primary" if reading.rating == rating else "secondary",
                     width="content",
                 )
@@ -168,11 +161,11 @@ def _revealed(
         "go-on",
         reading,
         "Enter",
-        _go_on,
+        acts,
         type="primary",
         icon=":material/arrow_forward:",
     )
-    _remarks(reading, "second")
+    _remarks(reading, acts)
     return prediction, heatmaps
 
 
@@ -198,7 +191,8 @@ def explained(
     return _explained(model_of(session), session.model, reading.case_key, pixels)
 
 
-def _answers(reading: Reading, stage: Stage) -> None:
+def _answers(reading: Reading, acts: _Acts) -> None:
+    stage = reading.stage
     answer = getattr(reading, f"{stage}_answer")
     confidence = getattr(reading, f"{stage}_confidence")
     first, *subtypes, last = ANSWERS
@@ -211,10 +205,7 @@ def _answers(reading: Reading, stage: Stage) -> None:
                     f"{stage}-{name}",
                     reading,
                     _ANSWER_KEYS[name],
-                    _choose,
-                    stage,
-                    name,
-                    None,
+                    acts,
                     type="primary" if name == answer else "secondary",
                 )
     chosen = _CONFIDENCE[confidence - 1] if confidence else "choose 1 to 5"
@@ -226,31 +217,26 @@ def _answers(reading: Reading, stage: Stage) -> None:
                 f"{stage}-{number}",
                 reading,
                 str(number),
-                _choose,
-                stage,
-                None,
-                number,
+                acts,
                 type="primary" if number == confidence else "secondary",
                 width="content",
                 help=_CONFIDENCE[number - 1],
             )
 
 
-def _remarks(reading: Reading, stage: Stage) -> None:
+def _remarks(reading: Reading, acts: _Acts) -> None:
     _button(
         "Flagged for a second opinion" if reading.flagged else "Flag for a second opinion",
         "flag",
         reading,
         "F",
-        _flag,
-        stage,
-        not reading.flagged,
+        acts,
         icon=":material/flag:",
         type="primary" if reading.flagged else "secondary",
     )
 
     with st.container(key="review_comment"):
-        key = f"comment-{reading.id}-{stage}"
+        key = f"comment-{reading.id}-{reading.stage}"
         st.text_area(
             "Comment (E to write, Esc when done)",
             reading.comment,
@@ -267,16 +253,14 @@ def _button(
     key: str,
     reading: Reading,
     shortcut: str,
-    act: object,
-    *args: object,
+    acts: _Acts,
     **look: object,
 ) -> None:
     st.button(
         label,
         key=f"{key}-{reading.id}",
         shortcut=shortcut,
-        on_click=act,
-        args=(reading.id, *args),
+        on_click=acts[shortcut],
         **{"width": "stretch"} | look,
     )
 
@@ -293,7 +277,37 @@ def _leave(session: Session) -> None:
         delete_button(session)
 
 
-# --- what the buttons do --------------------------------------------------------------------------
+# --- what the buttons and their keys do -----------------------------------------------------------
+
+
+def _acts(uid: str, reading: Reading) -> _Acts:
+    """What each key does in the stage that a reading is in."""
+    number, stage = reading.id, reading.stage
+    acts: _Acts = {"F": partial(_flag, number, stage, not reading.flagged)}
+    for name, key in _ANSWER_KEYS.items():
+        acts[key] = partial(_choose, number, stage, name, None)
+    for confidence in reviews.CONFIDENCES:
+        acts[str(confidence)] = partial(_choose, number, stage, None, confidence)
+    if stage == "first":
+        return acts | {"Enter": partial(_commit, uid, number), "S": partial(_skip, number)}
+    for rating, key in _RATING_KEYS.items():
+        acts[key] = partial(_rate, number, rating)
+    return acts | {"Enter": partial(_go_on, number)}
+
+
+def _hear(uid: str, reading: int, pressed: Iterable[tuple[int, Stage, str]]) -> None:
+    """Do what the keys say that were not heard yet, in the order they were pressed.
+
+    A key belongs to what its reader saw: pressed before the model was shown, it changes nothing
+    afterwards.
+    """
+    for number, stage, key in pressed:
+        if number <= st.session_state.get("review_heard", 0):
+            continue
+        now = store().session(uid).current
+        if now and (now.id, now.stage) == (reading, stage):
+            _acts(uid, now)[key]()
+        st.session_state.review_heard = number
 
 
 def _told(changed: bool) -> None:
@@ -321,16 +335,17 @@ def _skip(reading: int) -> None:
     _told(store().skip(reading))
 
 
-def _commit(reading: int) -> None:
-    if not store().commit_first(reading, _seconds()):
-        # Something is not chosen yet, or the case was changed in another tab.
-        st.session_state.review_done = reading
+def _commit(uid: str, reading: int) -> None:
+    if store().commit_first(reading, _seconds()):
+        return
+    now = store().session(uid).current
+    # Otherwise it was pressed twice.
+    if now and (now.id, now.stage) == (reading, "first"):
+        st.toast("Choose an answer and how sure you are first.", icon=":material/touch_app:")
 
 
 def _go_on(reading: int) -> None:
-    seconds = _seconds()
-    if seconds >= _SHORTEST_LOOK:
-        _told(store().commit_second(reading, seconds))
+    _told(store().commit_second(reading, _seconds()))
 
 
 def _seconds() -> float:

@@ -1,5 +1,5 @@
-// A radiograph at its full resolution: window, invert, mirror, rotate, zoom, pan. Everything
-// happens here, at once; nothing goes back to the server.
+// A radiograph at its full resolution: window, invert, mirror, rotate, zoom, pan. All of that
+// happens here, at once; only the keys that are meant for the page go back to the server.
 
 const WINDOWS = [["as taken", "W"], ["auto", "A"], ["lung", "L"], ["soft tissue", "T"], ["bone", "O"]];
 const MOST_ZOOM = 16;
@@ -14,6 +14,11 @@ const TOOLS = [
 ];
 // How each picture is looked at, so that the view stays as it is when the page is drawn anew.
 const views = new Map();
+// What ends the last call of the function below, by its place in the page: Streamlit calls it again
+// for new data, and what the first call returned only once the viewer is gone.
+const ends = new Map();
+// Whether a mouse or a finger has put the focus where it is: Enter is then meant for the case.
+let pointed = false;
 
 function fresh() {
   return { preset: "as taken", low: 0, high: 255, inverted: false, mirrored: false, turns: 0,
@@ -68,7 +73,9 @@ function slider(row, words, least, change) {
   return (value) => { input.value = value; output.textContent = Math.round(value); };
 }
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setStateValue }) {
+  ends.forEach((end) => end()); // one viewer at a time hears the keys
+  ends.clear();
   const root = parentElement.querySelector(".viewer");
   const top = root.querySelector(".top");
   const bottom = root.querySelector(".bottom");
@@ -195,6 +202,26 @@ export default function ({ data, parentElement }) {
     if (overlays[view.overlay]) paper.drawImage(overlays[view.overlay], ...box);
   }
 
+  // Streamlit's own shortcuts lose a key that comes while the page takes up the one before; they
+  // serve where there is no picture. Here all that were pressed are sent each time, in order,
+  // numbered by the time so that numbers also rise where the viewer is mounted anew.
+  function ask(event) {
+    const target = event.composedPath()[0];
+    if (event.key === "Tab") pointed = false;
+    const name = data.keys.find((one) => one.toLowerCase() === event.key.toLowerCase());
+    if (!name || event.ctrlKey || event.metaKey || event.altKey || typing(target)) return;
+    event.stopImmediatePropagation();
+    const activates = !pointed && target.closest?.("button, a, summary, [role=button]");
+    if (name === "Enter" && activates) return;
+    event.preventDefault();
+    if (event.repeat) return;
+    const number = Math.max((view.pressed?.at(-1)[0] ?? 0) + 1, Date.now());
+    view.pressed = [...(view.pressed ?? []), [number, data.stage, name]];
+    setStateValue("pressed", view.pressed);
+  }
+
+  const point = () => { pointed = true; };
+
   function key(event) {
     const target = event.composedPath()[0];
     if (event.key === "Escape" && target.closest?.(".st-key-review_comment")) target.blur();
@@ -257,17 +284,22 @@ export default function ({ data, parentElement }) {
       overlays = heat;
       develop();
       draw();
-      root.dataset.ready = data.picture_id;
+      root.dataset.ready = `${data.picture_id}-${data.stage}`;
     },
     (error) => { note.textContent = error.message; },
   );
   const resized = new ResizeObserver(() => draw());
   resized.observe(stage);
+  document.addEventListener("keydown", ask, true);
   document.addEventListener("keydown", key);
+  document.addEventListener("pointerdown", point, true);
   draw();
-  return () => {
+  ends.set(parentElement, () => {
     gone = true;
     resized.disconnect();
+    document.removeEventListener("keydown", ask, true);
     document.removeEventListener("keydown", key);
-  };
+    document.removeEventListener("pointerdown", point, true);
+  });
+  return () => ends.get(parentElement)?.();
 }

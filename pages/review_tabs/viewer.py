@@ -1,7 +1,7 @@
 """The radiograph on a screen: full resolution, window, mirror, rotate, zoom and pan, by keys."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,10 @@ def show(
     picture_id: str,
     heatmaps: Mapping[str, np.ndarray],
     lungs: "Lungs | None" = None,
+    *,
+    stage: str,
+    keys: Iterable[str],
+    hear: Callable[[Iterable[tuple[int, str, str]]], None],
 ) -> None:
     """A radiograph to be read.
 
@@ -50,12 +54,21 @@ def show(
         heatmaps: ``float32 [height, width]`` in 0..1, by title, laid over it at any size; the
             first one is shown at once.
         lungs: the lung fields, whose borders are drawn on the heatmaps.
+        stage: what the page asks just now; kept with each key that is pressed.
+        keys: those that are meant for the page.
+        hear: told of all keys pressed at this picture whenever one more is: a number that
+            rises with each, the stage it was pressed in, the key.
     """
     url, presets = _sent(picture_id, pixels)
+    state = f"viewer-{picture_id}"
     _show(
-        key=f"viewer-{picture_id}",
+        key=state,
+        default={"pressed": []},
+        on_pressed_change=lambda: hear(st.session_state[state].pressed),
         data={
             "picture_id": picture_id,
+            "stage": stage,
+            "keys": list(keys),
             "url": url,
             "presets": presets,
             "overlays": [
