@@ -329,6 +329,9 @@ def download() -> Path:
 
 def downloaded_folder() -> Path | None:
     """Where an earlier `download` put the whole set, or None. Needs no connection."""
+    cache = os.environ.get("KAGGLEHUB_CACHE", Path.home() / ".cache" / "kagglehub")
+    if not Path(cache, "datasets", _KAGGLE_VERSION).is_dir():
+        return None  # without kagglehub, whose import the app's first page would wait for
     from kagglehub.cache import Cache
     from kagglehub.handle import parse_dataset_handle
 
