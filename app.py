@@ -4,6 +4,7 @@ import streamlit as st
 
 from cxrlib import runs
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
+from pages.common import process
 from pages.common.networks import warm_up
 from pages.common.permissions import show_account
 
@@ -62,3 +63,4 @@ with st.sidebar:
     st.caption("For education and research. Not for diagnosis.")
 st.session_state.entered = True
 page.run()
+process.give_back_memory()

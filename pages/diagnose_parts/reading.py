@@ -9,7 +9,6 @@ from PIL import Image
 from cxrlib import evaluation, plots, report, runs
 from cxrlib.methods import METHODS
 from cxrlib.points import POINT_TITLES
-from pages.common import process
 from pages.common.networks import classifier_of
 from pages.common.words import file_stem
 from pages.diagnose_parts.cases import Case, explained, judged, put_away, read_all, show_queue
@@ -29,7 +28,6 @@ def show(cases: list[Case]) -> None:
     shown = show_queue(cases, reader, point) if len(cases) > 1 else cases[0]
     put_away(case for case in cases if case is not shown)
     show_case(shown, reader, point)
-    process.give_back_memory()
 
 
 def classifier() -> "Classifier":

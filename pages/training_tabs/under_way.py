@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from cxrlib import devices, jobs, plots, runs
+from pages.common import process
 from pages.common.words import plain
 from pages.dataset_tabs.place import show_problem
 from pages.training_tabs import actions, finished
@@ -52,6 +53,8 @@ def show() -> None:
                 st.caption("This run has just changed.")  # deleted or finished meanwhile
     if not known and not done:
         st.markdown("No run is under way. Start one under *New run*.")
+    # Otherwise most of what a look takes is Streamlit's collection of garbage after it.
+    process.give_back_memory()
 
 
 def show_run(run: runs.Run, watched: set[str]) -> None:
