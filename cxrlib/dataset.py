@@ -153,7 +153,7 @@ def _files(root: Path) -> list[Path]:
 def _class_files(root: Path, split: str, label: str) -> list[Path]:
     return [
         file
-        for file in sorted((root / split / label).glob("*"))
+        for file in sorted((root / split / label).glob("*"), key=lambda file: file.name)
         if file.suffix.lower() in _EXTENSIONS and not file.name.startswith(".")
     ]
 
