@@ -159,7 +159,7 @@ def test_whole_session_with_the_keyboard_alone_and_a_restart(app, file, store, p
     go_on(page)
     case(page, 3, 3)
     page.keyboard.press("s")
-    page.get_by_text("2 cases read, 1 skipped, 1 flagged").wait_for()
+    page.get_by_text("2 read, 1 skipped, 1 flagged").wait_for()
     session = store.session(uid)
     assert session.ended and session.readings[1].first_answer == "bacterial"
     found = reviews.session_result(reviews.export(store, uid=uid))
@@ -180,7 +180,7 @@ def test_no_key_is_lost_however_fast_they_come(app, file, store, page):
         revealed(page)
         for key in ("b", "5", "x", "q", "Enter"):
             page.keyboard.press(key)
-    page.get_by_text("6 cases read, 0 skipped, 6 flagged").wait_for()
+    page.get_by_text("6 read, 0 skipped, 6 flagged").wait_for()
     for reading in store.session(uid).readings:
         assert (reading.first_answer, reading.first_confidence) == ("viral", 3)
         assert (reading.second_answer, reading.second_confidence) == ("bacterial", 5)
@@ -213,7 +213,7 @@ def test_two_readers_at_once(app, file, store, browser):
             if number == 1:
                 case(page, 2, 2)
             else:
-                page.get_by_text("2 cases read").wait_for()
+                page.get_by_text("2 read").wait_for()
     said = [{r.first_answer for r in store.session(uid).readings} for uid in uids]
     assert said == [{"normal"}, {"viral"}]
     assert [store.session(uid).reader.name for uid in uids] == ["AB", "CD"]

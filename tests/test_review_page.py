@@ -119,7 +119,7 @@ def test_session_from_the_first_case_to_the_results(open_page, store):
     press(app, "skip-")
     assert store.session(uid).ended
     shown = words(app)
-    assert "1 cases read, 1 skipped, 1 flagged" in shown
+    assert "1 read, 1 skipped, 1 flagged" in shown
     assert "synthetic practice list" in shown
     tables = [table.value for table in app.dataframe]
     assert tables[0].who.tolist() == ["you, blind", "you, after the model", "model"]
@@ -245,7 +245,7 @@ def test_readings_are_brought_back(open_page, store):
     uploader.set_value(("readings.csv", table.to_csv(index=False).encode(), "text/csv")).run()
     next(button for button in app.button if button.label == "Bring back").click()
     app.run()
-    assert "Brought back 1 sessions" in app.success[0].value
+    assert "Sessions brought back: 1" in app.success[0].value
     assert store.session(uid).reader.name == "AB"
 
 

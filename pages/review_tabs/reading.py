@@ -81,8 +81,8 @@ def show(session: Session, reading: Reading) -> None:
                 keys=acts,
                 hear=partial(_hear, session.uid, reading.id),
             )
-            if heatmaps:
-                st.html(plots.heat_legend(viewer.COLOURS))
+            if prediction:
+                _show_heat(prediction, heatmaps)
 
 
 @st.cache_data(max_entries=16, show_spinner="Opening the picture")
@@ -150,12 +150,6 @@ def _revealed(
                     type="primary" if reading.rating == rating else "secondary",
                     width="content",
                 )
-        if not any(heatmap.any() for heatmap in heatmaps.values()):
-            st.caption("Nothing in this picture speaks for pneumonia by these methods.")
-        elif prediction.lungs.found:
-            for title, heatmap in heatmaps.items():
-                if heatmap.any():
-                    show_share(prediction.lungs.share(heatmap), f"{title}'s heat")
     _button(
         "Next case",
         "go-on",
@@ -167,6 +161,17 @@ def _revealed(
     )
     _remarks(reading, acts)
     return prediction, heatmaps
+
+
+def _show_heat(prediction: "Prediction", heatmaps: dict[str, np.ndarray]) -> None:
+    """What to know of the heatmaps over the picture."""
+    st.html(plots.heat_legend(viewer.COLOURS))
+    if not any(heatmap.any() for heatmap in heatmaps.values()):
+        st.caption("Nothing in this picture speaks for pneumonia by these methods.")
+    elif prediction.lungs.found:
+        for title, heatmap in heatmaps.items():
+            if heatmap.any():
+                show_share(prediction.lungs.share(heatmap), f"{title}'s heat")
 
 
 @st.cache_data(max_entries=16, show_spinner="Asking the model. The first time takes some seconds.")

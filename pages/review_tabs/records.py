@@ -64,7 +64,7 @@ def _import() -> None:
         return
     restored = reviews.restore(store(), table)
     here = table.uid.nunique() - restored
-    st.success(f"Brought back {restored} sessions; {here} were here already.")
+    st.success(f"Sessions brought back: {restored}; here already: {here}.")
 
 
 def _delete() -> None:

@@ -27,7 +27,7 @@ def show(session: Session) -> None:
         delete_button(session)
     st.header(f"{plain(session.reader.name)}: {plain(list_title(session))}", anchor=False)
     st.caption(
-        f"{found.read} cases read, {found.skipped} skipped, {found.flagged} flagged for a second "
+        f"{found.read} read, {found.skipped} skipped, {found.flagged} flagged for a second "
         f"opinion. Against the run {plain(session.run)} at {plots.percent(session.threshold)}."
     )
     if not found.read:
