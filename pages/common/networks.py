@@ -1,5 +1,6 @@
 """The networks that this server has loaded: each once, for everybody."""
 
+import gc
 import threading
 from typing import TYPE_CHECKING
 
@@ -97,5 +98,5 @@ def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | En
             while len(_loaded) >= _KEPT:
                 del _loaded[next(iter(_loaded))]
             _loaded[key] = reader
-            process.spare_from_collection()
+            gc.freeze()  # leaves it out of the garbage collections to come
         return _loaded[key]
