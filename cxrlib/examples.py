@@ -24,11 +24,13 @@ class Example:
         title: what a list of examples calls it.
         load: opens it; raises `RadiographError` or `DatasetError`.
         synthetic: whether a program drew it.
+        remote: whether it is fetched from elsewhere to be opened.
     """
 
     title: str
     load: Callable[[], Radiograph]
     synthetic: bool = False
+    remote: bool = False
 
 
 def all_examples(*, folder: Path | None = None, also: str | None = None) -> list[Example]:
@@ -54,7 +56,11 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
             for file in dataset.examples(folder)
         ]
     found += [
-        Example(f"From Kaggle, {label.lower()}: {name}", partial(_fetch, split, label, name))
+        Example(
+            f"From Kaggle, {label.lower()}: {name}",
+            partial(_fetch, split, label, name),
+            remote=True,
+        )
         for split, label, name in dataset.KAGGLE_EXAMPLES
     ]
     if folder is not None and also and also not in {example.title for example in found}:
@@ -68,7 +74,7 @@ def from_kaggle(name: str) -> Example:
 
     Whether there is one shows when it is loaded (see `dataset.download_test_picture`).
     """
-    return Example(name, lambda: radiograph.read(dataset.download_test_picture(name)))
+    return Example(name, lambda: radiograph.read(dataset.download_test_picture(name)), remote=True)
 
 
 def _draw(*, pneumonia: bool) -> Radiograph:

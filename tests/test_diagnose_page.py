@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import runs
+from cxrlib import dataset, runs
 from cxrlib.phantom import phantom
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
@@ -108,6 +108,25 @@ def test_picture_from_kaggle_out_of_reach_says_how_to_get_the_set(app: AppTest) 
     app.button[0].click().run()
     kaggle = [t for t in app.selectbox(key="example").options if t.startswith("From Kaggle")]
     assert len(kaggle) == 4
+
+
+def test_a_link_fetches_nothing_before_a_click(
+    phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = []
+    picture = next((phantoms / "test" / "PNEUMONIA").iterdir()).read_bytes()
+    monkeypatch.setattr(
+        dataset, "download_picture", lambda *asked: fetched.append(asked) or picture
+    )
+    split, label, name = dataset.KAGGLE_EXAMPLES[0]
+    app = AppTest.from_file(APP, default_timeout=120)
+    app.query_params["example"] = f"From Kaggle, {label.lower()}: {name}"
+    app.run()
+    assert not fetched
+    next(button for button in app.button if button.label == "Fetch it from Kaggle").click().run()
+    assert not app.exception
+    assert fetched == [(split, label, name)]
+    assert "How far to trust this" in text(app)
 
 
 def test_a_wrong_data_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

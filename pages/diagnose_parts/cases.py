@@ -95,6 +95,7 @@ def example_case() -> Case | None:
         index=None,
         key="example",
         bind="query-params",
+        on_change=_allow_fetching,
         accept_new_options=True,
         placeholder="No X-ray at hand? Choose one",
         help="Synthetic radiographs are drawn by a program. Those from Kaggle are fetched from "
@@ -113,10 +114,19 @@ def example_case() -> Case | None:
         return None
     known: Case | None = st.session_state.get("example_case")
     if known is None or known.name != title:
+        example = choices.get(title) or examples.from_kaggle(title)
+        # A link asks for nothing from elsewhere before somebody has clicked.
+        if example.remote and st.session_state.get("example_wanted") != title:
+            st.button("Fetch it from Kaggle", icon=":material/download:", on_click=_allow_fetching)
+            return None
         with st.spinner("Opening the example"):
-            known = open_example(choices.get(title) or examples.from_kaggle(title))
+            known = open_example(example)
         st.session_state.example_case = known
     return known
+
+
+def _allow_fetching() -> None:
+    st.session_state.example_wanted = st.session_state.example
 
 
 def open_example(example: examples.Example) -> Case:
