@@ -247,3 +247,12 @@ def test_steps_figure_draws_each_series_beside_the_other_and_its_first_row_as_a_
     assert verticals == [0.9, 0.8]
     (axes,) = plots.steps_figure(series, "share", limit=0.03).axes
     assert axes.get_lines()[-1].get_xdata()[0] == 0.03
+
+
+def test_a_picture_for_the_screen_is_the_picture():
+    grey = np.add.outer(np.arange(120), np.arange(90)).astype(np.uint8)
+    red = np.stack([grey, grey // 2, grey // 4], axis=-1)
+    for picture in (grey, red):
+        seen = np.asarray(Image.open(io.BytesIO(plots.jpeg(picture))))
+        assert seen.shape == picture.shape
+        assert np.abs(seen.astype(int) - picture).mean() < 3

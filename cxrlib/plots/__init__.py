@@ -25,6 +25,7 @@ from cxrlib.plots.overlays import (
     for_overlay,
     for_screen,
     heat_legend,
+    jpeg,
     outlined,
     overlay,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "heat_legend",
     "histogram_figure",
     "intervals_figure",
+    "jpeg",
     "learning_figure",
     "outlined",
     "overlay",

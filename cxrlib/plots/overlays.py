@@ -11,6 +11,7 @@ import numpy as np
 COLOUR_MAPS = ("cividis", "viridis", "inferno", "magma")
 
 _SCREEN_SIDE = 1000
+_JPEG_QUALITY = 95
 
 
 def overlay(
@@ -62,6 +63,16 @@ def for_overlay(pixels: np.ndarray) -> np.ndarray:
     if factor < 2:
         return for_screen(pixels)
     return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """A picture ``uint8 [height, width]`` or RGB ``[height, width, 3]`` as a file to be looked at.
+
+    Half as large as what Streamlit would make of it, and made sooner.
+    """
+    drawn = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return encoded.tobytes()
 
 
 def _palette(colours: str) -> np.ndarray:

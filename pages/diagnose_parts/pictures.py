@@ -90,7 +90,7 @@ def show_pictures(case: Case, reader: "Classifier", display: Display) -> tuple[s
             help="For your eyes only: the network always reads the picture as taken.",
         )
         shown = display.apply(plots.for_overlay(case.picture.pixels), view)
-        st.image(shown, width="stretch", alt="The radiograph")
+        st.image(plots.jpeg(shown), width="stretch", alt="The radiograph")
         height, width = case.picture.pixels.shape
         st.caption(
             f"{case.picture.format}, {width} × {height} pixels. The picture's left is the "
@@ -111,9 +111,8 @@ def show_pictures(case: Case, reader: "Classifier", display: Display) -> tuple[s
             )
             heatmap = explained(case, reader, method).on(shown.shape)
             st.image(
-                display.overlay(shown, heatmap, lungs),
+                plots.jpeg(display.overlay(shown, heatmap, lungs)),
                 width="stretch",
-                output_format="JPEG",
                 alt=f"The radiograph with {METHODS[method].title} over it",
             )
             st.html(plots.heat_legend(display.colours))

@@ -71,7 +71,9 @@ def show_refusal(case: Case, prediction: "Prediction") -> None:
     mark, words = plots.REFUSED
     picture, why = st.columns([2, 3], gap="large")
     with picture:
-        st.image(plots.for_screen(case.picture.pixels), width="stretch", alt="The picture")
+        st.image(
+            plots.jpeg(plots.for_screen(case.picture.pixels)), width="stretch", alt="The picture"
+        )
     with why:
         st.header(f"{mark}  {words}", anchor=False)
         st.markdown(
