@@ -204,7 +204,8 @@ export default function ({ data, parentElement, setStateValue }) {
 
   // Streamlit's own shortcuts lose a key that comes while the page takes up the one before; they
   // serve where there is no picture. Here all that were pressed are sent each time, in order,
-  // numbered by the time so that numbers also rise where the viewer is mounted anew.
+  // numbered by the time so that numbers also rise where the viewer is mounted anew; by the page's
+  // own, which does not jump.
   function ask(event) {
     const target = event.composedPath()[0];
     if (event.key === "Tab") pointed = false;
@@ -215,7 +216,8 @@ export default function ({ data, parentElement, setStateValue }) {
     if (name === "Enter" && activates) return;
     event.preventDefault();
     if (event.repeat) return;
-    const number = Math.max((view.pressed?.at(-1)[0] ?? 0) + 1, Date.now());
+    const time = Math.round(performance.timeOrigin + performance.now());
+    const number = Math.max((view.pressed?.at(-1)[0] ?? 0) + 1, time);
     view.pressed = [...(view.pressed ?? []), [number, data.stage, name]];
     setStateValue("pressed", view.pressed);
   }
