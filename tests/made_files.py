@@ -9,6 +9,8 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
+from cxrlib.radiograph import Radiograph
+
 # A picture without symmetry, all 256 grey levels, smooth enough for lossy codecs.
 ROWS, COLUMNS = 240, 320
 _y, _x = np.mgrid[:ROWS, :COLUMNS]
@@ -115,3 +117,14 @@ VALID = [data for data, _ in COMPRESSED.values()] + [
     save(Image.fromarray(DEEP.astype(np.float32)), "TIFF"),
     save(Image.fromarray(PICTURE).convert("RGB"), "WebP"),
 ]
+
+
+def stretched(values: np.ndarray) -> np.ndarray:
+    black, white = np.percentile(values, (0.5, 99.5))
+    return np.rint(np.clip((values - black) / (white - black), 0, 1) * 255)
+
+
+def mean_error(result: Radiograph, expected: np.ndarray) -> float:
+    assert result.pixels.dtype == np.uint8
+    assert result.pixels.shape == expected.shape
+    return float(np.abs(result.pixels.astype(float) - expected).mean())

@@ -1,46 +1,32 @@
 """Radiographs: every format against a known picture, damaged files, and the real ones."""
 
-import io
 import struct
 import subprocess
 import sys
 import warnings
 import zlib
 
-import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from made_files import (
     COLUMNS,
-    COMPRESSED,
     DEEP,
     PICTURE,
     ROWS,
     dicom,
     encapsulated,
+    mean_error,
     save,
+    stretched,
     to_bytes,
     without,
 )
 from PIL import Image
-from pydicom import config, uid
-from pydicom.dataset import Dataset
+from pydicom import uid
 
-from cxrlib.radiograph import MAX_BYTES, Radiograph, RadiographError, read, window
-
-
-def stretched(values: np.ndarray) -> np.ndarray:
-    black, white = np.percentile(values, (0.5, 99.5))
-    return np.rint(np.clip((values - black) / (white - black), 0, 1) * 255)
-
-
-def mean_error(result: Radiograph, expected: np.ndarray) -> float:
-    assert result.pixels.dtype == np.uint8
-    assert result.pixels.shape == expected.shape
-    return float(np.abs(result.pixels.astype(float) - expected).mean())
-
+from cxrlib.radiograph import MAX_BYTES, RadiographError, read, window
 
 # --- pictures --------------------------------------------------------------------------------
 
@@ -259,173 +245,6 @@ def test_refusals_name_problem_and_remedy(make, message):
         warnings.simplefilter("error")  # nothing may leak, such as Pillow's on huge pictures
         with pytest.raises(RadiographError, match=message):
             read(data)
-
-
-# --- DICOM -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", COMPRESSED)
-def test_compressions(name):
-    data, allowed = COMPRESSED[name]
-    result = read(data)
-    eight_bit = name.endswith(" 8") or name == "JPEG baseline"
-    assert result.format == "DICOM"
-    assert result.warnings == ()
-    assert mean_error(result, PICTURE if eight_bit else stretched(DEEP)) <= allowed + 0.001
-
-
-@pytest.mark.parametrize("name", ["JPEG lossless", "JPEG-LS"])
-def test_signed_values_of_a_lossless_compression(name):
-    signed = DEEP.astype(np.int16) - 2048
-    stored = (signed & 0xFFF).astype(np.uint16)
-    frame, syntax = {
-        "JPEG lossless": (
-            imagecodecs.jpeg8_encode(stored, lossless=True, bitspersample=12),
-            uid.JPEGLosslessSV1,
-        ),
-        "JPEG-LS": (imagecodecs.jpegls_encode(stored), uid.JPEGLSLossless),
-    }[name]
-    result = read(to_bytes(encapsulated(dicom(signed, bits=12), frame, syntax)))
-    assert mean_error(result, stretched(signed)) < 0.001
-
-
-@pytest.mark.parametrize("signed", [False, True])
-def test_colour_and_signs_in_run_lengths(signed):
-    values = DEEP.astype(np.int16) - 2048 if signed else np.stack([PICTURE] * 3, axis=-1)
-    ds = dicom(values, bits=12 if signed else 8)
-    ds.compress(uid.RLELossless, encoding_plugin="pydicom")
-    assert mean_error(read(to_bytes(ds)), stretched(values) if signed else PICTURE) < 0.001
-
-
-@pytest.mark.parametrize("meta", [True, False], ids=["meta", "no meta"])
-def test_files_of_old_equipment_without_preamble(meta):
-    ds = dicom(syntax=uid.ImplicitVRLittleEndian)
-    data = to_bytes(ds)[132:]
-    if not meta:
-        del ds.file_meta
-        file = io.BytesIO()
-        ds.save_as(file, implicit_vr=True, little_endian=True)
-        data = file.getvalue()
-    np.testing.assert_array_equal(read(data).pixels, PICTURE)
-
-
-def test_a_preamble_may_hold_a_tiff_header():
-    data = to_bytes(dicom())
-    np.testing.assert_array_equal(read(b"II*\0\x08\0\0\0" + data[8:]).pixels, PICTURE)
-
-
-def test_monochrome1_is_inverted_so_that_air_is_dark():
-    ds = dicom(255 - PICTURE, PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(read(to_bytes(ds)).pixels, PICTURE)
-
-
-@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
-@pytest.mark.parametrize("slope", [1, 2, -2])
-def test_first_window_is_applied_to_rescaled_values(function, slope):
-    center, width, intercept = slope * 2000 - 1000, 1800, -1000
-    ds = dicom(
-        DEEP,
-        bits=12,
-        RescaleSlope=slope,
-        RescaleIntercept=intercept,
-        WindowCenter=[center, 1],
-        WindowWidth=[width, 2],
-        VOILUTFunction=function,
-    )
-    x = DEEP.astype(float) * slope + intercept
-    shown = {  # DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3
-        "LINEAR": (x - (center - 0.5)) / (width - 1) + 0.5,
-        "LINEAR_EXACT": (x - center) / width + 0.5,
-        "SIGMOID": 1 / (1 + np.exp(-4 * (x - center) / width)),
-    }[function]
-    assert mean_error(read(to_bytes(ds)), np.rint(255 * shown.clip(0, 1))) < 0.01
-
-
-def lut(values: np.ndarray, first: int, bits: int) -> Dataset:
-    table = Dataset()
-    table.add_new("LUTDescriptor", "US", [len(values), first, bits])
-    table.add_new("LUTData", "US", values.tolist())
-    return table
-
-
-def test_tables_are_applied():
-    modality = lut(np.arange(4096)[::-1], 0, 16)
-    modality.ModalityLUTType = "US"
-    voi = lut(np.minimum(np.arange(4096) // 8, 255), 0, 8)
-    ds = dicom(DEEP, bits=12, ModalityLUTSequence=[modality], VOILUTSequence=[voi])
-    np.testing.assert_array_equal(read(to_bytes(ds)).pixels, np.minimum((4095 - DEEP) // 8, 255))
-
-
-@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_padding_is_black_and_does_not_set_the_scale(photometric):
-    padded = DEEP.copy()
-    padded[:, :60] = 4095
-    padded[:, 260:] = 4090
-    ds = dicom(
-        padded,
-        bits=12,
-        PhotometricInterpretation=photometric,
-        PixelPaddingValue=4095,
-        PixelPaddingRangeLimit=4090,
-    )
-    pixels = read(to_bytes(ds)).pixels
-    assert not pixels[:, :60].any()
-    assert not pixels[:, 260:].any()
-    expected = stretched(DEEP[:, 60:260])
-    if photometric == "MONOCHROME1":
-        expected = 255 - expected
-    assert np.abs(pixels[:, 60:260] - expected).max() <= 1
-
-
-def test_colour_dicom_becomes_grey():
-    rgb = np.stack([PICTURE] * 3, axis=-1)
-    result = read(to_bytes(dicom(rgb)))
-    np.testing.assert_array_equal(result.pixels, PICTURE)
-    assert result.warnings == ()
-    frame = save(Image.fromarray(rgb), "JPEG", quality=95)
-    ds = dicom(rgb, PhotometricInterpretation="YBR_FULL_422")
-    assert mean_error(read(to_bytes(encapsulated(ds, frame, uid.JPEGBaseline8Bit))), PICTURE) < 1
-
-
-@pytest.mark.parametrize(
-    "tags, words",
-    [
-        ({"Modality": "CT"}, "computed tomography"),
-        ({"Modality": "OT"}, "another kind"),
-        ({"BodyPartExamined": "HAND"}, "another part of the body"),
-        ({"BodyPartExamined": "PORT CHEST"}, ""),
-        ({"BodyPartExamined": "", "Modality": "DX"}, ""),
-        ({"ViewPosition": "LL"}, "from the side"),
-    ],
-)
-def test_what_the_dicom_says_of_itself_is_told(tags, words):
-    told = " ".join(read(to_bytes(dicom(**tags))).warnings)
-    assert words in told if words else not told
-
-
-def test_no_identity_in_result_messages_or_log(caplog):
-    secret = "Ottilie^Zwetschgenbaum"
-    with warnings.catch_warnings(), config.disable_value_validation():
-        data = to_bytes(
-            dicom(
-                PatientName=secret,
-                PatientID=secret,
-                InstitutionName=secret,
-                StudyDescription=secret,
-                Modality=secret[:14],
-                BodyPartExamined=secret[:14],
-                ViewPosition=secret[:14],
-            )
-        )
-    assert secret.encode() in data
-    with warnings.catch_warnings(record=True) as leaked:
-        warnings.simplefilter("always")
-        result = read(data)
-        with pytest.raises(RadiographError) as refused:
-            read(data[:-1000])
-    for text in (repr(result), str(refused.value), caplog.text, str([w.message for w in leaked])):
-        assert "Ottilie" not in text.title()
-    assert len(result.warnings) == 2
 
 
 # --- window ----------------------------------------------------------------------------------
