@@ -306,8 +306,8 @@ def _hear(uid: str, reading: int, pressed: Iterable[tuple[int, Stage, str]]) -> 
     A key belongs to what its reader saw: pressed before the model was shown, it changes nothing
     afterwards.
     """
-    # At any look at the session state Streamlit may break off for the next key: what is done must be
-    # noted without one, or it would be done twice.
+    # At any look at the session state Streamlit may break off for the next key: what is done must
+    # be noted without one, or it would be done twice.
     heard: dict[str, int] = st.session_state.setdefault("review_heard", {"last": 0})
     for number, stage, key in pressed:
         if number <= heard["last"]:
