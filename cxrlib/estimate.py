@@ -22,7 +22,7 @@ class Cost:
 
 
 COSTS = {
-    "cnn": Cost(0.106e6, 1.58e6, 0.10e9),
+    "cnn": Cost(0.063e6, 0.97e6, 0.061e9),
     "mobilenetv2": Cost(2.3e6, 21.9e6, 0.30e9),
     "vgg16": Cost(14.7e6, 15.4e6, 15.3e9),
     "resnet50": Cost(23.6e6, 37.3e6, 3.86e9),

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +32,17 @@ _ELSEWHERE = "This case was changed in another tab. Here is how it stands."
 _Acts = dict[str, Callable[[], None]]
 
 
+@dataclass
+class _Heard:
+    """The number of the last key that was done; numbers rise with each."""
+
+    last: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+
 def show(session: Session, reading: Reading) -> None:
     """The case to be read, in the stage it is in."""
+    st.session_state.setdefault("review_heard", _Heard())
     acts = _acts(session.uid, reading)
     done = sum(reading.stage == "done" for reading in session.readings)
     # No title, for the picture's sake; but Streamlit's header must not cover the tools.
@@ -306,16 +317,17 @@ def _hear(uid: str, reading: int, pressed: Iterable[tuple[int, Stage, str]]) -> 
     A key belongs to what its reader saw: pressed before the model was shown, it changes nothing
     afterwards.
     """
-    # At any look at the session state Streamlit may break off for the next key: what is done must
-    # be noted without one, or it would be done twice.
-    heard: dict[str, int] = st.session_state.setdefault("review_heard", {"last": 0})
-    for number, stage, key in pressed:
-        if number <= heard["last"]:
-            continue
-        now = store().session(uid).current
-        if now and (now.id, now.stage) == (reading, stage):
-            _acts(uid, now)[key]()
-        heard["last"] = number
+    heard: _Heard = st.session_state.review_heard
+    # For the next key Streamlit starts another thread, and lets this one run on until it looks at
+    # the session state: what is done must be noted without a look, or it would be done twice.
+    with heard.lock:
+        for number, stage, key in pressed:
+            if number <= heard.last:
+                continue
+            now = store().session(uid).current
+            if now and (now.id, now.stage) == (reading, stage):
+                _acts(uid, now)[key]()
+            heard.last = number
 
 
 def _told(changed: bool) -> None:
