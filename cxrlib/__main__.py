@@ -117,7 +117,7 @@ def _train_lungs(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from cxrlib import evaluation, metrics
+    from cxrlib import classes, evaluation, metrics
     from cxrlib.ensemble_classifier import load
 
     classifier = load(runs.find(options.run))
@@ -140,6 +140,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(f"\n{evaluation.POINT_TITLES[name]}: probability >= {point.threshold:.3f}")
         for metric, estimate in metrics.summary_from_json(measured["points"][name]).items():
             print(f"  {metric:18} {estimate}")
+    if by_class := classes.read(measured):
+        print(f"\n{by_class.sentence()}\n{by_class.table().to_string(index=False)}")
     return 0
 
 

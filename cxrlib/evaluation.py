@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrlib import metrics, stress
+from cxrlib import classes, metrics, stress
 from cxrlib.config import TrainingConfig
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from cxrlib.runs import Run
@@ -105,8 +105,12 @@ def predict_table(
 def measure(
     predictions: pd.DataFrame, points: Mapping[str, metrics.OperatingPoint]
 ) -> dict[str, Any]:
-    """Every metric of a set of predictions, with intervals, at each operating point."""
+    """Every metric of a set of predictions, with intervals, at each operating point.
+
+    Of a run with three classes also which is taken for which, as ``by_class``.
+    """
     truth = (predictions.label == "PNEUMONIA").to_numpy()
+    three = "bacterial" in predictions
     return {
         "pictures": len(predictions),
         "patients": int(predictions.patient.nunique()),
@@ -123,7 +127,7 @@ def measure(
             )
             for name, point in points.items()
         },
-    }
+    } | ({"by_class": classes.by_class(predictions).to_json()} if three else {})
 
 
 def read_points(run_metrics: Mapping[str, Any]) -> dict[str, metrics.OperatingPoint]:
@@ -158,6 +162,10 @@ def trust(run_metrics: Mapping[str, Any], point: str) -> str:
             f"had not been trained on, it found {_range(found['sensitivity'])} of the pneumonias "
             f"and cleared {_range(found['specificity'])} of the normal pictures."
         )
+        if by_class := classes.read(measured):
+            sentences.append(
+                f"It told normal, bacterial and viral apart in {_range(by_class.accuracy)} of them."
+            )
     if "test" not in run_metrics["splits"]:
         sentences.append("On the official test pictures it was not measured.")
     return " ".join(
@@ -247,6 +255,16 @@ def results_and_limits(
             *(f"| {title} | {found[name]} |" for name, title in METRIC_TITLES.items()),
             f"| the same before calibration | {measured['ece_uncalibrated']:.3f} |",
         ]
+        if found_classes := classes.read(measured):
+            table = found_classes.table()
+            lines += [
+                "",
+                f"{found_classes.sentence()} The most probable class, for each true one:",
+                "",
+                f"| {' | '.join(table.columns)} |",
+                "|---" * len(table.columns) + "|",
+                *(f"| {' | '.join(map(str, row))} |" for row in table.itertuples(index=False)),
+            ]
     if "test" not in run_metrics["splits"]:
         lines += ["", "The official test folder was not at hand: **not measured** on it."]
     if stress_table is not None:

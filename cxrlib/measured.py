@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cxrlib import evaluation, metrics, plots
+from cxrlib import classes, evaluation, metrics, plots
 from cxrlib.runs import Run, RunError
 
 MISSED, FALSE_ALARM = "missed pneumonia", "false alarm"
@@ -62,6 +62,11 @@ class Measured:
     def confusion(self, threshold: float) -> metrics.Confusion:
         """The confusion matrix at any threshold."""
         return metrics.confusion(self.truth, self.predictions.probability, threshold)
+
+    @property
+    def by_class(self) -> classes.ByClass | None:
+        """Which class is taken for which; None for a run of two classes."""
+        return classes.read(self.metrics["splits"][self.split])
 
     def errors(self, threshold: float) -> pd.DataFrame:
         """The pictures that are called wrongly, the most confidently wrong first.

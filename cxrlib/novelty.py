@@ -28,6 +28,9 @@ _ELSEWHERE = 4
 # Lungs found in fewer radiographs than this say nothing: the run reads something else (phantoms).
 _LUNGS_EXPECTED = 0.97
 _COMPONENTS = 64
+# Some features are silent in nearly all training pictures. Counted in steps of their own tiny
+# spread, the first grain of noise that wakes one would be thousands of steps away.
+_LEAST_STEP = 0.05  # of the features' median spread
 _ENDS = (0.02, 0.98)
 
 NO_LUNGS = (
@@ -75,8 +78,10 @@ class Familiar:
         return np.sqrt(squares)
 
 
-def _fit(vectors: np.ndarray, held_out: np.ndarray) -> Familiar:
-    mean, scale = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6
+def _fit(vectors: np.ndarray, held_out: np.ndarray, least: float = 0) -> Familiar:
+    """``least``: the smallest step, as a share of the median one."""
+    mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
+    scale = np.maximum(scale, least * np.median(scale)) + 1e-6
     steps = (vectors - mean) / scale
     variances, axes = np.linalg.eigh(np.cov(steps, rowvar=False))
     kept = slice(None, -_COMPONENTS - 1, -1)
@@ -171,7 +176,7 @@ def fit(
     lungs = None
     if found[validation].mean() >= _LUNGS_EXPECTED:
         lungs = _fit(shapes[train][found[train]], shapes[validation][found[validation]])
-    return Novelty(lungs, _fit(features[train], features[validation]))
+    return Novelty(lungs, _fit(features[train], features[validation], _LEAST_STEP))
 
 
 def shape(lungs: "Lungs") -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
-from cxrlib import comparison, metrics, plots, subgroups
+from cxrlib import classes, comparison, metrics, plots, subgroups
 from cxrlib.measured import Measured, curve_figures
 from cxrlib.points import POINT_TITLES
 
@@ -55,6 +55,11 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         _table(results.drop(columns=["low", "high"])),
         _figures(_drawn(measured, point, prevalence)),
         "<h2>Subgroups</h2>",
+        *(
+            [f"<p>{escape(measured.by_class.sentence())}</p>", _table(measured.by_class.table())]
+            if measured.by_class
+            else []
+        ),
         _table(subgroups.as_table(groups)),
         "<h2>Errors</h2>",
         _table(measured.errors(threshold)),
@@ -85,6 +90,8 @@ def _drawn(measured: Measured, point: str, prevalence: float) -> dict[str, Figur
         "Calibration": measured.calibration_figure(),
         "Probabilities by class": measured.histogram_figure(threshold),
     }
+    if measured.by_class:
+        drawn["Three classes"] = plots.classes_figure(measured.by_class.counts, classes.NAMES)
     if 0 < measured.prevalence < 1:
         drawn[f"1,000 patients, {prevalence:.0%} of them ill"] = plots.patients_figure(
             metrics.natural_frequencies(matrix, prevalence)

@@ -10,7 +10,14 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from made_runs import faithfulness_table, make_run, make_runs, pictures, stress_table
+from made_runs import (
+    faithfulness_table,
+    make_run,
+    make_runs,
+    make_three_class_run,
+    pictures,
+    stress_table,
+)
 from streamlit.testing.v1 import AppTest
 
 from cxrlib import dataset, runs
@@ -225,6 +232,18 @@ def test_robustness_shows_steps_elsewhere_and_heatmaps(open_page, tmp_path, monk
 
 
 # --- what may go wrong ----------------------------------------------------------------------------
+
+
+def test_subgroups_of_a_three_class_run_show_which_is_taken_for_which(open_page, tmp_path, models):
+    three = make_three_class_run(tmp_path, "three", pictures())
+    (models / "three").symlink_to(three.folder)
+    try:
+        app = open_page(run="three", tab="Subgroups")
+    finally:
+        (models / "three").unlink()
+    shown = Measured(three, "test").by_class
+    pd.testing.assert_frame_equal(table(app), shown.table(), check_dtype=False)
+    assert shown.sentence() in [markdown.value for markdown in app.markdown]
 
 
 def test_without_a_run_the_page_says_what_to_do(open_page, monkeypatch, tmp_path):

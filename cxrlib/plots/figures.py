@@ -126,21 +126,40 @@ def calibration_figure(series: Mapping[str, Sequence[CalibrationPoint]]) -> Figu
 
 def confusion_figure(matrix: Confusion) -> Figure:
     """The confusion matrix: counts, and the share of each row."""
-    figure, (axes,) = _figure((3.9, 3.1), "Called", "Truth")
     counts = np.array([[matrix.tn, matrix.fp], [matrix.fn, matrix.tp]])
     words = [["cleared", "false alarms"], ["missed", "found"]]
+    return _cells((3.9, 3.1), counts, ("normal", "pneumonia"), words)
+
+
+def classes_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
+    """The confusion matrix of several classes, ``int [true, called]``."""
+    return _cells((5.2, 4.2), counts, names)
+
+
+def _cells(
+    size: tuple[float, float],
+    counts: np.ndarray,
+    names: Sequence[str],
+    words: Sequence[Sequence[str]] | None = None,
+) -> Figure:
+    figure, (axes,) = _figure(size, "Called", "Truth")
     for (row, column), count in np.ndenumerate(counts):
         share = count / max(counts[row].sum(), 1)
         axes.fill_between(
             [column - 0.48, column + 0.48], row - 0.48, row + 0.48,
             color=SERIES[0] if row == column else SERIES[1], alpha=0.08 + 0.4 * share, lw=0,
         )  # fmt: skip
-        for dy, text, size in ((-0.06, f"{count}", 20), (0.26, words[row][column], 10)):
+        lines = [(f"{count}", 20), (f"{share:.1%}", 10)]
+        places = [0, 0.3]
+        if words:
+            lines.insert(1, (words[row][column], 10))
+            places = [-0.06, 0.26, 0.4]
+        for dy, (text, size) in zip(places, lines, strict=True):
             axes.text(column, row + dy, text, ha="center", size=size, color=_INK)
-        axes.text(column, row + 0.4, f"{share:.1%}", ha="center", size=10, color=_INK)
-    axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), aspect=0.7)
+    last = len(names) - 0.5
+    axes.set(xlim=(-0.5, last), ylim=(last, -0.5), aspect=0.7)
     for set_ticks in (axes.set_xticks, axes.set_yticks):
-        set_ticks([0, 1], ["normal", "pneumonia"])
+        set_ticks(range(len(names)), names)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)

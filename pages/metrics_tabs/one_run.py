@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from cxrlib import comparison, ensembles, metrics, overview, plots, subgroups
+from cxrlib import classes, comparison, ensembles, metrics, overview, plots, subgroups
 from cxrlib.dataset import DatasetError
 from cxrlib.measured import Measured
 from cxrlib.metrics import Confusion, Estimate
@@ -167,6 +167,8 @@ def show_calibration(measured: Measured, point: str) -> None:
 
 def show_subgroups(measured: Measured, point: str) -> None:
     """The same numbers on parts of the pictures."""
+    if measured.by_class:
+        _show_classes(measured, measured.by_class)
     threshold = measured.points[point].threshold
     groups = subgroups.by_subtype(measured.predictions, threshold)
     if st.toggle(
@@ -201,6 +203,28 @@ def show_subgroups(measured: Measured, point: str) -> None:
         "Subtypes are compared with the same normal pictures, so that specificity is that of all. "
         "Small groups have wide intervals: a difference within them says nothing."
     )
+
+
+def _show_classes(measured: Measured, found: classes.ByClass) -> None:
+    """Which of three classes is taken for which."""
+    name = f"{measured.run.name}-{measured.split}-classes"
+    st.markdown("**The most probable of the three classes**")
+    drawing, numbers = st.columns([2, 3], gap="medium")
+    with drawing:
+        show_figure(
+            plots.classes_figure(found.counts, classes.NAMES),
+            name,
+            "How often each class was most probable, for each true class",
+        )
+    with numbers:
+        show_table(found.table(), name, "How often each class was most probable, by true class")
+        st.markdown(found.sentence())
+        left_out = f" Left out: {found.unknown} whose names do not tell." if found.unknown else ""
+        st.caption(
+            "What is bacterial and what viral is told by the data set's file names alone; on a "
+            f"radiograph the two look much alike.{left_out}"
+        )
+    st.markdown("**Pneumonia against normal, by subtype**")
 
 
 def _by_file(measured: Measured, threshold: float, folder: Path) -> dict[str, subgroups.Subgroup]:
