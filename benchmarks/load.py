@@ -1,18 +1,20 @@
 """Many people at once: python benchmarks/load.py
 
-Twenty browsers have the page open, each drops a picture of its own at the same moment. Says how
-long each waited for its verdict and heatmaps, and whether each was shown its own picture and the
-answer that the network gives to it alone. Browsers and server share this machine's cores, so a
-second figure counts the processor time that the server spent.
+Twenty people have the page open, each drops a picture of their own at the same moment. Says how
+long each waited for verdict and heatmaps, and whether each was shown their own picture and the
+answer that the network gives to it alone. Measured twice: with browsers, which share this machine's
+cores with the server, and with clients that speak the same protocol and draw nothing.
 """
 
 import argparse
 import asyncio
 import os
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import numpy as np
+from bare_visitors import bare_visitor
 from serving_tools import ROOT, Server, load_average, serve
 from visitors import Picture, arrive, browser, drop, shown
 
@@ -22,13 +24,26 @@ from cxrlib.classifier import Classifier
 FACTOR = 3
 
 
-async def visit(url: str, people: int, server: Server) -> tuple[np.ndarray, list, float]:
-    """Seconds each waited, what each was shown, and the server's processor seconds."""
-    pictures = [Picture(number) for number in range(people)]
-    files = [(picture.name, picture.data()) for picture in pictures]
+def files_of(pictures: list[Picture]) -> list[tuple[str, bytes]]:
+    return [(picture.name, picture.data()) for picture in pictures]
+
+
+async def visit_bare(files: list[tuple[str, bytes]], server: Server) -> tuple[np.ndarray, list]:
+    """Seconds that each bare client waited, and what each was shown."""
+    async with AsyncExitStack() as open_pages:
+        visitors = [await open_pages.enter_async_context(bare_visitor(server.url)) for _ in files]
+        waits = await asyncio.gather(
+            *(visitor.drop(*file) for visitor, file in zip(visitors, files, strict=True))
+        )
+        return np.array(waits), [visitor.shown() for visitor in visitors]
+
+
+async def visit(files: list[tuple[str, bytes]], server: Server) -> tuple[np.ndarray, list, float]:
+    """Seconds each browser waited, what each was shown, and the server's processor seconds."""
+    people, url = len(files), server.url
     async with browser() as chromium:
         first = await arrive(chromium, url)
-        await drop(first, [("first.jpg", Picture(people).data())])  # the network is loaded
+        await drop(first, [("first.jpg", Picture(2 * people).data())])  # the network is loaded
         await first.context.close()
         pages = [await arrive(chromium, url) for _ in range(people)]
 
@@ -62,39 +77,43 @@ def alone(reader: Classifier) -> float:
     return float(np.median(times))
 
 
-def check(reader: Classifier, answers: list, people: int) -> list[str]:
+def check(reader: Classifier, pictures: list[Picture], answers: list) -> list[str]:
     """Who was shown what is not theirs."""
     wrong = []
-    for number, (probability, caption, content) in enumerate(answers):
-        picture = Picture(number)
+    for picture, (probability, caption, content) in zip(pictures, answers, strict=True):
         right = reader.read(radiograph.read(picture.data()).pixels)[0].probability
-        others = [Picture(n).name for n in range(people) if n != number]
         if f"{picture.side} × {picture.side} pixels" not in caption:
             wrong.append(f"{picture.name}: the picture shown is another one ({caption})")
         if plots.percent(right) not in probability:
             wrong.append(f"{picture.name}: {probability!r}, not {plots.percent(right)}")
-        if any(f">{name}<" in content for name in others):
+        if any(other.name in content for other in pictures if other != picture):
             wrong.append(f"{picture.name}: the page has another one's file name")
     return wrong
 
 
 def main(people: int) -> None:
+    # What one has read the server may still know when the other asks: nobody's is another's.
+    seen, unseen = [Picture(n) for n in range(people)], [Picture(people + n) for n in range(people)]
     with serve(ROOT / "app.py") as server:
-        waits, answers, spent = asyncio.run(visit(server.url, people, server))
+        waits, answers, spent = asyncio.run(visit(files_of(seen), server))
+        bare_waits, bare_answers = asyncio.run(visit_bare(files_of(unseen), server))
     reader = Classifier(runs.find(runs.SHIPPED))
     single = alone(reader)
-    wrong = check(reader, answers, people)
     print(f"{people} people at once, load average {load_average()}")
-    print(f"answered: {len(answers)} of {people}; shown something of another: {len(wrong)}")
-    print(*wrong, sep="\n", end="\n" if wrong else "")
     print(f"one explained prediction alone: {single * 1e3:.0f} ms")
-    print("| seconds until verdict and heatmaps | median | p95 | longest |\n|---|---|---|---|")
-    print(
-        f"| in the browser | {np.median(waits):.1f} | {np.quantile(waits, 0.95):.1f} | "
-        f"{waits.max():.1f} |"
-    )
-    ratio = np.quantile(waits, 0.95) / (people * single)
-    print(f"p95 / ({people} predictions) = {ratio:.1f} (≤ {FACTOR})")
+    titles = ["answered", "shown another's", "median", "p95", "longest",
+              f"p95 / {people} predictions (≤ {FACTOR})"]  # fmt: skip
+    print(f"| seconds until verdict and heatmaps | {' | '.join(titles)} |\n{'|---' * 7}|")
+    for name, pictures, seconds, told in (
+        ("in browsers", seen, waits, answers),
+        ("clients that draw nothing", unseen, bare_waits, bare_answers),
+    ):
+        wrong, late = check(reader, pictures, told), np.quantile(seconds, 0.95)
+        print(
+            f"| {name} | {len(told)} of {people} | {len(wrong)} | {np.median(seconds):.1f} | "
+            f"{late:.1f} | {seconds.max():.1f} | {late / (people * single):.1f} |"
+        )
+        print(*wrong, sep="\n", end="\n" if wrong else "")
     print(
         f"server's processor time a person: {spent / people * 1e3:.0f} ms, "
         f"{spent / people / single:.1f} explained predictions"
