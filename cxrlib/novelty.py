@@ -30,7 +30,7 @@ _LUNGS_EXPECTED = 0.97
 _COMPONENTS = 64
 # Some features are silent in nearly all training pictures. Counted in steps of their own tiny
 # spread, the first grain of noise that wakes one would be thousands of steps away.
-_LEAST_STEP = 0.05  # of the features' median spread
+_LEAST_STEP = 0.05  # of the median spread of those that are ever awake
 _ENDS = (0.02, 0.98)
 
 NO_LUNGS = (
@@ -79,9 +79,12 @@ class Familiar:
 
 
 def _fit(vectors: np.ndarray, held_out: np.ndarray, least: float = 0) -> Familiar:
-    """``least``: the smallest step, as a share of the median one."""
+    """``least``: the smallest step, as a share of the median one that is not zero."""
     mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
-    scale = np.maximum(scale, least * np.median(scale)) + 1e-6
+    awake = scale[scale > 0]
+    if awake.size:
+        scale = np.maximum(scale, least * np.median(awake))
+    scale = scale + 1e-6
     steps = (vectors - mean) / scale
     variances, axes = np.linalg.eigh(np.cov(steps, rowvar=False))
     kept = slice(None, -_COMPONENTS - 1, -1)

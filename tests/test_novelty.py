@@ -54,14 +54,14 @@ def test_each_reason_is_named(fitted: novelty.Novelty) -> None:
 
 def test_a_grain_that_wakes_a_silent_feature_is_nothing_new() -> None:
     rng = np.random.default_rng(3)
-    features = rng.normal(size=(600, 100)).clip(0)
-    features[:, :3] = 0  # of these the training pictures have nothing
+    features = rng.normal(size=(600, 200)).clip(0)
+    features[:, :110] = 0  # of most the training pictures have nothing
     shapes = np.full((600, 15), np.nan)
     fitted = novelty.fit(shapes, features, np.arange(400), np.arange(400, 600))
     nothing = Lungs(np.zeros((SIZE, SIZE), np.float32))
-    features[500, :3] = 0.05
+    features[500, :110] = 0.01
     assert fitted.reason(nothing, features[500]) == ""
-    features[500, :3] = 50
+    features[500, :110] = 50
     assert fitted.reason(nothing, features[500]) == novelty.UNLIKE
 
 
