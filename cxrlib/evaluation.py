@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrlib import classes, metrics, stress
+from cxrlib import classes, metrics, stress, tables
 from cxrlib.config import TrainingConfig
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from cxrlib.runs import Run
@@ -255,15 +255,12 @@ def results_and_limits(
             *(f"| {title} | {found[name]} |" for name, title in METRIC_TITLES.items()),
             f"| the same before calibration | {measured['ece_uncalibrated']:.3f} |",
         ]
-        if found_classes := classes.read(measured):
-            table = found_classes.table()
+        if by_class := classes.read(measured):
             lines += [
                 "",
-                f"{found_classes.sentence()} The most probable class, for each true one:",
+                f"{by_class.sentence()} The most probable class, for each true one:",
                 "",
-                f"| {' | '.join(table.columns)} |",
-                "|---" * len(table.columns) + "|",
-                *(f"| {' | '.join(map(str, row))} |" for row in table.itertuples(index=False)),
+                *tables.markdown(by_class.table()),
             ]
     if "test" not in run_metrics["splits"]:
         lines += ["", "The official test folder was not at hand: **not measured** on it."]

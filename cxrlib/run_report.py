@@ -42,6 +42,7 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
     results = measured.table(point)
     results["95 % interval"] = [f"{low:.3f}–{high:.3f}" for low, high in _ends(results)]
     groups = subgroups.by_subtype(measured.predictions, threshold)
+    by_class = measured.by_class
     # A mean of runs did not learn anything itself.
     learning = {"Learning curves": plots.learning_figure(run.history)} if run.has_history else {}
     body = [
@@ -55,11 +56,7 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         _table(results.drop(columns=["low", "high"])),
         _figures(_drawn(measured, point, prevalence)),
         "<h2>Subgroups</h2>",
-        *(
-            [f"<p>{escape(measured.by_class.sentence())}</p>", _table(measured.by_class.table())]
-            if measured.by_class
-            else []
-        ),
+        *([f"<p>{escape(by_class.sentence())}</p>", _table(by_class.table())] if by_class else []),
         _table(subgroups.as_table(groups)),
         "<h2>Errors</h2>",
         _table(measured.errors(threshold)),
@@ -90,8 +87,8 @@ def _drawn(measured: Measured, point: str, prevalence: float) -> dict[str, Figur
         "Calibration": measured.calibration_figure(),
         "Probabilities by class": measured.histogram_figure(threshold),
     }
-    if measured.by_class:
-        drawn["Three classes"] = plots.classes_figure(measured.by_class.counts, classes.NAMES)
+    if by_class := measured.by_class:
+        drawn["Three classes"] = plots.classes_figure(by_class.counts, classes.NAMES)
     if 0 < measured.prevalence < 1:
         drawn[f"1,000 patients, {prevalence:.0%} of them ill"] = plots.patients_figure(
             metrics.natural_frequencies(matrix, prevalence)

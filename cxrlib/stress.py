@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cxrlib import metrics, radiograph
+from cxrlib import metrics, radiograph, tables
 from cxrlib.shifts import SHIFTS, UNCHANGED, Shift
 
 if TYPE_CHECKING:
@@ -115,7 +115,6 @@ def card_section(table: pd.DataFrame) -> list[str]:
     """The model card's lines on a stress test, Markdown."""
     first = table.iloc[0]
     worst = worst_mild(table)
-    shown = readable(table)
     return [
         "",
         "## Under changed conditions",
@@ -125,9 +124,7 @@ def card_section(table: pd.DataFrame) -> list[str]:
         "went from likely to unlikely or back. Most changed under a mild step: "
         f"{estimate(worst, 'changed')} ({worst.step}).",
         "",
-        "| " + " | ".join(shown.columns) + " |",
-        "|" + "---|" * shown.shape[1],
-        *("| " + " | ".join(row) + " |" for row in shown.itertuples(index=False)),
+        *tables.markdown(readable(table)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Tables as CSV that a spreadsheet can open without running what strangers typed.
+"""Tables as Markdown, and as CSV that a spreadsheet can open without running what strangers typed.
 
 Spreadsheets take a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a return for a
 formula, and a file may be called ``=HYPERLINK(…)``. Such text gets an apostrophe in front, which
@@ -25,6 +25,13 @@ def to_csv(table: "pd.DataFrame") -> bytes:
 def from_csv(table: "pd.DataFrame") -> "pd.DataFrame":
     """A table as it was before `to_csv`, from the text that was in the file."""
     return _replaced(table, f"^'(?={_FORMULA[1:]})", "")
+
+
+def markdown(table: "pd.DataFrame") -> list[str]:
+    """The lines of a table in Markdown, its cells as they print."""
+    rows = [table.columns, *table.itertuples(index=False)]
+    head, *body = ("| " + " | ".join(map(str, row)) + " |" for row in rows)
+    return [head, "|" + "---|" * table.shape[1], *body]
 
 
 def _replaced(table: "pd.DataFrame", pattern: str, replacement: str) -> "pd.DataFrame":

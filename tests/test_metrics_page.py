@@ -231,9 +231,6 @@ def test_robustness_shows_steps_elsewhere_and_heatmaps(open_page, tmp_path, monk
     assert len(drawn) == 2
 
 
-# --- what may go wrong ----------------------------------------------------------------------------
-
-
 def test_subgroups_of_a_three_class_run_show_which_is_taken_for_which(open_page, tmp_path, models):
     three = make_three_class_run(tmp_path, "three", pictures())
     (models / "three").symlink_to(three.folder)
@@ -244,6 +241,9 @@ def test_subgroups_of_a_three_class_run_show_which_is_taken_for_which(open_page,
     shown = Measured(three, "test").by_class
     pd.testing.assert_frame_equal(table(app), shown.table(), check_dtype=False)
     assert shown.sentence() in [markdown.value for markdown in app.markdown]
+
+
+# --- what may go wrong ----------------------------------------------------------------------------
 
 
 def test_without_a_run_the_page_says_what_to_do(open_page, monkeypatch, tmp_path):

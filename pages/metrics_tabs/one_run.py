@@ -167,8 +167,8 @@ def show_calibration(measured: Measured, point: str) -> None:
 
 def show_subgroups(measured: Measured, point: str) -> None:
     """The same numbers on parts of the pictures."""
-    if measured.by_class:
-        _show_classes(measured, measured.by_class)
+    if by_class := measured.by_class:
+        _show_classes(measured, by_class)
     threshold = measured.points[point].threshold
     groups = subgroups.by_subtype(measured.predictions, threshold)
     if st.toggle(
