@@ -32,6 +32,7 @@ class Batches(keras.utils.PyDataset):
         boxes: Sequence[Box] | None = None,
         size: int | None = None,
         lungs: np.ndarray | None = None,
+        variants: int = 1,
     ) -> None:
         """Batches over ``pixels[rows]``; ``targets`` and ``weights`` are aligned with ``rows``.
 
@@ -39,7 +40,8 @@ class Batches(keras.utils.PyDataset):
         ``float32 [n, features]``, which go through as they are. ``boxes`` are the parts of the
         pictures that the network sees, as squares of side ``size``; by default all.
         ``lungs`` are masks ``uint8 [n, rows, columns]``; where they are given, surroundings are
-        repainted.
+        repainted. Of each picture a batch has ``variants``, each changed in its own way, one after
+        the other; ``batch`` is a multiple of that.
         A row may be listed several times (oversampling). The last, incomplete batch of an epoch
         is left out: its batch-normalization statistics would be noisy.
         """
@@ -49,6 +51,7 @@ class Batches(keras.utils.PyDataset):
         self._targets, self._weights = targets, weights
         self._batch, self._recipe, self._seed = batch, recipe, seed
         self._boxes, self._size, self._lungs = boxes, size, lungs
+        self._variants = variants
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int, *, step: int = 0) -> None:
@@ -59,14 +62,15 @@ class Batches(keras.utils.PyDataset):
     @property
     def steps(self) -> int:
         """Batches in a whole epoch."""
-        return len(self._rows) // self._batch
+        return len(self._rows) * self._variants // self._batch
 
     def __len__(self) -> int:
         return self.steps - self._first
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         number += self._first
-        chosen = self._order[number * self._batch : (number + 1) * self._batch]
+        pictures = self._batch // self._variants
+        chosen = self._order[number * pictures : (number + 1) * pictures].repeat(self._variants)
         if self._pixels.ndim == 2:
             inputs = self._pixels[self._rows[chosen]]
         else:

@@ -36,7 +36,9 @@ class TrainingConfig(BaseModel):
     network: NetworkName = Field("mobilenetv2", description="architecture")
     size: int = Field(224, ge=96, le=512, description="side of the network's input, in pixels")
     weights: str = Field(
-        "imagenet", description="what the backbone starts from: imagenet, none, or a weights file"
+        "imagenet",
+        description="what the backbone starts from: imagenet, none, a weights file (.h5), or the "
+        "model.keras of another run",
     )
     classes: Literal[2, 3] = Field(
         2, description="2: normal, pneumonia; 3: normal, bacterial, viral"
@@ -82,6 +84,13 @@ class TrainingConfig(BaseModel):
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="how far targets are moved towards even odds"
     )
+    consistency: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="how much two random variants of a picture must agree while fine-tuning; above "
+        "0 a step takes two variants each of half as many pictures",
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the last layer")
     batch: int = Field(32, ge=2, le=1024, description="pictures a step")
     patience: int = Field(
@@ -107,8 +116,10 @@ class TrainingConfig(BaseModel):
     @field_validator("weights")
     @classmethod
     def _weights_exist(cls, weights: str) -> str:
-        if weights not in ("imagenet", "none") and not Path(weights).name.endswith(".h5"):
-            raise ValueError("weights are 'imagenet', 'none', or the path of an .h5 file")
+        if weights not in ("imagenet", "none") and Path(weights).suffix not in (".h5", ".keras"):
+            raise ValueError(
+                "weights are 'imagenet', 'none', or the path of an .h5 file or a run's model.keras"
+            )
         return weights
 
     @model_validator(mode="after")
@@ -123,6 +134,15 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 "a backbone without pretrained weights cannot stay frozen: set head_epochs=0"
             )
+        if self.consistency and (self.augmentation == "none" or not self.fine_tune_epochs):
+            raise ValueError(
+                "consistency compares random variants while fine-tuning: set augmentation and "
+                "fine_tune_epochs, or consistency=0"
+            )
+        if self.consistency and (self.distribute or self.batch % 2):
+            raise ValueError(
+                "consistency compares pairs within a batch: set distribute off and an even batch"
+            )
         return self
 
     @property
@@ -133,9 +153,12 @@ class TrainingConfig(BaseModel):
     def for_record(self, name: str) -> "TrainingConfig":
         """As it is kept with the run of that name.
 
-        Where files lay on this machine is nobody's business; their names are.
+        Where files lay on this machine is nobody's business; their names are, and of a run's
+        network also the run's.
         """
-        return self.model_copy(update={"name": name, "weights": Path(self.weights).name})
+        file = Path(self.weights)
+        weights = f"{file.parent.name}/{file.name}" if file.suffix == ".keras" else file.name
+        return self.model_copy(update={"name": name, "weights": weights})
 
 
 def default_name(config: TrainingConfig) -> str:

@@ -54,7 +54,7 @@ def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) ->
     cost, area = COSTS[config.network], (config.size / _SIDE) ** 2
     products, values = _GPU if gpus else (speed * cores for speed in _CPU_CORE)
     forward = area * (cost.products / products + cost.values / values) / max(gpus, 1)
-    learned = pictures * (1 - config.validation_share)
+    learned = pictures * (1 - config.validation_share) * (2 if config.consistency else 1)
     validated = pictures * config.validation_share
     step = 3 * forward
     if config.augmentation != "none":

@@ -77,7 +77,7 @@ def build(
         head: ``sigmoid``, one output ``[n, 1]``, the probability of pneumonia; or ``softmax``,
             ``[n, classes]``.
         weights: ``imagenet`` (fetched by Keras), ``none``, or the path of an .h5 file with the
-            backbone's weights.
+            backbone's weights, or of a run's model.keras, whose backbone it then begins with.
         dropout: share of features dropped before the last layer while training.
 
     Raises:
@@ -116,11 +116,17 @@ def _backbone(name: str, scaled: keras.KerasTensor, weights: str) -> keras.Model
             raise WeightsError(f"There is no weights file {weights}. Check the path.")
         backbone = network.backbone(scaled, None)
         try:
-            backbone.load_weights(weights)
+            if weights.endswith(".keras"):
+                run = keras.models.load_model(weights, compile=False, safe_mode=True)
+                learned = keras.Model(run.input, run.get_layer("pool").output)
+                backbone.set_weights(learned.get_weights())
+            else:
+                backbone.load_weights(weights)
         except (ValueError, OSError, KeyError) as error:
             raise WeightsError(
-                f"The file {weights} does not hold weights of {name} without its top "
-                "(keras.applications, include_top=False)."
+                f"The file {weights} does not hold weights of {name}: it takes those of "
+                "keras.applications without the top (include_top=False), or the model.keras of a "
+                "run of this network."
             ) from error
         return backbone
     try:

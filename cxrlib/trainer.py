@@ -18,6 +18,7 @@ from cxrlib.batches import Batches
 from cxrlib.checkpoint import Checkpoint
 from cxrlib.config import TrainingConfig
 from cxrlib.inference import score
+from cxrlib.losses import Consistency
 from cxrlib.pixels import Box
 from cxrlib.progress import EventLog, Watch
 
@@ -149,7 +150,7 @@ class Trainer:
                 warmup_target=config.rate,
                 warmup_steps=warm_up,
             )
-        self._compile(self.model, rate)
+        self._compile(self.model, rate, config.consistency)
         self._epochs(
             "fine-tune", config.fine_tune_epochs, self.model, batches, self._score_pictures
         )
@@ -167,6 +168,7 @@ class Trainer:
             boxes=self.boxes,
             size=config.size,
             lungs=self.lungs,
+            variants=2 if config.consistency else 1,
         )
 
     def _score_pictures(self) -> np.ndarray:
@@ -175,13 +177,18 @@ class Trainer:
         return score(self.reader, self.shown, self.validation)
 
     def _compile(
-        self, model: keras.Model, rate: float | keras.optimizers.schedules.LearningRateSchedule
+        self,
+        model: keras.Model,
+        rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        consistency: float = 0,
     ) -> None:
         loss = (
             keras.losses.BinaryCrossentropy
             if self.config.head == "sigmoid"
             else keras.losses.CategoricalCrossentropy
-        )
+        )(label_smoothing=self.config.label_smoothing)
+        if consistency:
+            loss = Consistency(loss, consistency)
         optimizer = {
             "adam": keras.optimizers.Adam,
             "adamw": keras.optimizers.AdamW,
@@ -191,7 +198,7 @@ class Trainer:
         with self.scope():
             model.compile(
                 optimizer(rate),
-                loss(label_smoothing=self.config.label_smoothing),
+                loss,
                 metrics=[_AUC(name="auc"), _Sensitivity(name="sensitivity")],
             )
             model.optimizer.build(model.trainable_variables)

@@ -54,6 +54,10 @@ def test_bad_value_is_refused_at_its_field(field: str, value: object, reason: st
         ({"head_epochs": 0, "fine_tune_epochs": 0}, "Nothing to train"),
         ({"network": "cnn"}, "no pretrained weights"),
         ({"weights": "none"}, "cannot stay frozen"),
+        ({"consistency": 1, "augmentation": "none"}, "Consistency compares random variants"),
+        ({"consistency": 1, "fine_tune_epochs": 0}, "Consistency compares random variants"),
+        ({"consistency": 1, "batch": 15}, "an even batch"),
+        ({"consistency": 1, "distribute": True}, "set distribute off"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(values: dict[str, object], reason: str) -> None:
@@ -70,7 +74,11 @@ def test_command_line_and_file_give_the_same_configuration() -> None:
     assert TrainingConfig(**json.loads(given.model_dump_json())) == given
 
 
-def test_record_tells_the_weights_name_and_not_where_they_lay() -> None:
-    asked = TrainingConfig(weights="/home/somebody/mobilenet.h5")
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("mobilenet.h5", "mobilenet.h5"), ("first/model.keras", "first/model.keras")],
+)
+def test_record_tells_the_weights_name_and_not_where_they_lay(file: str, name: str) -> None:
+    asked = TrainingConfig(weights=f"/home/somebody/{file}")
     record = asked.for_record("trial")
-    assert (record.name, record.weights) == ("trial", "mobilenet.h5")
+    assert (record.name, record.weights) == ("trial", name)

@@ -115,6 +115,28 @@ def test_refusals_name_the_remedy(arguments: dict, says: str) -> None:
         networks.build(**arguments)
 
 
+def test_a_network_begins_with_the_backbone_of_a_run_at_another_size(tmp_path) -> None:
+    learned = networks.build("mobilenetv2", size=96, weights="none")
+    learned.save(tmp_path / "model.keras")
+    begun = networks.build(
+        "mobilenetv2", size=128, classes=3, head="softmax", weights=str(tmp_path / "model.keras")
+    )
+    for layer in ("Conv1", "block_16_project_BN", "Conv_1"):
+        for one, other in zip(
+            begun.get_layer(layer).get_weights(),
+            learned.get_layer(layer).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_of_another_network_is_refused_as_weights(tmp_path) -> None:
+    file = tmp_path / "model.keras"
+    networks.build("cnn", size=96, weights="none").save(file)
+    with pytest.raises(networks.WeightsError, match="run of this network"):
+        networks.build("mobilenetv2", size=96, weights=str(file))
+
+
 def test_weights_of_another_network_are_refused(tmp_path) -> None:
     file = tmp_path / "other.weights.h5"
     networks.build("cnn", size=96, weights="none").save_weights(file)

@@ -153,7 +153,7 @@ def test_three_classes_oversampled_with_the_head_trained_alone_first(
         TrainingConfig(
             size=96, batch=16, weights=str(weights), classes=3, head="softmax",
             imbalance="oversample", head_epochs=2, fine_tune_epochs=1, fine_tune_layers=3,
-            name="three",
+            consistency=1, name="three",
         ),
         phantoms,
         models=tmp_path / "models",

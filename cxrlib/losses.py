@@ -1,0 +1,34 @@
+"""What training minimizes beyond Keras' own losses."""
+
+import keras
+from keras import ops
+
+
+class Consistency(keras.losses.Loss):
+    """A loss, plus how far two variants of each picture are read differently.
+
+    R-Drop (Liang et al., NeurIPS 2021): half the sum of both Kullback-Leibler divergences between
+    the outputs for the two, here for two augmentations instead of two dropouts. It weighs most
+    where the variants lie on either side of even odds, so that a small change of the picture does
+    not change its verdict.
+
+    Args:
+        loss: what is minimized for each variant by itself.
+        weight: of the divergence beside it.
+
+    A batch holds the two variants of a picture one after the other; targets and outputs
+    ``[2 n, k]`` are probabilities of one class (k = 1, the other has the rest) or of all.
+    """
+
+    def __init__(self, loss: keras.losses.Loss, weight: float) -> None:
+        super().__init__()
+        self._loss, self._weight = loss, weight
+
+    def call(self, y_true: object, y_pred: object) -> object:
+        """The loss of each variant, ``[2 n]``."""
+        outputs = ops.clip(y_pred, keras.config.epsilon(), 1 - keras.config.epsilon())
+        if outputs.shape[-1] == 1:
+            outputs = ops.concatenate([1 - outputs, outputs], axis=-1)
+        one, other = outputs[0::2], outputs[1::2]
+        divergence = ops.sum((one - other) * (ops.log(one) - ops.log(other)), axis=-1) / 2
+        return self._loss.call(y_true, y_pred) + self._weight * ops.repeat(divergence, 2)

@@ -1,0 +1,61 @@
+"""Two random variants of a picture in a batch, and the loss that has them read alike."""
+
+import numpy as np
+import pytest
+from scipy.special import rel_entr
+from sklearn.metrics import log_loss
+
+from cxrlib.augment import PRESETS
+
+
+def test_loss_is_cross_entropy_and_the_divergence_between_the_variants() -> None:
+    import keras
+
+    from cxrlib.losses import Consistency
+
+    rng = np.random.default_rng(0)
+    ill = rng.uniform(0.02, 0.98, (8, 1)).astype(np.float32)
+    truth = np.array([0, 0, 1, 1, 0, 0, 1, 1])
+    both = np.hstack([1 - ill, ill])
+    one, other = both[0::2], both[1::2]
+    divergence = (rel_entr(one, other) + rel_entr(other, one)).sum(axis=1).mean() / 2
+    expected = log_loss(truth, ill[:, 0]) + 3 * divergence
+    sigmoid = Consistency(keras.losses.BinaryCrossentropy(), 3)
+    softmax = Consistency(keras.losses.CategoricalCrossentropy(), 3)
+    assert float(sigmoid(truth[:, None].astype(np.float32), ill)) == pytest.approx(expected, 1e-5)
+    assert float(softmax(np.eye(2, dtype=np.float32)[truth], both)) == pytest.approx(expected, 1e-5)
+
+
+def test_loss_of_certain_and_opposite_outputs_is_finite() -> None:
+    import keras
+
+    from cxrlib.losses import Consistency
+
+    loss = Consistency(keras.losses.BinaryCrossentropy(), 1)
+    assert np.isfinite(float(loss(np.ones((2, 1)), np.array([[0.0], [1.0]], np.float32))))
+
+
+def test_an_epoch_has_two_variants_of_every_picture_side_by_side() -> None:
+    from cxrlib.batches import Batches
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (12, 32, 32)).astype(np.uint8)
+    targets = np.arange(12, dtype=np.float32)[:, None]
+
+    def batches(preset: str) -> Batches:
+        return Batches(
+            pixels, np.arange(12), targets, targets[:, 0],
+            batch=4, seed=0, recipe=PRESETS[preset], variants=2,
+        )  # fmt: skip
+
+    plain, changed = batches("none"), batches("strong")
+    assert len(plain) == plain.steps == 6
+    seen = []
+    for number in range(6):
+        inputs, truth, weights = plain[number]
+        np.testing.assert_array_equal(inputs[0::2], inputs[1::2])
+        np.testing.assert_array_equal(inputs[..., 0], pixels[truth[:, 0].astype(int)])
+        np.testing.assert_array_equal(truth[:, 0], weights)
+        assert (changed[number][0][0::2] != changed[number][0][1::2]).any(axis=(1, 2, 3)).all()
+        seen += list(truth[0::2, 0])
+    assert sorted(seen) == list(range(12))
