@@ -4,15 +4,10 @@ import streamlit as st
 
 from cxrlib import runs
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
-from pages.common import process
-from pages.common.networks import warm_up
+from pages.common import networks, process
 from pages.common.permissions import show_account
 
-st.set_page_config(
-    page_title="cxrlib · pneumonia X-ray explorer",
-    page_icon="assets/icon.png",  # a symbol by name would be fetched from elsewhere
-    layout="wide",
-)
+st.set_page_config(page_title="cxrlib · pneumonia X-ray explorer", layout="wide")
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.
 st.html(
     "<style>.stMainBlockContainer{padding:2.5rem clamp(1rem,3vw,3rem)}"
@@ -58,9 +53,13 @@ with st.sidebar:
             "pictures: balanced, or so low that nearly no pneumonia is missed.",
         )
     if page.url_path == "":  # Diagnose, where a picture is to be expected
-        warm_up()
+        networks.warm_up()
     show_account()
     st.caption("For education and research. Not for diagnosis.")
+if page.url_path or networks.warming():
+    # Streamlit takes NumPy along to hand out a picture: the first page of a fresh server does not
+    # wait for it and gets its icon a moment later. A symbol by name would come from elsewhere.
+    st.set_page_config(page_icon="assets/icon.png")
 st.session_state.entered = True
 page.run()
 process.give_back_memory()

@@ -13,11 +13,8 @@ from tarfile import TarError
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
-import numpy as np
-from PIL import Image
-
-# pandas and SciPy take a second to load. They are imported where they are used, because the app's
-# first page, which needs this module for its examples, should not wait for them.
+# What takes long to load is imported where it is used, NumPy too: the app's first page, which needs
+# this module for its examples, should not wait for it.
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -217,6 +214,8 @@ def index(folder: Path) -> "pd.DataFrame":
 
 
 def _facts(file: Path) -> tuple[int, int, str] | None:
+    from PIL import Image
+
     data = file.read_bytes()
     try:
         with Image.open(io.BytesIO(data)) as picture:
@@ -269,6 +268,7 @@ def assign_folds(table: "pd.DataFrame", *, validation_share: float, seed: int) -
     Raises:
         DatasetError: a class has too few patients for both sides.
     """
+    import numpy as np
     import pandas as pd
 
     folds = pd.Series("train", index=table.index)
@@ -302,6 +302,7 @@ def assign_folds(table: "pd.DataFrame", *, validation_share: float, seed: int) -
 
 def _together(table: "pd.DataFrame") -> "pd.Series":
     """Number of the group each picture must stay with: same patient or same bytes."""
+    import numpy as np
     import pandas as pd
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

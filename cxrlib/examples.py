@@ -6,9 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cxrlib import dataset, phantom, radiograph
-from cxrlib.radiograph import Radiograph
+from cxrlib import dataset
+
+# The first page of the app shows titles. What opens a picture is imported when one is opened.
+if TYPE_CHECKING:
+    from cxrlib.radiograph import Radiograph
 
 # Chosen of a thousand because the shipped run takes the one for ill rather than the other: it never
 # saw a drawing, and nearly all look normal to it.
@@ -28,7 +32,7 @@ class Example:
     """
 
     title: str
-    load: Callable[[], Radiograph]
+    load: "Callable[[], Radiograph]"
     synthetic: bool = False
     remote: bool = False
 
@@ -74,17 +78,26 @@ def from_kaggle(name: str) -> Example:
 
     Whether there is one shows when it is loaded (see `dataset.download_test_picture`).
     """
-    return Example(name, lambda: radiograph.read(dataset.download_test_picture(name)), remote=True)
+    return Example(name, lambda: _read(dataset.download_test_picture(name)), remote=True)
 
 
-def _draw(*, pneumonia: bool) -> Radiograph:
+def _draw(*, pneumonia: bool) -> "Radiograph":
+    from cxrlib import phantom
+    from cxrlib.radiograph import Radiograph
+
     pixels = phantom.phantom(_SEED, pneumonia=pneumonia, size=_SIDE).pixels
     return Radiograph(pixels, "Synthetic", ())
 
 
-def _open(file: Path) -> Radiograph:
-    return radiograph.read(file.read_bytes())
+def _open(file: Path) -> "Radiograph":
+    return _read(file.read_bytes())
 
 
-def _fetch(split: str, label: str, name: str) -> Radiograph:
-    return radiograph.read(dataset.download_picture(split, label, name))
+def _fetch(split: str, label: str, name: str) -> "Radiograph":
+    return _read(dataset.download_picture(split, label, name))
+
+
+def _read(data: bytes) -> "Radiograph":
+    from cxrlib import radiograph
+
+    return radiograph.read(data)

@@ -3,18 +3,18 @@
 import streamlit as st
 
 from pages.common import front_door
-from pages.diagnose_parts.cases import example_case, uploaded_cases
+from pages.diagnose_parts import intake
 
 front_door.enter()
 st.title("Read a chest X-ray", anchor=False)
 upload, example = st.columns([3, 2])
 with upload:
-    cases = uploaded_cases()
-if not cases:
+    files = intake.uploaded_files()
+chosen = None
+if not files:
     with example:
-        chosen = example_case()
-    cases = [chosen] if chosen else []
-if not cases:
+        chosen = intake.chosen_example()
+if not (files or chosen):
     st.markdown(
         "Drop one or several frontal chest X-rays above: JPEG, PNG, BMP, TIFF, WebP or DICOM. You "
         "get a calibrated probability of pneumonia, where on the picture it comes from, and how "
@@ -23,6 +23,6 @@ if not cases:
     )
     st.stop()
 # What reading takes is imported now, so that the empty page stands there at once.
-from pages.diagnose_parts import reading  # noqa: E402
+from pages.diagnose_parts import cases, reading  # noqa: E402
 
-reading.show(cases)
+reading.show([cases.of_example(chosen)] if chosen else cases.of_files(files))

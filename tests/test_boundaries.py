@@ -29,7 +29,7 @@ LIGHT_ROOMS = [
     "cxrlib.__main__",
 ]
 HEAVY = ("tensorflow", "keras")
-SLOW = (*HEAVY, "matplotlib", "pandas", "pydantic", "scipy", "sklearn")
+SLOW = (*HEAVY, "cv2", "matplotlib", "numpy", "pandas", "PIL", "pydantic", "scipy", "sklearn")
 
 
 def loaded_after(code: str, watched: tuple[str, ...] = HEAVY) -> str:
@@ -59,7 +59,7 @@ def test_opening_a_page_does_not_load_tensorflow(page: str) -> None:
 
 def test_the_empty_first_page_waits_for_no_slow_import() -> None:
     # AppTest would load pandas itself: the script is run as plain Python, which ends at the page.
-    code = "import runpy; runpy.run_path('app.py'); import pages.diagnose_parts.cases"
+    code = "import runpy; runpy.run_path('app.py'); import pages.diagnose_parts.intake"
     assert loaded_after(code, SLOW) == "[]"
 
 

@@ -4,7 +4,6 @@ import gc
 import threading
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
 
 from cxrlib import ensembles, runs
@@ -65,6 +64,11 @@ def warm_up() -> None:
         _when_the_page_is_up()
 
 
+def warming() -> bool:
+    """Whether a first page stands in somebody's browser, and the networks are on their way."""
+    return _warming.is_set()
+
+
 @st.fragment(run_every=2)
 def _when_the_page_is_up() -> None:
     if not st.session_state.page_up:  # the page is being made: this is no call of the browser's
@@ -82,6 +86,8 @@ def _warm() -> None:
         reader = _load(run, (str(run.folder), modified(run)))
     except runs.RunError:
         return  # whoever asks for this run is told why
+    import numpy as np
+
     reader.read(np.zeros((256, 256), np.uint8))  # compiles what the first picture would wait for
     process.give_back_memory()
 

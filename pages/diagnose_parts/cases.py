@@ -1,18 +1,20 @@
-"""The pictures on the Diagnose page: taken in, read once by each run, queued."""
+"""The pictures on the Diagnose page: opened, read once by each run, queued."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from cxrlib import dataset, examples, radiograph, tables
+from cxrlib import dataset, radiograph, tables
+from cxrlib.examples import Example
 from cxrlib.methods import METHODS
 from cxrlib.radiograph import Radiograph, RadiographError
 
 if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
     from cxrlib.classifier import Classifier, Prediction
     from cxrlib.explain import Explanation
 
@@ -60,83 +62,31 @@ def put_away(cases: Iterable[Case]) -> None:
         case.put_away()
 
 
-def uploaded_cases() -> list[Case]:
+def of_files(files: "Iterable[UploadedFile]") -> list[Case]:
     """Cases of the uploaded files, in their order; what was read before is not read again."""
-    files = st.file_uploader(
-        "Chest X-rays",
-        accept_multiple_files=True,
-        key="uploads",
-        help="JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 50 MB each. Pictures stay in memory and "
-        "are gone when you close the page.",
-    )
-    known: dict[str, Case] = st.session_state.setdefault("cases", {})
-    cases = {}
-    for file in files:
-        cases[file.file_id] = known.get(file.file_id) or Case(
-            file.name, partial(radiograph.read, file.getvalue())
-        )
+    known: dict[str, Case] = st.session_state.get("cases", {})
+    cases = {
+        file.file_id: known.get(file.file_id)
+        or Case(file.name, partial(radiograph.read, file.getvalue()))
+        for file in files
+    }
     st.session_state.cases = cases
     return list(cases.values())
 
 
-def example_case() -> Case | None:
-    """The example that was asked for, if any, with a choice of others."""
-    try:
-        folder = st.session_state.get("data_folder")
-        asked = st.query_params.get("example") or st.session_state.get("example")
-        found = examples.all_examples(folder=Path(folder) if folder else None, also=asked)
-        choices = {example.title: example for example in found}
-    except dataset.DatasetError as error:
-        st.error(str(error))
-        return None
-    title = st.selectbox(
-        "Examples",
-        list(choices),
-        index=None,
-        key="example",
-        bind="query-params",
-        on_change=_allow_fetching,
-        accept_new_options=True,
-        placeholder="No X-ray at hand? Choose one",
-        help="Synthetic radiographs are drawn by a program. Those from Kaggle are fetched from "
-        "the public data set, which needs a connection; for any other picture of its test folder, "
-        "type its name, such as person1_virus_6.jpeg.",
-    )
-    if title is None:
-        st.button(
-            "Try an example",
-            type="primary",
-            icon=":material/science:",
-            width="stretch",
-            on_click=st.session_state.update,
-            kwargs={"example": next(iter(choices))},
-        )
-        return None
-    known: Case | None = st.session_state.get("example_case")
-    if known is None or known.name != title:
-        example = choices.get(title) or examples.from_kaggle(title)
-        # A link asks for nothing from elsewhere before somebody has clicked.
-        if example.remote and st.session_state.get("example_wanted") != title:
-            st.button("Fetch it from Kaggle", icon=":material/download:", on_click=_allow_fetching)
-            return None
+def of_example(example: Example) -> Case:
+    """The case of an example, opened unless it is the one that was shown last."""
+    case: Case | None = st.session_state.get("example_case")
+    if case is None or case.name != example.title:
         with st.spinner("Opening the example"):
-            known = open_example(example)
-        st.session_state.example_case = known
-    return known
-
-
-def _allow_fetching() -> None:
-    st.session_state.example_wanted = st.session_state.example
-
-
-def open_example(example: examples.Example) -> Case:
-    case = Case(example.title, example.load)
-    if example.synthetic:
-        case.note = (
-            "Synthetic radiograph: drawn by a program, not taken of a patient. It shows how the "
-            "page works, no more: the network was trained on real pictures only and takes nearly "
-            "all drawings for normal. This one was chosen because it does so less."
-        )
+            case = Case(example.title, example.load)
+        if example.synthetic:
+            case.note = (
+                "Synthetic radiograph: drawn by a program, not taken of a patient. It shows how "
+                "the page works, no more: the network was trained on real pictures only and takes "
+                "nearly all drawings for normal. This one was chosen because it does so less."
+            )
+        st.session_state.example_case = case
     return case
 
 
@@ -160,7 +110,7 @@ def read_all(cases: list[Case], reader: "Classifier") -> None:
 
 def show_queue(cases: list[Case], reader: "Classifier", point: str) -> Case:
     """The table of several files, and which of them is shown below."""
-    import pandas as pd  # the empty page does not wait for it
+    import pandas as pd
 
     rows = []
     for case in cases:

@@ -1,0 +1,75 @@
+"""What the empty Diagnose page asks for: files, or an example. It stands there at once."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from cxrlib import dataset, examples
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+
+def uploaded_files() -> "list[UploadedFile]":
+    """The files that were dropped; of those taken away nothing is kept."""
+    files = st.file_uploader(
+        "Chest X-rays",
+        accept_multiple_files=True,
+        key="uploads",
+        help="JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 50 MB each. Pictures stay in memory and "
+        "are gone when you close the page.",
+    )
+    if not files:
+        st.session_state.cases = {}
+    return files
+
+
+def chosen_example() -> examples.Example | None:
+    """The example that was asked for, if any, with a choice of others."""
+    try:
+        folder = st.session_state.get("data_folder")
+        asked = st.query_params.get("example") or st.session_state.get("example")
+        found = examples.all_examples(folder=Path(folder) if folder else None, also=asked)
+        choices = {example.title: example for example in found}
+    except dataset.DatasetError as error:
+        st.error(str(error))
+        return None
+    title = st.selectbox(
+        "Examples",
+        list(choices),
+        index=None,
+        key="example",
+        bind="query-params",
+        on_change=_allow_fetching,
+        accept_new_options=True,
+        placeholder="No X-ray at hand? Choose one",
+        help="Synthetic radiographs are drawn by a program. Those from Kaggle are fetched from "
+        "the public data set, which needs a connection; for any other picture of its test folder, "
+        "type its name, such as person1_virus_6.jpeg.",
+    )
+    if title is None:
+        st.button(
+            "Try an example",
+            type="primary",
+            icon=":material/science:",
+            width="stretch",
+            on_click=st.session_state.update,
+            kwargs={"example": next(iter(choices))},
+        )
+        return None
+    example = choices.get(title) or examples.from_kaggle(title)
+    opened = st.session_state.get("example_case")
+    # A link asks for nothing from elsewhere before somebody has clicked.
+    if (
+        example.remote
+        and st.session_state.get("example_wanted") != title
+        and (opened is None or opened.name != title)
+    ):
+        st.button("Fetch it from Kaggle", icon=":material/download:", on_click=_allow_fetching)
+        return None
+    return example
+
+
+def _allow_fetching() -> None:
+    st.session_state.example_wanted = st.session_state.example
