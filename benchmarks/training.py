@@ -36,6 +36,7 @@ from cxrlib import dataset, devices, jobs, networks, phantom, practice, runs
 from cxrlib.augment import PRESETS
 from cxrlib.batches import Batches
 from cxrlib.config import TrainingConfig
+from cxrlib.fused import fused
 from cxrlib.pixels import cached_pixels
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +44,7 @@ PORT = 8698
 
 
 def compiled(name: str, size: int) -> keras.Model:
-    model = networks.build(name, size=size, weights="none")
+    model = fused(networks.build(name, size=size, weights="none"))
     model.compile("adam", "binary_crossentropy")
     return model
 

@@ -72,6 +72,10 @@ def train(
     with scope():
         # A checkpoint has all weights: the file they came from is no longer needed.
         model = _build(config, "none" if at.variables else config.weights)
+        if keras.backend.backend() == "tensorflow" and not gpus():
+            from cxrlib.fused import fused
+
+            model = fused(model)
     reader = _build(config, "none") if config.distribute else model
 
     run = run or runs.create(config.name or default_name(config), models=models)
