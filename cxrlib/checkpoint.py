@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-_ARRAYS = ("variables", "optimizer", "metrics", "best")
+_ARRAYS = ("variables", "optimizer", "metrics", "best", "begun")
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Checkpoint:
         optimizer: the optimizer's variables.
         metrics: the training metrics' variables.
         best: the network's weights at ``best_epoch``.
+        begun: the weights of the run begun with, where they are to be mixed in at the end.
     """
 
     pictures: str
@@ -48,6 +49,7 @@ class Checkpoint:
     optimizer: list[np.ndarray] = field(default_factory=list)
     metrics: list[np.ndarray] = field(default_factory=list)
     best: list[np.ndarray] = field(default_factory=list)
+    begun: list[np.ndarray] = field(default_factory=list)
 
     def start_phase(self, phase: str) -> None:
         """Begin a phase; history goes on, what steered the phase before is forgotten."""

@@ -91,6 +91,13 @@ class TrainingConfig(BaseModel):
         description="how much two random variants of a picture must agree while fine-tuning; above "
         "0 a step takes two variants each of half as many pictures",
     )
+    kept_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="after training on from another run's network, the share of the weights begun "
+        "with in the mean that is served (WiSE-FT); 0 serves what was reached",
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the last layer")
     batch: int = Field(32, ge=2, le=1024, description="pictures a step")
     patience: int = Field(
@@ -138,6 +145,10 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 "consistency compares random variants while fine-tuning: set augmentation and "
                 "fine_tune_epochs, or consistency=0"
+            )
+        if self.kept_share and not self.weights.endswith(".keras"):
+            raise ValueError(
+                "kept_share mixes with the network of another run: set weights to its model.keras"
             )
         if self.consistency and (self.distribute or self.batch % 2):
             raise ValueError(

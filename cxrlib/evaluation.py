@@ -215,6 +215,18 @@ def card(
             else ""
         )
         + (
+            "Two random variants of each picture also had to be read alike (R-Drop, Liang et al., "
+            f"NeurIPS 2021; weight {config.consistency:g}). "
+            if config.consistency
+            else ""
+        )
+        + (
+            f"{config.kept_share:.0%} of its weights are those begun with (WiSE-FT, Wortsman et "
+            "al., CVPR 2022). "
+            if config.kept_share
+            else ""
+        )
+        + (
             "Batch-normalization statistics were gathered anew on plain pictures."
             if config.reestimate_normalization and config.fine_tune_epochs
             else ""

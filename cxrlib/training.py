@@ -77,6 +77,8 @@ def train(
 
             model = fused(model)
     reader = _build(config, "none") if config.distribute else model
+    if config.kept_share and not at.begun:
+        at.begun = _begun(config, model)
 
     run = run or runs.create(config.name or default_name(config), models=models)
     recorded = config.for_record(run.name)
@@ -107,6 +109,11 @@ def train(
         scope=scope,
     ).train()
     run.say("judging")
+    if at.begun:
+        # Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models": half-way between
+        # two networks of which one was begun with the other is a steadier one.
+        kept, pairs = config.kept_share, zip(at.begun, model.get_weights(), strict=True)
+        model.set_weights([kept * begun + (1 - kept) * reached for begun, reached in pairs])
     if config.fine_tune_epochs and config.reestimate_normalization:
         reestimate_normalization(model, shown, rows["train"], seed=config.seed)
     # A copy without the optimizer and without mixed precision is what gets served.
@@ -171,6 +178,17 @@ def _build(config: TrainingConfig, weights: str) -> keras.Model:
         weights=weights,
         dropout=config.dropout,
     )
+
+
+def _begun(config: TrainingConfig, model: keras.Model) -> list[np.ndarray]:
+    """All weights of the run that this one begins with, its head's too."""
+    begun = keras.models.load_model(config.weights, compile=False, safe_mode=True).get_weights()
+    if [array.shape for array in begun] != [array.shape for array in model.get_weights()]:
+        raise TrainingError(
+            f"{config.weights} has another number of classes or another head: its weights cannot "
+            "be mixed with this run's. Set kept_share=0, or classes and head as they are there."
+        )
+    return begun
 
 
 def _scope(config: TrainingConfig) -> Callable[[], AbstractContextManager[object]]:

@@ -168,6 +168,39 @@ def test_three_classes_oversampled_with_the_head_trained_alone_first(
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(kernel) for kernel in kernels))
 
 
+def test_weights_begun_with_are_mixed_in_at_the_end_also_after_a_stop(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    from cxrlib import networks
+    from cxrlib.training import train
+
+    begun = networks.build("mobilenetv2", size=96, weights="none")
+    begun.save(tmp_path / "model.keras")
+
+    def trained(name: str, **values: float) -> keras.Model:
+        config = TrainingConfig(
+            size=96, batch=16, weights=str(tmp_path / "model.keras"), augmentation="none",
+            head_epochs=1, fine_tune_epochs=0, **values,
+        )  # fmt: skip
+        run = runs.create(name, models=tmp_path / "models")
+        if values:
+            run.request_stop()
+            with pytest.raises(runs.StoppedError):
+                train(config, phantoms, run=run)
+            (tmp_path / "model.keras").unlink()  # resuming does without
+            run.clear_marks()
+        train(config, phantoms, run=run)
+        return keras.saving.load_model(run.model_file)
+
+    reached, mixed = trained("reached"), trained("mixed", kept_share=0.25)
+    for one, start, end in zip(
+        mixed.get_weights(), begun.get_weights(), reached.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(one, 0.25 * start + 0.75 * end, atol=1e-5)
+
+
 def test_two_logical_devices_train_one_run(phantoms: Path, tmp_path: Path) -> None:
     program = f"""
 import tensorflow as tf

@@ -170,7 +170,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     page.get_by_role("textbox", name="New name").fill("yours")
     page.get_by_role("textbox", name="New name").press("Enter")
     page.get_by_role("button", name="Rename").click()
-    expect(page.get_by_text("yours · mobilenetv2, 168 px")).to_be_visible()
+    expect(page.get_by_text("yours · mobilenetv2, 224 px")).to_be_visible()
     assert (models / "yours").is_dir() and not (models / "mine").exists()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="More").click()
