@@ -221,8 +221,8 @@ def card(
             else ""
         )
         + (
-            f"{config.kept_share:.0%} of its weights are those begun with (WiSE-FT, Wortsman et "
-            "al., CVPR 2022). "
+            "Its weights are a mean of those begun with and those reached, of which the former "
+            f"count {config.kept_share:.0%} (WiSE-FT, Wortsman et al., CVPR 2022). "
             if config.kept_share
             else ""
         )
