@@ -7,7 +7,8 @@ from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from pages.common import networks, process
 from pages.common.permissions import show_account
 
-st.set_page_config(page_title="cxrlib · pneumonia X-ray explorer", layout="wide")
+# Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.
+st.set_page_config(page_title="cxrlib · pneumonia X-ray explorer", page_icon="🩻", layout="wide")
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.
 st.html(
     "<style>.stMainBlockContainer{padding:2.5rem clamp(1rem,3vw,3rem)}"
@@ -58,7 +59,7 @@ with st.sidebar:
     st.caption("For education and research. Not for diagnosis.")
 if page.url_path or networks.warming():
     # Streamlit takes NumPy along to hand out a picture: the first page of a fresh server does not
-    # wait for it and gets its icon a moment later. A symbol by name would come from elsewhere.
+    # wait for it and gets its own icon a moment later.
     st.set_page_config(page_icon="assets/icon.png")
 st.session_state.entered = True
 page.run()
