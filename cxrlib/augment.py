@@ -28,10 +28,12 @@ class Augmentation:
         brightness: share of the grey scale, either way.
         contrast: share more or less.
         gamma: power of two, either way.
-        blur: largest standard deviation of a Gaussian, in pixels, for half the pictures.
-        noise: largest standard deviation in grey levels, for half the pictures.
-        resolution: smallest factor by which half the pictures are shrunk and enlarged again
-            (1 switches it off).
+        blur: largest standard deviation of a Gaussian, as a share of the side, for half the
+            pictures.
+        noise: largest standard deviation in grey levels at 168 px, for half the pictures; larger
+            pictures have smaller pixels, which are the noisier for it.
+        resolution: fewest pixels along the side to which half the pictures are shrunk before they
+            are enlarged again.
         erase: largest share of the picture's area painted over, for a third of the pictures
             (Zhong et al., AAAI 2020).
     """
@@ -46,7 +48,7 @@ class Augmentation:
     gamma: float = 0
     blur: float = 0
     noise: float = 0
-    resolution: float = 1
+    resolution: float = 0
     erase: float = 0
 
 
@@ -63,14 +65,15 @@ PRESETS = {
         brightness=0.12,
         contrast=0.25,
         gamma=0.6,
-        blur=2.5,
+        blur=0.016,
         noise=15,
-        resolution=0.3,
+        resolution=48,
         erase=0.08,
     ),
 }
 
 _SHARE_DEGRADED = 1 / 2
+_NOISE_SIDE = 168
 _SHARE_ERASED = 1 / 3
 _SHARE_REPAINTED = 0.6
 
@@ -92,9 +95,12 @@ def describe(recipe: Augmentation) -> str:
         (recipe.brightness, f"brightness ±{recipe.brightness:.0%}"),
         (recipe.contrast, f"contrast ±{recipe.contrast:.0%}"),
         (recipe.gamma, f"gamma {2**-recipe.gamma:.2f} to {2**recipe.gamma:.2f}"),
-        (recipe.blur, f"half blurred by up to {recipe.blur:g} px"),
-        (recipe.noise, f"half with noise of up to {recipe.noise:g} grey levels"),
-        (recipe.resolution < 1, f"half shrunk by down to {recipe.resolution:.0%} and enlarged"),
+        (recipe.blur, f"half blurred by up to {recipe.blur:.1%} of the side"),
+        (
+            recipe.noise,
+            f"half with noise of up to {recipe.noise:g} grey levels at {_NOISE_SIDE} px",
+        ),
+        (recipe.resolution, f"half shrunk down to {recipe.resolution:g} px and enlarged"),
         (recipe.erase, f"a third with up to {recipe.erase:.0%} of the area painted over"),
     ]
     words = ", ".join(text for used, text in parts if used)
@@ -131,14 +137,17 @@ def augment(
     flipped = rng.random() < 0.5 and recipe.flip
     target = (size, size) if size else pixels.shape
     pixels = _move(pixels, recipe, place, box, target, flipped, replicate=degrade[6] < 0.5)
-    if degrade[0] < _SHARE_DEGRADED and recipe.resolution < 1:
-        factor = recipe.resolution + (1 - recipe.resolution) * degrade[1]
+    side = min(pixels.shape)
+    least = recipe.resolution / side
+    if degrade[0] < _SHARE_DEGRADED and 0 < least < 1:
+        factor = least + (1 - least) * degrade[1]
         pixels = _lose_resolution(pixels, factor)
     if degrade[2] < _SHARE_DEGRADED and recipe.blur:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), max(0.3, recipe.blur * degrade[3]))
+        pixels = cv2.GaussianBlur(pixels, (0, 0), max(0.3, recipe.blur * side * degrade[3]))
     pixels = _expose(pixels, recipe, light)
     if degrade[4] < _SHARE_DEGRADED and recipe.noise:
-        noise = rng.standard_normal(pixels.shape, np.float32) * (recipe.noise * degrade[5])
+        most = recipe.noise * side / _NOISE_SIDE
+        noise = rng.standard_normal(pixels.shape, np.float32) * (most * degrade[5])
         pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
     if degrade[7] < _SHARE_ERASED and recipe.erase:
         pixels = _erase(pixels, recipe.erase, rng)

@@ -139,7 +139,7 @@ class Classifier:
         size, equalization = self.config["size"], self.config["equalization"]
         boxes = None
         if self._in_box:
-            boxes = [one.box for one in self.lungs.find_all(cached_pixels(table, self._side))]
+            boxes = [one.box for one in self.lungs.find_cached(table, self._side)]
         return cached_pixels(table, size, equalization, boxes)
 
     def predict(self, pixels: np.ndarray) -> Prediction:

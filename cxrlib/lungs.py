@@ -6,18 +6,29 @@ the pages, their box is what the ``lungs`` view reads, and how much of a heatmap
 says how far to believe it.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import cv2
 import keras
 import numpy as np
+import pandas as pd
 from keras import layers
 
 from cxrlib import runs
 from cxrlib.inference import folded, load_network
-from cxrlib.pixels import WHOLE, Box, prepare
+from cxrlib.pixels import (
+    WHOLE,
+    Box,
+    cache_folder,
+    cached_array,
+    cached_pixels,
+    new_array,
+    prepare,
+)
 
 SIZE = 128
 _WIDTHS = (16, 32, 64, 96)
@@ -113,6 +124,26 @@ class LungFinder:
     def find_all(self, pictures: Sequence[np.ndarray]) -> Iterator[Lungs]:
         """The lung fields of radiographs ``uint8 [height, width]``, a batch at a time."""
         return find(self.network, pictures)
+
+    def find_cached(self, table: pd.DataFrame, side: int) -> Iterator[Lungs]:
+        """The lung fields of an index's pictures, from a cache made on first use.
+
+        Args:
+            table: rows of `dataset.index`.
+            side: of the squashed pictures that they are found in.
+        """
+        key = hashlib.blake2b(self.run.model_file.read_bytes(), digest_size=12)
+        key.update(f"{side} {''.join(table.digest)}".encode())
+
+        def write(file: Path) -> None:
+            kept = new_array(file, (len(table), SIZE, SIZE), np.float16)
+            for row, found in enumerate(self.find_all(cached_pixels(table, side))):
+                kept[row] = found.probability
+            kept.flush()
+
+        # What was kept is read in the first place too: rounding must not move a box later.
+        for probability in cached_array(cache_folder() / f"lungs-{key.hexdigest()}.npy", write):
+            yield Lungs(probability.astype(np.float32))
 
 
 def find(network: keras.Model, pictures: Sequence[np.ndarray]) -> Iterator[Lungs]:

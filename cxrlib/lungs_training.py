@@ -31,9 +31,9 @@ _WIDE = Augmentation(
     brightness=0.15,
     contrast=0.35,
     gamma=0.9,
-    blur=1.2,
-    noise=8,
-    resolution=0.4,
+    blur=0.0094,
+    noise=10.5,
+    resolution=51,
     erase=0.08,
 )
 
@@ -142,7 +142,7 @@ class _Batches(keras.utils.PyDataset):
         self._batch, self._seed = batch, seed
         self._recipe = recipe
         self._geometry = replace(
-            recipe, brightness=0, contrast=0, gamma=0, blur=0, noise=0, resolution=1, erase=0
+            recipe, brightness=0, contrast=0, gamma=0, blur=0, noise=0, resolution=0, erase=0
         )
         self.epoch = 0
 

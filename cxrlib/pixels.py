@@ -175,16 +175,37 @@ def cached_pixels(
     if boxes is not None:
         key.update(np.asarray(boxes, np.float64).tobytes())
     file = folder / f"pixels-{size}-{key.hexdigest()}.npy"
+    return cached_array(
+        file, lambda partial: _decode(table, size, equalization, boxes, partial, progress)
+    )
+
+
+def cached_array(file: Path, write: Callable[[Path], object]) -> np.ndarray:
+    """A read-only memory map of an array's file, which is written where there is none."""
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         # Written beside its place and then renamed: a killed run leaves no half cache.
         partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:
-            _decode(table, size, equalization, boxes, partial, progress)
+            write(partial)
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
     return np.load(file, mmap_mode="r")
+
+
+def new_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
+    """A writable memory map of a new array's file.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    array = np.lib.format.open_memmap(file, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        # A full disk is an error here; a write into the map would kill the process.
+        with file.open("r+b") as whole:
+            os.posix_fallocate(whole.fileno(), 0, file.stat().st_size)
+    return array
 
 
 def _decode(
@@ -196,11 +217,7 @@ def _decode(
     progress: Callable[[float], None] | None,
 ) -> None:
     root = Path(table.attrs["root"])
-    pixels = np.lib.format.open_memmap(file, "w+", np.uint8, (len(table), size, size))
-    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
-        # A full disk is an error here; a write into the map would kill the process.
-        with file.open("r+b") as whole:
-            os.posix_fallocate(whole.fileno(), 0, file.stat().st_size)
+    pixels = new_array(file, (len(table), size, size), np.uint8)
 
     def decode(job: tuple[int, str]) -> None:
         row, path = job

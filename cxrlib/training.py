@@ -89,7 +89,7 @@ def train(
     side = square_side(config.size) if config.view == "lungs" else config.size
     whole = shown = cached_pixels(table, side, config.equalization)
     run.say("finding the lungs")
-    boxes, masks, shapes = _lung_fields(cached_pixels(table, side))
+    boxes, masks, shapes = _lung_fields(table, side)
     if config.view == "lungs":
         shown = cached_pixels(table, config.size, config.equalization, boxes)
 
@@ -139,10 +139,10 @@ def train(
     return run
 
 
-def _lung_fields(squares: np.ndarray) -> tuple[list[Box], np.ndarray, np.ndarray]:
+def _lung_fields(table: pd.DataFrame, side: int) -> tuple[list[Box], np.ndarray, np.ndarray]:
     """Of each picture the lungs' box, their mask, and what `novelty.shape` says of them."""
     boxes, masks, shapes = [], [], []
-    for found in lungs.shipped().find_all(squares):
+    for found in lungs.shipped().find_cached(table, side):
         boxes.append(found.box)
         masks.append(found.mask)
         shapes.append(novelty.shape(found))

@@ -85,6 +85,24 @@ def test_no_lungs_in_a_radiograph_that_is_not_upright(
     assert np.mean([finder.find(made(picture)).found for picture in pictures]) < 0.2
 
 
+def test_lungs_of_a_data_set_are_found_once(
+    finder: lungs.LungFinder, phantoms: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "kept"))
+    table = dataset.index(phantoms)
+    found = list(finder.find_cached(table, 200))
+    squares = pixels.cached_pixels(table, 200)
+    for one, anew in zip(found, finder.find_all(squares), strict=True):
+        np.testing.assert_allclose(one.probability, anew.probability, atol=1e-3)
+    for file in (tmp_path / "kept").glob("pixels-*"):
+        file.unlink()
+    table.attrs["root"] = str(tmp_path / "gone")
+    again = finder.find_cached(table, 200)
+    assert [one.box for one in again] == [one.box for one in found]
+    with pytest.raises(FileNotFoundError):
+        next(finder.find_cached(table, 201))
+
+
 def test_shipped_network_agrees_with_people(finder: lungs.LungFinder, real) -> None:
     table = dataset.index(real("chest_xray"))
     held_out = table[dataset.assign_folds(table, validation_share=0.15, seed=0) == "validation"]
