@@ -1,52 +1,186 @@
-"""Runs against each other, a few at a time: what a choice does to a run, and over which seeds.
+"""Runs against each other, a few at a time: what a choice does to a run, over several seeds.
 
     python benchmarks/models.py --data chest_xray --keep FOLDER --weights FILE.h5 [TRIAL …]
 
-Every trial is trained with every seed (which also draws the validation patients anew), and judged
+Every trial is trained with every seed (which also draws the validation patients anew) and judged
 on its own validation pictures, on a sample of them changed on purpose, and on pictures from
-elsewhere. What is in the folder already is not trained again. Prints a table in Markdown.
+elsewhere. What is in the folder already is neither trained nor judged again, so a table that takes
+days can be made in pieces. Prints it in Markdown.
 """
 
 import argparse
 import os
-import statistics
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
 import pandas as pd
 
-from cxrlib import dataset, elsewhere, evaluation, runs, stress, training
-from cxrlib.classifier import Classifier
+from cxrlib import comparison, dataset, elsewhere, ensemble_classifier, runs, stress, training
+from cxrlib.classifier import Prediction
 from cxrlib.config import TrainingConfig
 from cxrlib.shifts import SHIFTS
 
 SAMPLE = 150  # validation pictures that are changed on purpose
-CHANGES = ("frame 10 % wider", "gamma 1.25", "blur 0.4 %", "noise, 5 grey levels", "64 px")
+CHANGES = ("frame 10 % wider", "gamma 1.25", "blur 0.4 %", "noise, 5 grey levels", "128 px")
+FRAMES = ("frame 10 % wider", "frame 10 % higher")
 
-_FROZEN = {"network": "mobilenetv2", "size": 168, "augmentation": "none", "fine_tune_epochs": 0,
-           "head_epochs": 20}  # fmt: skip
-_CNN = {"network": "cnn", "size": 96, "weights": "none", "head_epochs": 0, "fine_tune_epochs": 12,
-        "rate": 3e-3, "patience": 12}  # fmt: skip
+
+@dataclass(frozen=True)
+class Trial:
+    """One choice.
+
+    Attributes:
+        asked: fields of `TrainingConfig`.
+        against: the trial it differs from in that choice alone; its runs of the same seeds are
+            what it is compared with.
+        after: the trial whose network it begins with.
+        members: the trials it is the mean of, instead of being trained.
+        frames: whether the trial in ``against`` reads every picture in three frames.
+    """
+
+    asked: dict[str, object] = field(default_factory=dict)
+    against: str | None = None
+    after: str | None = None
+    members: Sequence[str] = ()
+    frames: bool = False
+
+
+def _with(base: Trial, against: str, **asked: object) -> Trial:
+    return replace(base, asked=base.asked | asked, against=against)
+
+
+_CNN = Trial({
+    "network": "cnn", "size": 96, "weights": "none", "view": "lungs", "augmentation": "light",
+    "head_epochs": 0, "fine_tune_epochs": 15, "patience": 15, "rate": 3e-3,
+})  # fmt: skip
+_FROZEN = Trial({
+    "size": 112, "view": "lungs", "augmentation": "none", "head_epochs": 20, "fine_tune_epochs": 0,
+})  # fmt: skip
+_TUNED = Trial({"size": 112, "view": "lungs", "repaint": True, "fine_tune_epochs": 4, "rate": 2e-4})
 TRIALS = {
-    "cnn, plain": _CNN | {"augmentation": "none"},
-    "cnn, light": _CNN | {"augmentation": "light"},
-    "cnn, strong": _CNN | {"augmentation": "strong"},
-    "cnn, strong, lungs, repainted": _CNN
-    | {"augmentation": "strong", "view": "lungs", "repaint": True},
-    "frozen, whole": _FROZEN,
-    "frozen, lungs": _FROZEN | {"view": "lungs"},
-    "frozen, lungs, CLAHE": _FROZEN | {"view": "lungs", "equalization": "clahe"},
-    "frozen, lungs, oversampled": _FROZEN | {"view": "lungs", "imbalance": "oversample"},
-    "frozen, lungs, nothing against imbalance": _FROZEN | {"view": "lungs", "imbalance": "none"},
-    "frozen, lungs, label smoothing 0.05": _FROZEN | {"view": "lungs", "label_smoothing": 0.05},
-    "fine-tuned, whole": {"size": 168, "fine_tune_epochs": 6},
-    "fine-tuned, lungs, repainted": {
-        "size": 168, "fine_tune_epochs": 6, "view": "lungs", "repaint": True
-    },
-}  # fmt: skip
+    "cnn": _CNN,
+    "cnn, whole picture": _with(_CNN, "cnn", view="whole"),
+    "cnn, plain": _with(_CNN, "cnn", augmentation="none"),
+    "cnn, strong": _with(_CNN, "cnn", augmentation="strong"),
+    "frozen": _FROZEN,
+    "frozen, whole picture": _with(_FROZEN, "frozen", view="whole"),
+    "frozen, 168 px": _with(_FROZEN, "frozen", size=168),
+    "frozen, CLAHE": _with(_FROZEN, "frozen", equalization="clahe"),
+    "frozen, oversampled": _with(_FROZEN, "frozen", imbalance="oversample"),
+    "frozen, nothing against imbalance": _with(_FROZEN, "frozen", imbalance="none"),
+    "frozen, label smoothing 0.05": _with(_FROZEN, "frozen", label_smoothing=0.05),
+    "tuned": _TUNED,
+    "tuned, whole picture": _with(_TUNED, "tuned", view="whole", repaint=False),
+    "tuned, not repainted": _with(_TUNED, "tuned", repaint=False),
+    "tuned, plain": _with(_TUNED, "tuned", augmentation="none", repaint=False),
+    "tuned, light": _with(_TUNED, "tuned", augmentation="light"),
+    "tuned, last 40 layers": _with(_TUNED, "tuned", fine_tune_layers=40),
+    "tuned, consistency 2": _with(_TUNED, "tuned", consistency=2.0),
+    "tuned, then 2 epochs on, mean of both": replace(
+        _with(_TUNED, "tuned", fine_tune_epochs=2, kept_share=0.5), after="tuned"
+    ),
+    "mean of tuned, and with consistency 2": Trial(
+        against="tuned", members=("tuned", "tuned, consistency 2")
+    ),
+    "tuned, read in three frames": Trial(against="tuned", frames=True),
+}
+
+
+class ThreeFrames:
+    """Test-time augmentation: reads a picture as it is, 10 % wider and 10 % higher."""
+
+    def __init__(self, reader: ensemble_classifier.Classifier) -> None:
+        self._reader, self.point = reader, reader.point
+        self._frames = [shift.apply for shift in SHIFTS if shift.name in FRAMES]
+
+    def predict_all(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+        found = [self._reader.predict_all(pictures)]
+        for apply in self._frames:
+            found.append(self._reader.predict_all([apply(picture) for picture in pictures]))
+        return [
+            replace(
+                plain,
+                probability=float(np.mean([plain.probability, *(o.probability for o in others)])),
+            )
+            for plain, *others in zip(*found, strict=True)
+        ]
+
+
+class Trials:
+    """Runs of the trials in one folder, and what was found of them."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._data, self._keep, self._weights = options.data, options.keep, options.weights
+        self._table = dataset.index(options.data)
+        self._others = (
+            {elsewhere.name(options.also): elsewhere.read(options.also)} if options.also else {}
+        )
+
+    def found(self, name: str, seed: int) -> pd.Series:
+        """What is measured of a trial with a seed; kept."""
+        file = self._keep / f"{self._named(name, seed)}.json"
+        if not file.exists():
+            self._judged(name, seed).to_json(file)
+        return pd.read_json(file, typ="series")
+
+    def _run(self, name: str, seed: int) -> runs.Run:
+        trial, called = TRIALS[name], self._named(name, seed)
+        known = {run.name: run for run in runs.finished(self._keep)}
+        if called in known:
+            return known[called]
+        if trial.members:
+            return comparison.save_ensemble(
+                called, [self._run(member, seed) for member in trial.members]
+            )
+        given = {"weights": self._weights} | trial.asked | {"name": called, "seed": seed}
+        if trial.after:
+            given["weights"] = str(self._run(trial.after, seed).model_file)
+        return training.train(TrainingConfig(**given), self._data, models=self._keep)
+
+    def _judged(self, name: str, seed: int) -> pd.Series:
+        trial = TRIALS[name]
+        run = self._run(trial.against if trial.frames else name, seed)
+        reader = ensemble_classifier.load(run)
+        held_out = self._table[reader.held_out(self._table)]
+        if trial.frames:
+            reader = ThreeFrames(reader)
+        some = held_out.sample(min(SAMPLE, len(held_out)), random_state=0)
+        shifts = [shift for shift in SHIFTS if shift.name in CHANGES]
+        plain = stress.measure(reader, held_out, split="validation", shifts=[]).iloc[0]
+        changed = stress.measure(
+            reader, some, split="validation", shifts=shifts, elsewhere=self._others
+        )
+        steps = changed[changed.strength == "mild"].changed
+        measures = {name: plain[name] for name in ("roc_auc", "sensitivity", "specificity", "ece")}
+        away = {
+            f"ROC-AUC, {row.pictures_of}": row.roc_auc
+            for row in changed[changed.pictures_of.isin(self._others)].itertuples()
+        }
+        trained = not (trial.members or trial.frames)
+        minutes = run.history.seconds.sum() / 60 if trained else float("nan")
+        return pd.Series(
+            measures | {"changed": steps.mean(), "worst": steps.max()} | away | {"minutes": minutes}
+        )
+
+    def _named(self, name: str, seed: int) -> str:
+        return f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
+
+
+def spread(values: pd.Series, sign: str = "") -> str:
+    """The mean over seeds, and the range."""
+    if values.isna().all():
+        return ""
+    digits = 1 if values.name == "minutes" else 3
+    mean, low, high = (
+        f"{value:{sign}.{digits}f}" for value in (values.mean(), values.min(), values.max())
+    )
+    return f"{mean} ({low} to {high})"
 
 
 def main() -> None:
@@ -58,58 +192,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--also", nargs="+", metavar="SOURCE", help="as `stress` takes it")
     options = parser.parse_args()
-    others = {elsewhere.name(options.also): elsewhere.read(options.also)} if options.also else {}
-    table = dataset.index(options.data)
-    titles = ["trial", "seeds", "ROC-AUC", "sensitivity", "specificity", "calibration error",
-              *(f"changed: {name}" for name in CHANGES), *(f"ROC-AUC, {name}" for name in others),
-              "epochs", "seconds an epoch"]  # fmt: skip
-    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
-    for trial in options.trials or TRIALS:
-        found = [judged(trained(trial, seed, options), table, others)
-                 for seed in range(options.seeds)]  # fmt: skip
-        cells = [
-            trial,
-            str(options.seeds),
-            *(spread(column) for column in zip(*found, strict=True)),
-        ]
-        print(f"| {' | '.join(cells)} |", flush=True)
-
-
-def trained(trial: str, seed: int, options: argparse.Namespace) -> runs.Run:
-    name = f"{trial.replace(', ', '-').replace(' ', '_')}-{seed}"
-    known = {run.name: run for run in runs.finished(options.keep)}
-    if name in known:
-        return known[name]
-    given = {"weights": options.weights, "name": name, "seed": seed} | TRIALS[trial]
-    config = TrainingConfig(**given)
-    return training.train(config, options.data, models=options.keep)
-
-
-def judged(run: runs.Run, table: pd.DataFrame, others: dict[str, pd.DataFrame]) -> list[float]:
-    point, history = run.metrics["default_point"], run.history
-    estimates = evaluation.estimates(run.metrics, "validation", point)
-    reader = Classifier(run)
-    held_out = table[reader.held_out(table)]
-    some = held_out.sample(min(SAMPLE, len(held_out)), random_state=0)
-    shifts = [shift for shift in SHIFTS if shift.name in CHANGES]
-    changed = stress.measure(reader, some, split="validation", shifts=shifts, elsewhere=others)
-    steps = changed.set_index("step").changed
-    return [
-        *(estimates[name].value for name in ("roc_auc", "sensitivity", "specificity", "ece")),
-        *(steps[name] for name in CHANGES),
-        *changed[changed.pictures_of.isin(others)].roc_auc,
-        len(history),
-        history.seconds.median(),
-    ]
-
-
-def spread(values: tuple[float, ...]) -> str:
-    """The mean over seeds, and the range."""
-    mean = statistics.mean(values)
-    digits = 3 if mean < 1.5 else 0
-    if len(values) == 1:
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+    options.keep.mkdir(parents=True, exist_ok=True)
+    trials, heads = Trials(options), None
+    for name in options.trials or TRIALS:
+        seeds = range(options.seeds)
+        found = pd.DataFrame([trials.found(name, seed) for seed in seeds])
+        cells = {column: spread(found[column]) for column in found}
+        if against := TRIALS[name].against:
+            base = pd.DataFrame([trials.found(against, seed) for seed in seeds])
+            for column in ("roc_auc", "changed"):
+                gained = spread(found[column] - base[column], "+")
+                cells[column] += f"; against *{against}* {gained}"
+        if heads is None:
+            heads = ["trial", *cells]
+            print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+        print(f"| {' | '.join([name, *cells.values()])} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     expect(page.get_by_label("Fine tune epochs", exact=True)).to_have_value("5")
     # Where its files lie is not kept with a run: the form asks for them.
     page.get_by_text("All settings").click()
-    complaint = page.get_by_role("alert").filter(has_text="There is no file mobilenetv2-lungs-168")
+    complaint = page.get_by_role("alert").filter(has_text="There is no file mobilenetv2-lungs-224")
     expect(complaint).to_be_visible()
 
     page.get_by_role("tab", name="Finished").click()
