@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Chosen of a thousand because the shipped run takes the one for ill rather than the other: it never
 # saw a drawing, and nearly all look normal to it.
-_SEED = 918
+_SEED = 744
 _SIDE = 768
 
 
