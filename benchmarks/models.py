@@ -28,6 +28,7 @@ from cxrlib.shifts import SHIFTS
 
 SAMPLE = 150  # validation pictures that are changed on purpose
 CHANGES = ("frame 10 % wider", "gamma 1.25", "blur 0.4 %", "noise, 5 grey levels", "128 px")
+COMPARED = ("ROC-AUC", "verdicts changed")
 FRAMES = ("frame 10 % wider", "frame 10 % higher")
 
 
@@ -141,7 +142,8 @@ class Trials:
         given = {"weights": self._weights} | trial.asked | {"name": called, "seed": seed}
         if trial.after:
             given["weights"] = str(self._run(trial.after, seed).model_file)
-        return training.train(TrainingConfig(**given), self._data, models=self._keep)
+        begun = next((run for run in runs.unfinished(self._keep) if run.name == called), None)
+        return training.train(TrainingConfig(**given), self._data, models=self._keep, run=begun)
 
     def _judged(self, name: str, seed: int) -> pd.Series:
         trial = TRIALS[name]
@@ -157,15 +159,19 @@ class Trials:
             reader, some, split="validation", shifts=shifts, elsewhere=self._others
         )
         steps = changed[changed.strength == "mild"].changed
-        measures = {name: plain[name] for name in ("roc_auc", "sensitivity", "specificity", "ece")}
-        away = {
-            f"ROC-AUC, {row.pictures_of}": row.roc_auc
-            for row in changed[changed.pictures_of.isin(self._others)].itertuples()
-        }
+        away = changed[changed.pictures_of.isin(self._others)]
         trained = not (trial.members or trial.frames)
-        minutes = run.history.seconds.sum() / 60 if trained else float("nan")
         return pd.Series(
-            measures | {"changed": steps.mean(), "worst": steps.max()} | away | {"minutes": minutes}
+            {
+                "ROC-AUC": plain.roc_auc,
+                "sensitivity": plain.sensitivity,
+                "specificity": plain.specificity,
+                "calibration error": plain.ece,
+                "verdicts changed": steps.mean(),
+                "most changed": steps.max(),
+                **{f"ROC-AUC, {row.pictures_of}": row.roc_auc for row in away.itertuples()},
+                "minutes": run.history.seconds.sum() / 60 if trained else float("nan"),
+            }
         )
 
     def _named(self, name: str, seed: int) -> str:
@@ -198,11 +204,11 @@ def main() -> None:
         seeds = range(options.seeds)
         found = pd.DataFrame([trials.found(name, seed) for seed in seeds])
         cells = {column: spread(found[column]) for column in found}
-        if against := TRIALS[name].against:
-            base = pd.DataFrame([trials.found(against, seed) for seed in seeds])
-            for column in ("roc_auc", "changed"):
-                gained = spread(found[column] - base[column], "+")
-                cells[column] += f"; against *{against}* {gained}"
+        against = TRIALS[name].against or name
+        base = pd.DataFrame([trials.found(against, seed) for seed in seeds])
+        for column in COMPARED:
+            gained = spread(found[column] - base[column], "+")
+            cells[f"{column}, against"] = f"{gained} *{against}*" if against != name else ""
         if heads is None:
             heads = ["trial", *cells]
             print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")

@@ -153,8 +153,9 @@ def browser() -> "Iterator[Browser]":
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs Chromium: install the package chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # other tests, and what they train, have the same cores
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(
             executable_path=chromium,
