@@ -1,11 +1,13 @@
 """Runs against each other, a few at a time: what a choice does to a run, over several seeds.
 
     python benchmarks/models.py --data chest_xray --keep FOLDER --weights FILE.h5 [TRIAL …]
+    python benchmarks/models.py
 
 Every trial is trained with every seed (which also draws the validation patients anew) and judged
 on its own validation pictures, on a sample of them changed on purpose, and on pictures from
-elsewhere. What is in the folder already is neither trained nor judged again, so a table that takes
-days can be made in pieces. Prints it in Markdown.
+elsewhere. What was found goes to `models.csv` beside this file; what is there already is neither
+trained nor judged again, so a table that takes days can be made in pieces. The second command
+prints that table in Markdown.
 """
 
 import argparse
@@ -21,11 +23,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas as pd
 
-from cxrlib import comparison, dataset, elsewhere, ensemble_classifier, runs, stress, training
+from cxrlib import (
+    comparison,
+    dataset,
+    elsewhere,
+    ensemble_classifier,
+    runs,
+    stress,
+    tables,
+    training,
+)
 from cxrlib.classifier import Prediction
 from cxrlib.config import TrainingConfig
 from cxrlib.shifts import SHIFTS
 
+FOUND = Path(__file__).with_name("models.csv")
 SAMPLE = 150  # validation pictures that are changed on purpose
 CHANGES = ("frame 10 % wider", "gamma 1.25", "blur 0.4 %", "noise, 5 grey levels", "128 px")
 COMPARED = ("ROC-AUC", "verdicts changed")
@@ -80,6 +92,7 @@ TRIALS = {
     "tuned, whole picture": _with(_TUNED, "tuned, not repainted", view="whole", repaint=False),
     "tuned, not repainted": _with(_TUNED, "tuned", repaint=False),
     "tuned, plain": _with(_TUNED, "tuned, not repainted", augmentation="none", repaint=False),
+    "tuned, statistics as trained": _with(_TUNED, "tuned", reestimate_normalization=False),
     "tuned, light": _with(_TUNED, "tuned", augmentation="light"),
     "tuned, last 40 layers": _with(_TUNED, "tuned", fine_tune_layers=40),
     "tuned, consistency 2": _with(_TUNED, "tuned", consistency=2.0),
@@ -114,7 +127,7 @@ class ThreeFrames:
 
 
 class Trials:
-    """Runs of the trials in one folder, and what was found of them."""
+    """Trains the trials, in one folder, and judges them."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._data, self._keep, self._weights = options.data, options.keep, options.weights
@@ -122,13 +135,6 @@ class Trials:
         self._others = (
             {elsewhere.name(options.also): elsewhere.read(options.also)} if options.also else {}
         )
-
-    def found(self, name: str, seed: int) -> pd.Series:
-        """What is measured of a trial with a seed; kept."""
-        file = self._keep / f"{self._named(name, seed)}.json"
-        if not file.exists():
-            self._judged(name, seed).to_json(file)
-        return pd.read_json(file, typ="series")
 
     def _run(self, name: str, seed: int) -> runs.Run:
         trial, called = TRIALS[name], self._named(name, seed)
@@ -145,7 +151,8 @@ class Trials:
         begun = next((run for run in runs.unfinished(self._keep) if run.name == called), None)
         return training.train(TrainingConfig(**given), self._data, models=self._keep, run=begun)
 
-    def _judged(self, name: str, seed: int) -> pd.Series:
+    def judged(self, name: str, seed: int) -> dict[str, float]:
+        """What is measured of a trial with a seed."""
         trial = TRIALS[name]
         run = self._run(trial.against if trial.frames else name, seed)
         reader = ensemble_classifier.load(run)
@@ -161,21 +168,42 @@ class Trials:
         steps = changed[changed.strength == "mild"].changed
         away = changed[changed.pictures_of.isin(self._others)]
         trained = not (trial.members or trial.frames)
-        return pd.Series(
-            {
-                "ROC-AUC": plain.roc_auc,
-                "sensitivity": plain.sensitivity,
-                "specificity": plain.specificity,
-                "calibration error": plain.ece,
-                "verdicts changed": steps.mean(),
-                "most changed": steps.max(),
-                **{f"ROC-AUC, {row.pictures_of}": row.roc_auc for row in away.itertuples()},
-                "minutes": run.history.seconds.sum() / 60 if trained else float("nan"),
-            }
-        )
+        return {
+            "ROC-AUC": plain.roc_auc,
+            "sensitivity": plain.sensitivity,
+            "specificity": plain.specificity,
+            "calibration error": plain.ece,
+            "verdicts changed": steps.mean(),
+            "most changed": steps.max(),
+            **{f"ROC-AUC, {row.pictures_of}": row.roc_auc for row in away.itertuples()},
+            "minutes": run.history.seconds.sum() / 60 if trained else float("nan"),
+        }
 
     def _named(self, name: str, seed: int) -> str:
         return f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
+
+
+def table(found: pd.DataFrame) -> list[str]:
+    """The trials that were made, in Markdown: of each measure the mean over seeds and the range.
+
+    What a trial gains over the one it is compared with is paired by seed; a seed that only one of
+    them has does not count there.
+    """
+    of = {name: rows.set_index("seed") for name, rows in found.groupby("trial")}
+    lines = []
+    for name in [name for name in TRIALS if name in of]:
+        rows = of[name].drop(columns="trial")
+        cells = {"trial": name, "seeds": str(len(rows))}
+        cells |= {column: spread(rows[column]) for column in rows}
+        against = TRIALS[name].against
+        for column in COMPARED:
+            gained = pd.Series(dtype=float)
+            if against in of:
+                gained = (rows[column] - of[against][column]).dropna()
+            words = spread(gained, "+")
+            cells[f"{column}, against"] = words and f"{words} *{against}*"
+        lines.append(cells)
+    return tables.markdown(pd.DataFrame(lines))
 
 
 def spread(values: pd.Series, sign: str = "") -> str:
@@ -189,30 +217,31 @@ def spread(values: pd.Series, sign: str = "") -> str:
     return f"{mean} ({low} to {high})"
 
 
+def read() -> pd.DataFrame:
+    """What was found so far: a row a trial and seed."""
+    return pd.read_csv(FOUND) if FOUND.exists() else pd.DataFrame(columns=["trial", "seed"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("trials", nargs="*", choices=[*TRIALS, []], metavar="TRIAL")
     parser.add_argument("--data", type=Path, default=dataset.configured_folder())
-    parser.add_argument("--keep", type=Path, required=True, help="where the runs are kept")
+    parser.add_argument("--keep", type=Path, help="where runs are kept; without it none is made")
     parser.add_argument("--weights", default="imagenet", help="of MobileNetV2")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--also", nargs="+", metavar="SOURCE", help="as `stress` takes it")
     options = parser.parse_args()
-    options.keep.mkdir(parents=True, exist_ok=True)
-    trials, heads = Trials(options), None
-    for name in options.trials or TRIALS:
-        seeds = range(options.seeds)
-        found = pd.DataFrame([trials.found(name, seed) for seed in seeds])
-        cells = {column: spread(found[column]) for column in found}
-        against = TRIALS[name].against or name
-        base = pd.DataFrame([trials.found(against, seed) for seed in seeds])
-        for column in COMPARED:
-            gained = spread(found[column] - base[column], "+")
-            cells[f"{column}, against"] = f"{gained} *{against}*" if against != name else ""
-        if heads is None:
-            heads = ["trial", *cells]
-            print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-        print(f"| {' | '.join([name, *cells.values()])} |", flush=True)
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+        trials, found = Trials(options), read()
+        known = set(zip(found.trial, found.seed, strict=True))
+        for name in options.trials or TRIALS:
+            for seed in range(options.seeds):
+                if (name, seed) not in known:
+                    row = {"trial": name, "seed": seed} | trials.judged(name, seed)
+                    found = pd.concat([found, pd.DataFrame([row]).round(5)])
+                    found.to_csv(FOUND, index=False)
+    print(*table(read()), sep="\n")
 
 
 if __name__ == "__main__":
