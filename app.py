@@ -63,4 +63,4 @@ if page.url_path or networks.warming():
     st.set_page_config(page_icon="assets/icon.png")
 st.session_state.entered = True
 page.run()
-process.give_back_memory()
+process.give_back_memory_each_minute()

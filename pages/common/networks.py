@@ -89,7 +89,7 @@ def _warm() -> None:
     import numpy as np
 
     reader.read(np.zeros((256, 256), np.uint8))  # compiles what the first picture would wait for
-    process.give_back_memory(again=True)
+    process.give_back_memory()
 
 
 def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | EnsembleClassifier":
@@ -100,7 +100,7 @@ def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | En
             from cxrlib.ensemble_classifier import load
 
             process.keep_what_is_compiled()
-            process.give_back_memory(again=True)  # before networks come on top of TensorFlow
+            process.give_back_memory()  # before networks come on top of TensorFlow
             reader = load(run)
             while len(_loaded) >= _KEPT:
                 del _loaded[next(iter(_loaded))]

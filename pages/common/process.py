@@ -4,6 +4,7 @@ import ctypes
 import gc
 import mmap
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -45,19 +46,25 @@ def spare_from_collection() -> None:
     gc.freeze()
 
 
-def give_back_memory(*, again: bool = False) -> None:
+def give_back_memory_each_minute() -> None:
+    """Give memory back in the background where that was not done within the last minute.
+
+    Not in the run of a page, which it would make longer at its very end: the next run, of a click
+    meanwhile, starts beside it, and Streamlit would then take the fragments of the new run for
+    gone. The page would stand still.
+    """
+    if time.monotonic() >= _given_back + _SECONDS_BETWEEN:
+        threading.Thread(target=give_back_memory, name="give back", daemon=True).start()
+
+
+def give_back_memory() -> None:
     """Give the system back what is not needed any more, 0.4 GB once the networks are loaded.
 
     That is what visitors left, what reading their pictures left free between what is in use, and
     code and constants of the libraries, most of which were needed to load them only: what is
     needed again is mapped again from its file, in microseconds.
-
-    Args:
-        again: also where that was done within the last minute; it takes a moment.
     """
     global _given_back
-    if not again and time.monotonic() < _given_back + _SECONDS_BETWEEN:
-        return
     _given_back = time.monotonic()
     if sys.platform != "linux":
         spare_from_collection()

@@ -54,7 +54,7 @@ def show() -> None:
     if not known and not done:
         st.markdown("No run is under way. Start one under *New run*.")
     # Otherwise most of what a look takes is Streamlit's collection of garbage after it.
-    process.give_back_memory()
+    process.give_back_memory_each_minute()
 
 
 def show_run(run: runs.Run, watched: set[str]) -> None:
