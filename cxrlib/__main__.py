@@ -203,21 +203,25 @@ def _faithfulness(options: argparse.Namespace) -> int:
         )
     classifier = Classifier(run)
     table = _pictures(options, classifier)
-    ill = table[table.label == "PNEUMONIA"].sample(frac=1, random_state=options.seed)
-    chosen = ill.drop_duplicates("patient").path[: options.pictures]
+    shuffled = table.sample(frac=1, random_state=options.seed).drop_duplicates(["patient", "label"])
+    chosen = {
+        label: [
+            radiograph.read((Path(table.attrs["root"]) / path).read_bytes()).pixels
+            for path in rows.path[: options.pictures]
+        ]
+        for label, rows in shuffled.groupby("label")
+    }
     measured = faithfulness.measure(
         classifier,
         explain.Explainer(
             explain.untrained(classifier.model, seed=options.seed), classifier.config["network"]
         ),
-        [
-            radiograph.read((Path(table.attrs["root"]) / path).read_bytes()).pixels
-            for path in chosen
-        ],
+        chosen["PNEUMONIA"],
         [
             phantom.phantom(_PHANTOMS + options.seed + number, pneumonia=True)
             for number in range(options.pictures)
         ],
+        chosen["NORMAL"],
         seed=options.seed,
     )
     run.save_faithfulness(measured)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from cxrlib.augment import PRESETS, Augmentation, augment, repaint_surroundings
+from cxrlib.opacities import draw_opacities
 from cxrlib.pixels import Box
 
 
@@ -32,6 +33,8 @@ class Batches(keras.utils.PyDataset):
         boxes: Sequence[Box] | None = None,
         size: int | None = None,
         lungs: np.ndarray | None = None,
+        repaint: bool = False,
+        drawn: np.ndarray | None = None,
         variants: int = 1,
     ) -> None:
         """Batches over ``pixels[rows]``; ``targets`` and ``weights`` are aligned with ``rows``.
@@ -39,9 +42,11 @@ class Batches(keras.utils.PyDataset):
         ``pixels`` are pictures ``uint8 [n, size, size]``, or a frozen backbone's features
         ``float32 [n, features]``, which go through as they are. ``boxes`` are the parts of the
         pictures that the network sees, as squares of side ``size``; by default all.
-        ``lungs`` are masks ``uint8 [n, rows, columns]``; where they are given, surroundings are
-        repainted. Of each picture a batch has ``variants``, each changed in its own way, one after
-        the other; ``batch`` is a multiple of that.
+        ``lungs`` are masks ``uint8 [n, rows, columns]``, for what has to know where the lungs are:
+        ``repaint`` paints over what is around them, and where ``drawn``, ``bool`` aligned with
+        ``rows``, is true, opacities are drawn into them.
+        Of each picture a batch has ``variants``, each changed in its own way, one after the other;
+        ``batch`` is a multiple of that.
         A row may be listed several times (oversampling). The last, incomplete batch of an epoch
         is left out: its batch-normalization statistics would be noisy.
         """
@@ -50,8 +55,9 @@ class Batches(keras.utils.PyDataset):
         self._pixels, self._rows = pixels, rows
         self._targets, self._weights = targets, weights
         self._batch, self._recipe, self._seed = batch, recipe, seed
-        self._boxes, self._size, self._lungs = boxes, size, lungs
-        self._variants = variants
+        self._boxes, self._size, self._variants = boxes, size, variants
+        self._lungs, self._repaint = lungs, repaint
+        self._drawn = np.zeros(len(rows), bool) if drawn is None else drawn
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int, *, step: int = 0) -> None:
@@ -75,13 +81,15 @@ class Batches(keras.utils.PyDataset):
             inputs = self._pixels[self._rows[chosen]]
         else:
             rng = np.random.default_rng([self._seed, self._epoch, number])
-            rows = self._rows[chosen]
-            inputs = np.stack([self._picture(row, rng) for row in rows])[..., None]
+            inputs = np.stack([self._picture(place, rng) for place in chosen])[..., None]
         return inputs, self._targets[chosen], self._weights[chosen]
 
-    def _picture(self, row: int, rng: np.random.Generator) -> np.ndarray:
+    def _picture(self, place: int, rng: np.random.Generator) -> np.ndarray:
+        row = self._rows[place]
         pixels = self._pixels[row]
-        if self._lungs is not None:
+        if self._drawn[place]:
+            pixels, _ = draw_opacities(pixels, self._lungs[row], rng)
+        if self._repaint:
             other = self._pixels[self._rows[rng.integers(len(self._rows))]]
             pixels = repaint_surroundings(pixels, self._lungs[row], other, rng)
         if self._boxes is None:

@@ -60,6 +60,13 @@ class TrainingConfig(BaseModel):
         description="often paint over what lies outside the lungs while training, so that the "
         "network cannot lean on it",
     )
+    drawn_opacities: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="how many normal pictures, as a share of all, are trained on once more while "
+        "fine-tuning: with opacities drawn into their lungs, and as pneumonia",
+    )
     validation_share: float = Field(
         0.15, ge=0.05, le=0.5, description="share of train+val held out, whole patients at a time"
     )
@@ -145,6 +152,11 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 "consistency compares random variants while fine-tuning: set augmentation and "
                 "fine_tune_epochs, or consistency=0"
+            )
+        if self.drawn_opacities and (self.classes == 3 or not self.fine_tune_epochs):
+            raise ValueError(
+                "a drawn opacity is neither bacterial nor viral, and is for fine-tuning: set "
+                "classes=2 and fine_tune_epochs, or drawn_opacities=0"
             )
         if self.kept_share and not self.weights.endswith(".keras"):
             raise ValueError(

@@ -215,6 +215,12 @@ def card(
             else ""
         )
         + (
+            f"To the normal pictures {config.drawn_opacities:.0%} were added that had opacities "
+            "drawn into their lungs, taught as pneumonia. "
+            if config.drawn_opacities
+            else ""
+        )
+        + (
             "Two random variants of each picture also had to be read alike (R-Drop, Liang et al., "
             f"NeurIPS 2021; weight {config.consistency:g}). "
             if config.consistency

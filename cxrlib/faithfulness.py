@@ -21,6 +21,7 @@ from tqdm import tqdm
 from cxrlib import metrics
 from cxrlib.methods import EDGES, METHODS, RANDOM
 from cxrlib.metrics.bootstrap import cluster_bootstrap, percentile_interval
+from cxrlib.opacities import draw_opacities
 from cxrlib.phantom import Phantom
 from cxrlib.pixels import edges
 
@@ -43,6 +44,7 @@ def measure(
     untrained: "Explainer",
     radiographs: Sequence[np.ndarray],
     phantoms: Sequence[Phantom],
+    normal: Sequence[np.ndarray],
     *,
     seed: int = 0,
     methods: Sequence[str] = tuple(METHODS),
@@ -55,6 +57,8 @@ def measure(
         radiographs: ``uint8 [height, width]`` with pneumonia that the run was not trained on, one
             a patient.
         phantoms: with an opacity each.
+        normal: ``uint8 [height, width]`` without pneumonia, not trained on either: opacities are
+            drawn into their lungs, where these are found.
         seed: for ties and for the map of chance.
         methods: keys of `methods.METHODS`.
 
@@ -97,11 +101,16 @@ def measure(
         for method, correlation in _agreement(maps, methods).items():
             found[method, "agreement"].append(correlation)
 
-    for drawn in tqdm(phantoms, desc="phantoms"):
-        maps = {method: reader.explain(drawn.pixels, method) for method in methods}
-        _add_references(maps, reader.prepare(drawn.pixels), rng)
+    known = [("pointing", drawn.pixels, drawn.opacity) for drawn in phantoms]
+    for pixels in normal:
+        lungs = reader.lungs.find(pixels)
+        if lungs.mask.any():
+            known.append(("drawn", *draw_opacities(pixels, lungs.mask, rng)))
+    for name, pixels, opacity in tqdm(known, desc="known opacities"):
+        maps = {method: reader.explain(pixels, method) for method in methods}
+        _add_references(maps, reader.prepare(pixels), rng)
         for method, explanation in maps.items():
-            found[method, "pointing"].append(float(points_at(explanation.heatmap, drawn.opacity)))
+            found[method, name].append(float(points_at(explanation.heatmap, opacity)))
 
     return pd.DataFrame(
         {"method": method, "measure": name, **vars(_mean(values)), "pictures": len(values)}

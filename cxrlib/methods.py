@@ -126,6 +126,12 @@ MEASURES = {
         "On how many synthetic radiographs is the brightest place on the opacity, whose place is "
         "known there (Zhang et al., IJCV 2018)?",
     ),
+    "drawn": Measure(
+        "Pointing game, drawn in",
+        "high",
+        "The same on normal radiographs with opacities drawn into their lungs: on how many is the "
+        "brightest place on one of them?",
+    ),
     "lungs": Measure(
         "Share in the lungs",
         "high",

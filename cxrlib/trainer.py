@@ -42,7 +42,7 @@ class Trainer:
         classes: np.ndarray,
         *,
         boxes: Sequence[Box] | None,
-        lungs: np.ndarray | None,
+        lungs: np.ndarray,
         train: np.ndarray,
         validation: np.ndarray,
         at: Checkpoint,
@@ -59,7 +59,7 @@ class Trainer:
             shown: what the network sees of them without it, ``uint8 [n, size, size]``.
             classes: ``int [n]``, indices into ``config.class_names``.
             boxes: which part of each picture it sees; None for the whole.
-            lungs: ``uint8 [n, rows, columns]``, 1 in the lungs, or None.
+            lungs: ``uint8 [n, rows, columns]``, 1 in the lungs; all 0 where they are not known.
             train: rows to train on.
             validation: rows to validate on.
             at: where to begin.
@@ -75,8 +75,8 @@ class Trainer:
         self.validation = validation
         self.is_pneumonia = classes[validation] > 0
         self.rows, self.weights = _balance(train, classes, config)
-        one_hot = np.eye(config.classes, dtype=np.float32)[classes[self.rows]]
-        self.targets = one_hot if config.head == "softmax" else one_hot[:, 1:]
+        self.ill = classes[self.rows] > 0
+        self.targets = _targets(classes[self.rows], config)
         self.events = EventLog(run.tensorboard_folder)
         if at.variables:
             checkpoint.assign(model.variables, at.variables)
@@ -157,19 +157,35 @@ class Trainer:
 
     def _augmented(self) -> Batches:
         config = self.config
+        normal = self.rows[~self.ill & self.lungs[self.rows].any(axis=(1, 2))]
+        drawn = np.resize(
+            np.random.default_rng(config.seed).permutation(normal),
+            round(config.drawn_opacities * len(normal)),
+        )
+        rows = np.concatenate([self.rows, drawn])
+        targets = np.concatenate([self.targets, _targets(np.ones(len(drawn), int), config)])
         return Batches(
             self.whole,
-            self.rows,
-            self.targets,
-            self.weights,
+            rows,
+            targets,
+            self._shared_with(drawn),
             batch=config.batch,
             seed=config.seed,
             recipe=PRESETS[config.augmentation],
             boxes=self.boxes,
             size=config.size,
             lungs=self.lungs,
+            repaint=config.repaint,
+            drawn=np.arange(len(rows)) >= len(self.rows),
             variants=2 if config.consistency else 1,
         )
+
+    def _shared_with(self, drawn: np.ndarray) -> np.ndarray:
+        """The weights of ``rows`` and ``drawn``: pneumonia, drawn or not, weighs what it did."""
+        share = self.ill.sum() / (self.ill.sum() + len(drawn))
+        weights = np.where(self.ill, share * self.weights, self.weights)
+        added = np.full(len(drawn), weights[self.ill].mean())
+        return np.concatenate([weights, added]).astype(np.float32)
 
     def _score_pictures(self) -> np.ndarray:
         if self.reader is not self.model:
@@ -303,6 +319,12 @@ class _Sensitivity(keras.metrics.Recall):
 def _pneumonia(outputs: object) -> object:
     """A head's outputs, or targets, as the probability of pneumonia ``[n, 1]``."""
     return outputs if outputs.shape[-1] == 1 else 1 - outputs[:, :1]
+
+
+def _targets(classes: np.ndarray, config: TrainingConfig) -> np.ndarray:
+    """``float32 [n, outputs]`` for ``classes [n]``."""
+    one_hot = np.eye(config.classes, dtype=np.float32)[classes]
+    return one_hot if config.head == "softmax" else one_hot[:, 1:]
 
 
 def _balance(

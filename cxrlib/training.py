@@ -100,7 +100,7 @@ def train(
         shown,
         classes,
         boxes=boxes if config.view == "lungs" else None,
-        lungs=masks if config.repaint else None,
+        lungs=masks,
         train=rows["train"],
         validation=rows["validation"],
         at=at,

@@ -29,6 +29,7 @@ def measured(taught: Classifier, drawn: list[phantom.Phantom]) -> pd.DataFrame:
         blank,
         [one.pixels for one in drawn],
         drawn,
+        [phantom.phantom(seed, pneumonia=False, size=224).pixels for seed in UNSEEN],
         methods=("gradcam", "scorecam"),
     )
 
@@ -98,6 +99,10 @@ def test_a_network_that_learned_is_told_from_one_that_did_not(measured: pd.DataF
 def test_the_opacity_is_pointed_at(measured: pd.DataFrame, drawn: list[phantom.Phantom]) -> None:
     assert value(measured, "gradcam", "pointing")["value"] >= 0.8
     assert value(measured, "gradcam", "pointing").pictures == len(drawn)
+    assert value(measured, "gradcam", "drawn")["value"] >= 0.5
+    assert (
+        value(measured, "random", "drawn")["value"] < value(measured, "gradcam", "drawn")["value"]
+    )
     for one in drawn:
         assert faithfulness.points_at(one.opacity.astype(float), one.opacity)
         assert not faithfulness.points_at((~one.lungs).astype(float), one.opacity)

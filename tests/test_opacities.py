@@ -1,0 +1,61 @@
+"""Opacities drawn into radiographs: where they are, where nothing changes, what they teach."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from cxrlib import phantom
+from cxrlib.batches import Batches
+from cxrlib.config import TrainingConfig
+from cxrlib.opacities import draw_opacities
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_lungs_whiten_where_the_mask_says_and_nothing_else_changes(seed: int) -> None:
+    healthy = phantom.phantom(7000 + seed, pneumonia=False, size=224)
+    lungs = healthy.lungs.astype(np.uint8)
+    drawn, opacity = draw_opacities(healthy.pixels, lungs, np.random.default_rng(seed))
+    rise = drawn.astype(float) - healthy.pixels
+    assert 0.03 < opacity[healthy.lungs].mean() < 0.9
+    assert opacity[~healthy.lungs].mean() < 0.02
+    assert rise[opacity].mean() > 5  # faint ones too
+    assert np.abs(rise[~healthy.lungs]).mean() < 2
+    untouched = healthy.lungs & ~opacity
+    assert np.abs(rise[untouched]).mean() < rise[opacity].mean() / 2
+
+
+def test_the_mask_may_be_coarser_than_the_picture() -> None:
+    healthy = phantom.phantom(7100, pneumonia=False, size=256)
+    coarse = healthy.lungs[::2, ::2].astype(np.uint8)
+    drawn, opacity = draw_opacities(healthy.pixels, coarse, np.random.default_rng(0))
+    assert drawn.shape == opacity.shape == (256, 256)
+    assert healthy.lungs[opacity].mean() > 0.9
+
+
+def test_a_batch_draws_into_the_rows_it_was_told_and_anew_each_epoch() -> None:
+    healthy = [phantom.phantom(7200 + number, pneumonia=False, size=128) for number in range(4)]
+    pixels = np.stack([one.pixels for one in healthy])
+    lungs = np.stack([one.lungs.astype(np.uint8) for one in healthy])
+    rows, drawn = np.array([0, 1, 2, 3, 2]), np.arange(5) == 4
+    number = np.arange(5, dtype=np.float32)
+    batches = Batches(
+        pixels, rows, number[:, None], number, batch=5, seed=0, size=128, lungs=lungs, drawn=drawn
+    )  # fmt: skip
+    seen = []
+    for epoch in range(2):
+        batches.start_epoch(epoch)
+        inputs, _, numbers = batches[0]
+        shown = {
+            int(number): picture[..., 0] for number, picture in zip(numbers, inputs, strict=True)
+        }
+        for row in range(4):
+            np.testing.assert_array_equal(shown[row], pixels[row])
+        assert (shown[4] != pixels[2]).any()
+        seen.append(shown[4])
+    assert (seen[0] != seen[1]).any()
+
+
+def test_what_cannot_be_drawn_for_is_refused() -> None:
+    for unfit in ({"classes": 3, "head": "softmax"}, {"fine_tune_epochs": 0}):
+        with pytest.raises(ValidationError, match="drawn_opacities=0"):
+            TrainingConfig(drawn_opacities=0.5, **unfit)
