@@ -92,6 +92,9 @@ TRIALS = {
     "tuned, whole picture": _with(_TUNED, "tuned, not repainted", view="whole", repaint=False),
     "tuned, not repainted": _with(_TUNED, "tuned", repaint=False),
     "tuned, opacities drawn in": _with(_TUNED, "tuned", drawn_opacities=0.5),
+    "tuned, opacities drawn in, not repainted": _with(
+        _TUNED, "tuned, opacities drawn in", drawn_opacities=0.5, repaint=False
+    ),
     "tuned, plain": _with(_TUNED, "tuned, not repainted", augmentation="none", repaint=False),
     "tuned, statistics as trained": _with(_TUNED, "tuned", reestimate_normalization=False),
     "tuned, light": _with(_TUNED, "tuned", augmentation="light"),

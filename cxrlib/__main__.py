@@ -163,7 +163,7 @@ def _pictures(
 
 
 def _stress(options: argparse.Namespace) -> int:
-    from cxrlib import elsewhere, evaluation, stress
+    from cxrlib import elsewhere, evaluation, lungs, stress
     from cxrlib.ensemble_classifier import load
 
     others = {}
@@ -181,6 +181,7 @@ def _stress(options: argparse.Namespace) -> int:
         _pictures(options, classifier),
         split=options.split,
         elsewhere=others,
+        lungs=lungs.shipped(),
     )
     classifier.run.save_stress(table)
     evaluation.rewrite_card(classifier.run)

@@ -10,6 +10,7 @@ from cxrlib import classes, metrics, stress, tables
 from cxrlib.config import TrainingConfig
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from cxrlib.runs import Run
+from cxrlib.shifts import UNCHANGED
 
 METRIC_TITLES = {
     "roc_auc": "ROC-AUC",
@@ -291,7 +292,7 @@ def results_and_limits(
         "errors"
         + (
             ", as on the pictures from elsewhere above."
-            if stress_table is not None and stress_table.pictures_of.nunique() > 1
+            if stress_table is not None and (stress_table.step == UNCHANGED.name).sum() > 1
             else "; not measured here."
         ),
         "- On the official test folder, networks trained this way keep their sensitivity and "

@@ -58,7 +58,7 @@ def measure(
             a patient.
         phantoms: with an opacity each.
         normal: ``uint8 [height, width]`` without pneumonia, not trained on either: opacities are
-            drawn into their lungs, where these are found.
+            drawn into their lungs.
         seed: for ties and for the map of chance.
         methods: keys of `methods.METHODS`.
 
@@ -102,10 +102,9 @@ def measure(
             found[method, "agreement"].append(correlation)
 
     known = [("pointing", drawn.pixels, drawn.opacity) for drawn in phantoms]
-    for pixels in normal:
-        lungs = reader.lungs.find(pixels)
-        if lungs.mask.any():
-            known.append(("drawn", *draw_opacities(pixels, lungs.mask, rng)))
+    known += [
+        ("drawn", *draw_opacities(pixels, reader.lungs.find(pixels).mask, rng)) for pixels in normal
+    ]
     for name, pixels, opacity in tqdm(known, desc="known opacities"):
         maps = {method: reader.explain(pixels, method) for method in methods}
         _add_references(maps, reader.prepare(pixels), rng)

@@ -23,12 +23,15 @@ def draw_opacities(
 
     Args:
         pixels: ``uint8 [height, width]``.
-        lungs: ``uint8 [rows, columns]`` over the same picture, 1 where the lungs are; somewhere.
+        lungs: ``uint8 [rows, columns]`` over the same picture, 1 where the lungs are; all 0 where
+            that is not known, and nothing is drawn then.
         rng: source of chance.
 
     Returns:
         The picture, ``uint8 [height, width]``, and where it has opacities now, ``bool``, alike.
     """
+    if not lungs.any():
+        return pixels, np.zeros(pixels.shape, bool)
     height, width = pixels.shape
     lungs = cv2.resize(lungs, (width, height), interpolation=cv2.INTER_NEAREST)
     count, numbers = cv2.connectedComponents(lungs)

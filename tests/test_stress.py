@@ -217,14 +217,19 @@ def test_the_command_keeps_the_table_in_the_run_and_its_card(
     data = ["--data", str(phantoms), "--run", str(run.folder), "--split", "test"]
     assert main(["stress", *data, "--also", str(abroad), "--json"]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [record["step"] for record in records[:-1]] == [s.name for s in (UNCHANGED, *SHIFTS)]
-    assert records[-1]["pictures_of"] == "far"
+    *steps, opacities, far = records
+    assert [record["step"] for record in steps] == [s.name for s in (UNCHANGED, *SHIFTS)]
+    assert far["pictures_of"] == "far"
+    # Half of them are the normal ones as they are, and half with what the run learned to find.
+    assert opacities["pictures"] == 2 * opacities["pneumonia"] > 0
+    assert opacities["roc_auc"] > 0.7
 
     kept = run.stress
     assert kept.roc_auc.tolist() == pytest.approx([record["roc_auc"] for record in records], 1e-4)
     table = [line for line in run.card.splitlines() if line.startswith("| ")]
     assert sum(line.startswith("| test |") for line in table) == 1 + len(SHIFTS)
     assert sum(line.startswith("| far |") for line in table) == 1
+    assert f"into the lungs of the {opacities['pneumonia']} normal ones" in run.card
     # The rest of the card is as it was, but for what is now known of pictures from elsewhere.
     before = taught.run.card.replace(
         "errors; not measured here.", "errors, as on the pictures from elsewhere above."

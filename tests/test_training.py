@@ -79,7 +79,11 @@ def test_run_stopped_within_an_epoch_ends_as_if_it_had_not_been(
 def test_command_line_repeats_a_run_from_its_configuration(phantoms: Path, tmp_path: Path) -> None:
     from cxrlib.training import train
 
-    first = train(small(fine_tune_epochs=1, name="first"), phantoms, models=tmp_path)
+    config = small(
+        fine_tune_epochs=1, view="lungs", repaint=True, drawn_opacities=1, name="first"
+    )  # fmt: skip
+    first = train(config, phantoms, models=tmp_path)
+    assert "To the normal pictures 100% were added" in first.card
     subprocess.run(
         [sys.executable, "train.py", "--config", str(first.folder / "config.json"),
          "--name", "again", "--data", str(phantoms), "--models", str(tmp_path), "--device", "cpu"],

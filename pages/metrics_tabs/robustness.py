@@ -5,6 +5,7 @@ import streamlit as st
 
 from cxrlib import methods, plots, stress
 from cxrlib.measured import Measured
+from cxrlib.shifts import UNCHANGED
 from pages.metrics_tabs.parts import show_figure, show_table
 
 _STRENGTHS = {"mild": "Mild steps", "strong": "Strong steps"}
@@ -36,7 +37,7 @@ def show_robustness(measured: Measured) -> None:
 
 def _show_stress(table: pd.DataFrame, name: str) -> None:
     changed_on_purpose = table[table.pictures_of == table.pictures_of[0]]
-    elsewhere = table[table.pictures_of != table.pictures_of[0]]
+    elsewhere = table[(table.step == UNCHANGED.name) & (table.pictures_of != table.pictures_of[0])]
     worst = stress.worst_mild(table)
     st.markdown(
         f"The {worst.pictures} {worst.pictures_of} pictures, changed on purpose before the run saw "
@@ -72,6 +73,8 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
         "*reversed* where it went from likely to unlikely or back; the line is at 3 %. Amounts in "
         "percent are shares of the picture's side."
     )
+    if drawn := stress.on_drawn_opacities(table):
+        st.markdown(drawn)
     with st.expander("All steps as a table"):
         show_table(
             stress.readable(changed_on_purpose).drop(columns="pictures"),
