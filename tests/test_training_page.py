@@ -155,6 +155,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
 ) -> None:
     models = tmp_path / "models"
     shutil.copytree(ROOT / "models" / runs.SHIPPED, models / "mine")
+    config = runs.Run(models / "mine").config
     open_training(page, serve(CXR_DATA_DIR=str(phantoms)))
     page.get_by_role("tab", name="Finished").click()
     with page.expect_download() as keras_file:
@@ -175,11 +176,12 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     page.keyboard.press("Escape")
     page.get_by_role("button", name="More").click()
     page.get_by_role("button", name="Duplicate as a new form").click()
-    expect(page.get_by_label("Fine tune epochs", exact=True)).to_have_value("5")
+    epochs = page.get_by_label("Fine tune epochs", exact=True)
+    expect(epochs).to_have_value(str(config["fine_tune_epochs"]))
     # Where its files lie is not kept with a run: the form asks for them.
     page.get_by_text("All settings").click()
-    complaint = page.get_by_role("alert").filter(has_text="There is no file mobilenetv2-lungs-224")
-    expect(complaint).to_be_visible()
+    no_file = f"There is no file {config['weights']}"
+    expect(page.get_by_role("alert").filter(has_text=no_file)).to_be_visible()
 
     page.get_by_role("tab", name="Finished").click()
     page.get_by_role("button", name="Delete").click()

@@ -83,8 +83,8 @@ def of_example(example: Example) -> Case:
         if example.synthetic:
             case.note = (
                 "Synthetic radiograph: drawn by a program, not taken of a patient. It shows how "
-                "the page works, no more: the network was trained on real pictures only and takes "
-                "nearly all drawings for normal. This one was chosen because it does so less."
+                "the page works, no more: the shipped network saw none that is drawn as a whole, "
+                "and misses many of their opacities. This one was chosen because it does not."
             )
         st.session_state.example_case = case
     return case
