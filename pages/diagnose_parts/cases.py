@@ -84,7 +84,7 @@ def of_example(example: Example) -> Case:
             case.note = (
                 "Synthetic radiograph: drawn by a program, not taken of a patient. It shows how "
                 "the page works, no more: the shipped network saw none that is drawn as a whole, "
-                "and misses many of their opacities. This one was chosen because it does not."
+                "and misses many of their opacities. These were chosen because it tells them apart."
             )
         st.session_state.example_case = case
     return case
