@@ -96,7 +96,7 @@ TRIALS = {
         _TUNED, "tuned, opacities drawn in", drawn_opacities=0.5, repaint=False
     ),
     "tuned, plain": _with(_TUNED, "tuned, not repainted", augmentation="none", repaint=False),
-    "tuned, statistics as trained": _with(_TUNED, "tuned", reestimate_normalization=False),
+    "tuned, statistics as trained": _with(_TUNED, "tuned", batch_statistics="moving"),
     "tuned, light": _with(_TUNED, "tuned", augmentation="light"),
     "tuned, last 40 layers": _with(_TUNED, "tuned", fine_tune_layers=40),
     "tuned, consistency 2": _with(_TUNED, "tuned", consistency=2.0),

@@ -115,10 +115,11 @@ class TrainingConfig(BaseModel):
         False,
         description="spread every batch over all GPUs of the machine; a batch is still one step",
     )
-    reestimate_normalization: bool = Field(
-        True,
-        description="after fine-tuning, gather batch-normalization statistics anew on plain "
-        "training pictures, because those gathered under augmentation do not fit them",
+    batch_statistics: Literal["plain", "augmented", "moving"] = Field(
+        "plain",
+        description="what batch normalization goes by after fine-tuning: statistics gathered anew "
+        "on plain training pictures (they fit plain pictures), anew on pictures changed as in "
+        "training (the verdict hangs less on small changes), or the moving averages of training",
     )
     seed: int = Field(0, ge=0, description="seed of split, weights, order and augmentation")
 

@@ -234,8 +234,10 @@ def card(
             else ""
         )
         + (
-            "Batch-normalization statistics were gathered anew on plain pictures."
-            if config.reestimate_normalization and config.fine_tune_epochs
+            "Batch-normalization statistics were gathered anew on "
+            + ("plain" if config.batch_statistics == "plain" else "augmented")
+            + " training pictures."
+            if config.batch_statistics != "moving" and config.fine_tune_epochs
             else ""
         ),
         "",

@@ -1,5 +1,7 @@
 """Networks outside their training steps: loading, outputs, normalization statistics."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 from tqdm import tqdm
@@ -7,7 +9,6 @@ from tqdm import tqdm
 from cxrlib.runs import Run, RunError
 
 _BATCH = 64
-_NORMALIZATION_PICTURES = 4096
 
 
 def load_network(run: Run) -> keras.Model:
@@ -86,20 +87,16 @@ def score(model: keras.Model, pixels: np.ndarray, rows: np.ndarray, what: str = 
     )
 
 
-def reestimate_normalization(
-    model: keras.Model, pixels: np.ndarray, rows: np.ndarray, *, seed: int
-) -> None:
-    """Gather the trainable batch-normalization layers' statistics anew on plain pictures.
+def reestimate_normalization(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
+    """Gather the trainable batch-normalization layers' statistics anew.
 
-    Moving averages gathered under augmentation describe augmented pictures, not those that the
-    network will be shown. A running mean over plain batches replaces them, in place (Wu and
-    Johnson 2021, "Rethinking 'Batch' in BatchNorm", call this precise batch normalization).
+    Moving averages lag behind the weights, and know nothing of weights that were averaged. The
+    mean over some batches replaces them, in place (Wu and Johnson 2021, "Rethinking 'Batch' in
+    BatchNorm", call this precise batch normalization).
 
     Args:
         model: the network, changed in place.
-        pixels: ``uint8 [n, size, size]``.
-        rows: the training pictures' rows.
-        seed: for the order of the pictures.
+        batches: of training pictures in random order, ``uint8 [batch, size, size, 1]`` each.
     """
     normalizations = [
         layer
@@ -109,11 +106,9 @@ def reestimate_normalization(
     if not normalizations:
         return
     momenta = [layer.momentum for layer in normalizations]
-    order = np.random.default_rng(seed).permutation(rows)[:_NORMALIZATION_PICTURES]
-    starts = range(0, max(1, len(order) - _BATCH + 1), _BATCH)
-    for step, start in enumerate(tqdm(starts, desc="normalization", unit=" batches")):
+    for step, batch in enumerate(tqdm(batches, desc="normalization", unit=" batches")):
         for layer in normalizations:
             layer.momentum = step / (step + 1)
-        model(pixels[order[start : start + _BATCH]][..., None], training=True)
+        model(batch, training=True)
     for layer, momentum in zip(normalizations, momenta, strict=True):
         layer.momentum = momentum

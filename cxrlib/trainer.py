@@ -101,7 +101,11 @@ class Trainer:
         if config.augmentation != "none" and not config.fine_tune_epochs:
             self._compile(self.model, config.head_rate)
             self._epochs(
-                "head", config.head_epochs, self.model, self._augmented(), self._score_pictures
+                "head",
+                config.head_epochs,
+                self.model,
+                self.augmented_batches(),
+                self._score_pictures,
             )
         else:
             # Features of a frozen backbone never change: computed once, an epoch takes seconds.
@@ -138,7 +142,7 @@ class Trainer:
             backbone = [layer for layer in self.model.layers if layer.name != "probability"]
             for layer in backbone[: -config.fine_tune_layers]:
                 layer.trainable = False
-        batches = self._augmented()
+        batches = self.augmented_batches()
         steps = batches.steps * config.fine_tune_epochs
         rate: float | keras.optimizers.schedules.LearningRateSchedule = config.rate
         if config.schedule == "cosine":
@@ -155,7 +159,16 @@ class Trainer:
             "fine-tune", config.fine_tune_epochs, self.model, batches, self._score_pictures
         )
 
-    def _augmented(self) -> Batches:
+    def plain_batches(self) -> Batches:
+        """The pictures to train on, each once, as they are when they are read."""
+        rows = np.unique(self.rows)
+        nothing = np.zeros((len(rows), 1), np.float32)
+        return Batches(
+            self.shown, rows, nothing, nothing, batch=self.config.batch, seed=self.config.seed
+        )
+
+    def augmented_batches(self) -> Batches:
+        """What fine-tuning sees."""
         config = self.config
         normal = self.rows[~self.ill & self.lungs[self.rows].any(axis=(1, 2))]
         drawn = np.resize(

@@ -23,6 +23,8 @@ from cxrlib.trainer import Trainer, TrainingError
 
 __all__ = ["TrainingError", "environment", "gpus", "train"]
 
+_NORMALIZATION_PICTURES = 4096
+
 
 def train(
     config: TrainingConfig, data: Path, *, models: Path = runs.MODELS, run: runs.Run | None = None
@@ -93,7 +95,7 @@ def train(
     if config.view == "lungs":
         shown = cached_pixels(table, config.size, config.equalization, boxes)
 
-    Trainer(
+    trainer = Trainer(
         config,
         run,
         whole,
@@ -107,15 +109,20 @@ def train(
         model=model,
         reader=reader,
         scope=scope,
-    ).train()
+    )
+    trainer.train()
     run.say("judging")
     if at.begun:
         # Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models": half-way between
         # two networks of which one was begun with the other is a steadier one.
         kept, pairs = config.kept_share, zip(at.begun, model.get_weights(), strict=True)
         model.set_weights([kept * begun + (1 - kept) * reached for begun, reached in pairs])
-    if config.fine_tune_epochs and config.reestimate_normalization:
-        reestimate_normalization(model, shown, rows["train"], seed=config.seed)
+    if config.fine_tune_epochs and config.batch_statistics != "moving":
+        plain = config.batch_statistics == "plain"
+        batches = trainer.plain_batches() if plain else trainer.augmented_batches()
+        batches.start_epoch(config.fine_tune_epochs)
+        several = range(min(len(batches), _NORMALIZATION_PICTURES // config.batch))
+        reestimate_normalization(model, (batches[number][0] for number in several))
     # A copy without the optimizer and without mixed precision is what gets served.
     keras.mixed_precision.set_global_policy("float32")
     served = _build(config, "none")

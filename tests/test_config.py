@@ -68,10 +68,10 @@ def test_values_that_do_not_go_together_are_refused(values: dict[str, object], r
 def test_command_line_and_file_give_the_same_configuration() -> None:
     parser = argparse.ArgumentParser()
     config.add_arguments(parser)
-    line = "--size 128 --no-reestimate-normalization --rate 3e-4 --optimizer sgd --name x"
+    line = "--size 128 --batch-statistics moving --rate 3e-4 --optimizer sgd --name x"
     given = TrainingConfig(**vars(parser.parse_args(line.split())))
     assert given.rate == 3e-4
-    assert not given.reestimate_normalization
+    assert given.batch_statistics == "moving"
     assert TrainingConfig(**json.loads(given.model_dump_json())) == given
 
 
