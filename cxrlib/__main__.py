@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pydantic import ValidationError
 
-from cxrlib import arguments, config, dataset, ensembles, runs
+from cxrlib import arguments, config, dataset, devices, ensembles, runs
 from cxrlib.methods import METHODS
 from cxrlib.radiograph import SUFFIXES, RadiographError
 
@@ -29,6 +29,7 @@ _PHANTOMS = 1_000_000
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = arguments.parser().parse_args(given)
+    devices.keep_memory()
     try:
         return _COMMANDS[options.command](options)
     except ValidationError as error:

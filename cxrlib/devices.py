@@ -1,12 +1,18 @@
 """What this machine can train on, found without TensorFlow."""
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 _QUERY = "index,uuid,name,memory.total,memory.used"
+
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
+_TOP_PAD = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,20 @@ def use(ids: list[str]) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(numbers) or "-1"
     # Otherwise TensorFlow takes all of a GPU's memory at once, whatever it needs.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
+def keep_memory() -> None:
+    """Have this process keep the memory of one batch for the next; for one that works and ends.
+
+    glibc hands blocks of more than 32 MB back to the system as soon as they are free, and the
+    system clears every page before it gives it out again: a third of a step on the CPU.
+    """
+    if sys.platform == "linux":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+        mallopt(_M_TOP_PAD, _TOP_PAD)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def process_memory(pid: int) -> int | None:

@@ -46,6 +46,46 @@ def test_a_loaded_server_is_trimmed_and_every_heatmap_fits() -> None:
     assert explained["VmRSS"] < 900  # Streamlit and its pages take some 60 MB more
 
 
+HEAPS = """
+import ctypes, threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from pages.common import process
+
+process.share_heaps()
+together = threading.Barrier(20)
+
+def visit():
+    together.wait()
+    kept = [bytes(10_000) for _ in range(100)]
+    together.wait()
+
+threads = [threading.Thread(target=visit) for _ in range(20)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes = (ctypes.c_int, ctypes.c_void_p)
+libc.fclose.argtypes = (ctypes.c_void_p,)
+with TemporaryDirectory() as folder:
+    file = Path(folder) / "heaps.xml"
+    stream = libc.fopen(str(file).encode(), b"w")
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    print(file.read_text().count("<heap nr="))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heaps")
+def test_twenty_at_once_have_no_heap_of_their_own() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", HEAPS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(ran.stdout) <= 8
+
+
 def test_what_a_visitor_left_is_freed_at_the_next_look() -> None:
     class Visitor:
         pass

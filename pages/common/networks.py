@@ -95,7 +95,6 @@ def _warm() -> None:
 def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | EnsembleClassifier":
     with _loading:
         if key not in _loaded:
-            process.share_one_heap()
             # TensorFlow is first imported here.
             from cxrlib.ensemble_classifier import load
 

@@ -10,14 +10,17 @@ from pathlib import Path
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 _SECONDS_BETWEEN = 60.0
-_given_back = -_SECONDS_BETWEEN
+_SECONDS_KEPT = 180.0  # Streamlit keeps what a closed page had for two minutes
+_giving = threading.Lock()
+_last_run = 0.0
 
 
-def share_one_heap() -> None:
-    """Have threads to come take memory from one heap.
+def share_heaps() -> None:
+    """Have threads to come take memory from the heaps that there are.
 
     Every run of a page is a thread of its own, and glibc gives each a heap, up to eight for each
-    core: what one leaves free another cannot use.
+    core: what one leaves free another cannot use. Once there are more than eight heaps it does
+    not look at this limit any more, so the first run of the first page has to set it.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
@@ -47,14 +50,25 @@ def spare_from_collection() -> None:
 
 
 def give_back_memory_each_minute() -> None:
-    """Give memory back in the background where that was not done within the last minute.
+    """Give memory back in the background, until nobody has been here for three minutes.
 
     Not in the run of a page, which it would make longer at its very end: the next run, of a click
     meanwhile, starts beside it, and Streamlit would then take the fragments of the new run for
     gone. The page would stand still.
     """
-    if time.monotonic() >= _given_back + _SECONDS_BETWEEN:
-        threading.Thread(target=give_back_memory, name="give back", daemon=True).start()
+    global _last_run
+    _last_run = time.monotonic()
+    if _giving.acquire(blocking=False):
+        threading.Thread(target=_give_back_while_people_come, name="give back", daemon=True).start()
+
+
+def _give_back_while_people_come() -> None:
+    try:
+        while time.monotonic() < _last_run + _SECONDS_KEPT:
+            give_back_memory()
+            time.sleep(_SECONDS_BETWEEN)
+    finally:
+        _giving.release()
 
 
 def give_back_memory() -> None:
@@ -64,8 +78,6 @@ def give_back_memory() -> None:
     code and constants of the libraries, most of which were needed to load them only: what is
     needed again is mapped again from its file, in microseconds.
     """
-    global _given_back
-    _given_back = time.monotonic()
     if sys.platform != "linux":
         spare_from_collection()
         return
