@@ -116,6 +116,9 @@ class BareVisitor:
 async def bare_visitor(url: str) -> AsyncIterator[BareVisitor]:
     """A person who has the page open and nothing on it."""
     with requests.Session() as web:
+        # The server closes connections that are idle for some seconds. A browser that was about to
+        # use one asks again on another; this does not keep them.
+        web.headers["Connection"] = "close"
         # Sets the token that uploads must carry.
         web.get(f"{url}/_stcore/health", timeout=_PATIENCE).raise_for_status()
         stream = url.replace("http", "ws", 1) + "/_stcore/stream"

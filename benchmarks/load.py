@@ -3,7 +3,8 @@
 Twenty people have the page open, each drops a picture of their own at the same moment. Says how
 long each waited for verdict and heatmaps, and whether each was shown their own picture and the
 answer that the network gives to it alone. Measured twice: with browsers, which share this machine's
-cores with the server, and with clients that speak the same protocol and draw nothing.
+cores with the server, and with clients that speak the same protocol and draw nothing. Says, too,
+what server and browsers took of the cores: how much of the wait is the browsers' drawing.
 """
 
 import argparse
@@ -38,8 +39,10 @@ async def visit_bare(files: list[tuple[str, bytes]], server: Server) -> tuple[np
         return np.array(waits), [visitor.shown() for visitor in visitors]
 
 
-async def visit(files: list[tuple[str, bytes]], server: Server) -> tuple[np.ndarray, list, float]:
-    """Seconds each browser waited, what each was shown, and the server's processor seconds."""
+async def visit(
+    files: list[tuple[str, bytes]], server: Server
+) -> tuple[np.ndarray, list, np.ndarray]:
+    """Seconds each browser waited, what each was shown, and the processor seconds it took."""
     people, url = len(files), server.url
     async with browser() as chromium:
         first = await arrive(chromium, url)
@@ -59,10 +62,27 @@ async def visit(files: list[tuple[str, bytes]], server: Server) -> tuple[np.ndar
     return np.array(waits), answers, spent
 
 
-def processor_seconds(server: Server) -> float:
-    """What the server's process has had of the processor so far. Linux only."""
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def processor_seconds(server: Server) -> np.ndarray:
+    """What server, and browsers with what drives them, have had of the processor so far.
+
+    Linux only.
+    """
+    parents, seconds = {}, {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+        parents[int(process.name)] = int(fields[1])
+        used = int(fields[11]) + int(fields[12])
+        seconds[int(process.name)] = used / os.sysconf("SC_CLK_TCK")
+
+    def is_ours(process: int) -> bool:
+        return process == os.getpid() or (process in parents and is_ours(parents[process]))
+
+    ours = sum(seconds[process] for process in seconds if is_ours(process))
+    served = seconds[server.process.pid]
+    return np.array([served, ours - served])
 
 
 def alone(reader: Classifier) -> float:
@@ -114,9 +134,10 @@ def main(people: int) -> None:
             f"{late:.1f} | {seconds.max():.1f} | {late / (people * single):.1f} |"
         )
         print(*wrong, sep="\n", end="\n" if wrong else "")
+    of_server, of_browser = spent / people
     print(
-        f"server's processor time a person: {spent / people * 1e3:.0f} ms, "
-        f"{spent / people / single:.1f} explained predictions"
+        f"processor time a person: server {of_server:.2f} s ({of_server / single:.1f} explained "
+        f"predictions), browser {of_browser:.2f} s"
     )
 
 
