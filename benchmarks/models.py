@@ -26,6 +26,7 @@ import pandas as pd
 from cxrlib import (
     comparison,
     dataset,
+    devices,
     elsewhere,
     ensemble_classifier,
     runs,
@@ -97,6 +98,7 @@ TRIALS = {
     ),
     "tuned, plain": _with(_TUNED, "tuned, not repainted", augmentation="none", repaint=False),
     "tuned, statistics as trained": _with(_TUNED, "tuned", batch_statistics="moving"),
+    "tuned, statistics of augmented": _with(_TUNED, "tuned", batch_statistics="augmented"),
     "tuned, light": _with(_TUNED, "tuned", augmentation="light"),
     "tuned, last 40 layers": _with(_TUNED, "tuned", fine_tune_layers=40),
     "tuned, consistency 2": _with(_TUNED, "tuned", consistency=2.0),
@@ -237,6 +239,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
+        devices.keep_memory()
         trials, found = Trials(options), read()
         known = set(zip(found.trial, found.seed, strict=True))
         for name in options.trials or TRIALS:

@@ -241,3 +241,35 @@ def test_costs_of_every_network_are_known() -> None:
         values = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
         assert model.count_params() == pytest.approx(COSTS[name].parameters, rel=0.05)
         assert values == pytest.approx(COSTS[name].values, rel=0.05)
+
+
+def test_normalization_goes_by_the_pictures_that_were_asked_for(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    from cxrlib import dataset
+    from cxrlib.classifier import Classifier
+    from cxrlib.training import train
+
+    def away_from_plain(statistics: str) -> float:
+        """How far the first layer's means are from those over plain training pictures."""
+        config = small(fine_tune_epochs=1, batch_statistics=statistics, augmentation="strong")
+        reader = Classifier(train(config, phantoms, models=tmp_path / statistics))
+        table = dataset.index(phantoms)
+        folds = dataset.assign_folds(
+            table, validation_share=config.validation_share, seed=config.seed
+        )
+        pictures = reader.prepared(table)[np.flatnonzero(folds == "train")][..., None]
+        layers = [type(layer).__name__ for layer in reader.model.layers]
+        first = reader.model.layers[layers.index("BatchNormalization")]
+        into = keras.Model(reader.model.input, first.input).predict(pictures, verbose=0)
+        means = into.mean(axis=(0, 1, 2))
+        return float(
+            np.abs(means - keras.ops.convert_to_numpy(first.moving_mean)).max()
+            / np.abs(means).max()
+        )
+
+    plain, augmented = away_from_plain("plain"), away_from_plain("augmented")
+    assert plain < 0.03
+    assert augmented > 2 * plain
