@@ -159,14 +159,6 @@ class Trainer:
             "fine-tune", config.fine_tune_epochs, self.model, batches, self._score_pictures
         )
 
-    def plain_batches(self) -> Batches:
-        """The pictures to train on, each once, as they are when they are read."""
-        rows = np.unique(self.rows)
-        nothing = np.zeros((len(rows), 1), np.float32)
-        return Batches(
-            self.shown, rows, nothing, nothing, batch=self.config.batch, seed=self.config.seed
-        )
-
     def augmented_batches(self) -> Batches:
         """What fine-tuning sees."""
         config = self.config

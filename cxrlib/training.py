@@ -6,7 +6,7 @@ batch-normalization statistics gathered anew on plain pictures, the model to ser
 
 import hashlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from cxrlib.trainer import Trainer, TrainingError
 
 __all__ = ["TrainingError", "environment", "gpus", "train"]
 
-_NORMALIZATION_PICTURES = 4096
+_NORMALIZATION_PICTURES, _NORMALIZATION_BATCH = 4096, 64
 
 
 def train(
@@ -119,10 +119,9 @@ def train(
         model.set_weights([kept * begun + (1 - kept) * reached for begun, reached in pairs])
     if config.fine_tune_epochs and config.batch_statistics != "moving":
         plain = config.batch_statistics == "plain"
-        batches = trainer.plain_batches() if plain else trainer.augmented_batches()
-        batches.start_epoch(config.fine_tune_epochs)
-        several = range(min(len(batches), _NORMALIZATION_PICTURES // config.batch))
-        reestimate_normalization(model, (batches[number][0] for number in several))
+        reestimate_normalization(
+            model, _plain(shown, rows["train"], config.seed) if plain else _augmented(trainer)
+        )
     # A copy without the optimizer and without mixed precision is what gets served.
     keras.mixed_precision.set_global_policy("float32")
     served = _build(config, "none")
@@ -144,6 +143,22 @@ def train(
     )
     run.finish(predictions, metrics, evaluation.card(recorded, run.environment, metrics))
     return run
+
+
+def _plain(shown: np.ndarray, train: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """Batches of training pictures as they are when they are read."""
+    order = np.random.default_rng(seed).permutation(train)[:_NORMALIZATION_PICTURES]
+    for start in range(0, max(1, len(order) - _NORMALIZATION_BATCH + 1), _NORMALIZATION_BATCH):
+        yield shown[order[start : start + _NORMALIZATION_BATCH]][..., None]
+
+
+def _augmented(trainer: Trainer) -> Iterator[np.ndarray]:
+    """Batches of one more epoch of fine-tuning."""
+    config = trainer.config
+    batches = trainer.augmented_batches()
+    batches.start_epoch(config.fine_tune_epochs)
+    for number in range(min(len(batches), _NORMALIZATION_PICTURES // config.batch)):
+        yield batches[number][0]
 
 
 def _lung_fields(table: pd.DataFrame, side: int) -> tuple[list[Box], np.ndarray, np.ndarray]:
