@@ -1,7 +1,7 @@
 """A `TrainingConfig` and a data set → a run.
 
 `train` is the whole job: pictures and folds, the network, both phases (`trainer.Trainer`), the
-batch-normalization statistics gathered anew on plain pictures, the model to serve, its judgement.
+batch-normalization statistics gathered anew, the model to serve, its judgement.
 """
 
 import hashlib

@@ -77,8 +77,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> "Classifier":
         augmentation="none",
         imbalance="none",
         head_epochs=0,
-        fine_tune_epochs=16,
-        patience=16,
+        fine_tune_epochs=24,
+        patience=24,
         rate=1e-2,
         batch=16,
     )
