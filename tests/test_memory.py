@@ -12,6 +12,7 @@ from pages.common import process
 
 ROUTINE = """
 import json, sys
+from concurrent.futures import ThreadPoolExecutor
 from cxrlib import phantom, runs
 from cxrlib.classifier import Classifier
 from cxrlib.methods import METHODS
@@ -22,6 +23,7 @@ def resident():
     wanted = [line.split() for line in lines if "rss" in line.lower()]
     return {name.rstrip(":"): int(number) / 1024 for name, number, _ in wanted}
 
+process.share_heaps()
 pixels = phantom.phantom(1, pneumonia=True, size=600).pixels
 reader = Classifier(runs.find(runs.SHIPPED))
 before = reader.read(pixels)[0].probability
@@ -31,12 +33,14 @@ trimmed = resident()
 after = reader.read(pixels)[0].probability
 for method in METHODS:
     reader.explain(pixels, method)
+with ThreadPoolExecutor(10) as people:
+    list(people.map(lambda _: reader.explain(pixels, "layercam"), range(10)))
 json.dump([before, after, loaded, trimmed, resident()], sys.stdout)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's account of memory")
-def test_a_loaded_server_is_trimmed_and_every_heatmap_fits() -> None:
+def test_a_loaded_server_is_trimmed_and_every_heatmap_fits_and_ten_peoples_at_once() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", ROUTINE], capture_output=True, text=True, check=True, timeout=300
     )
