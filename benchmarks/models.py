@@ -105,6 +105,18 @@ TRIALS = {
     "tuned, then 2 epochs on, mean of both": replace(
         _with(_TUNED, "tuned", fine_tune_epochs=2, kept_share=0.5), after="tuned"
     ),
+    "tuned, then taught by it for 2 epochs": Trial(
+        {
+            "size": 112,
+            "view": "lungs",
+            "head_epochs": 0,
+            "fine_tune_epochs": 2,
+            "rate": 2e-4,
+            "taught_by": "run",
+        },
+        against="tuned",
+        after="tuned",
+    ),
     "mean of tuned, and with consistency 2": Trial(
         against="tuned", members=("tuned", "tuned, consistency 2")
     ),

@@ -1,14 +1,14 @@
 """Cached pixels → shuffled, augmented training batches."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 
 from cxrlib.augment import PRESETS, Augmentation, augment, repaint_surroundings
 from cxrlib.opacities import draw_opacities
-from cxrlib.pixels import Box
+from cxrlib.pixels import Box, frame
 
 
 class Batches(keras.utils.PyDataset):
@@ -35,6 +35,7 @@ class Batches(keras.utils.PyDataset):
         lungs: np.ndarray | None = None,
         repaint: bool = False,
         drawn: np.ndarray | None = None,
+        drawn_once: bool = False,
         variants: int = 1,
     ) -> None:
         """Batches over ``pixels[rows]``; ``targets`` and ``weights`` are aligned with ``rows``.
@@ -44,7 +45,8 @@ class Batches(keras.utils.PyDataset):
         pictures that the network sees, as squares of side ``size``; by default all.
         ``lungs`` are masks ``uint8 [n, rows, columns]``, for what has to know where the lungs are:
         ``repaint`` paints over what is around them, and where ``drawn``, ``bool`` aligned with
-        ``rows``, is true, opacities are drawn into them.
+        ``rows``, is true, opacities are drawn into them: others in every epoch, or with
+        ``drawn_once`` the same.
         Of each picture a batch has ``variants``, each changed in its own way, one after the other;
         ``batch`` is a multiple of that.
         A row may be listed several times (oversampling). The last, incomplete batch of an epoch
@@ -53,11 +55,12 @@ class Batches(keras.utils.PyDataset):
         workers = os.cpu_count() or 1
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
         self._pixels, self._rows = pixels, rows
-        self._targets, self._weights = targets, weights
+        self.targets, self._weights = targets, weights
         self._batch, self._recipe, self._seed = batch, recipe, seed
         self._boxes, self._size, self._variants = boxes, size, variants
         self._lungs, self._repaint = lungs, repaint
         self._drawn = np.zeros(len(rows), bool) if drawn is None else drawn
+        self._drawn_once = drawn_once
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int, *, step: int = 0) -> None:
@@ -82,13 +85,36 @@ class Batches(keras.utils.PyDataset):
         else:
             rng = np.random.default_rng([self._seed, self._epoch, number])
             inputs = np.stack([self._picture(place, rng) for place in chosen])[..., None]
-        return inputs, self._targets[chosen], self._weights[chosen]
+        return inputs, self.targets[chosen], self._weights[chosen]
+
+    def unchanged(self) -> Iterator[np.ndarray]:
+        """All pictures in the order of ``rows``, as they are when they are read.
+
+        With the opacities that are drawn into them once. A batch ``uint8 [n, size, size, 1]`` at a
+        time.
+        """
+        for start in range(0, len(self._rows), self._batch):
+            pictures = []
+            for place in range(start, min(start + self._batch, len(self._rows))):
+                pixels = self._with_opacities(place, self._of_place(place))
+                if self._boxes is not None:
+                    pixels = frame(pixels, self._boxes[self._rows[place]], self._size)
+                pictures.append(pixels)
+            yield np.stack(pictures)[..., None]
+
+    def _of_place(self, place: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, place])
+
+    def _with_opacities(self, place: int, rng: np.random.Generator) -> np.ndarray:
+        row = self._rows[place]
+        pixels: np.ndarray = self._pixels[row]
+        if self._drawn[place]:
+            pixels, _ = draw_opacities(pixels, self._lungs[row], rng)
+        return pixels
 
     def _picture(self, place: int, rng: np.random.Generator) -> np.ndarray:
         row = self._rows[place]
-        pixels = self._pixels[row]
-        if self._drawn[place]:
-            pixels, _ = draw_opacities(pixels, self._lungs[row], rng)
+        pixels = self._with_opacities(place, self._of_place(place) if self._drawn_once else rng)
         if self._repaint:
             other = self._pixels[self._rows[rng.integers(len(self._rows))]]
             pixels = repaint_surroundings(pixels, self._lungs[row], other, rng)

@@ -34,7 +34,7 @@ class Checkpoint:
         optimizer: the optimizer's variables.
         metrics: the training metrics' variables.
         best: the network's weights at ``best_epoch``.
-        begun: the weights of the run begun with, where they are to be mixed in at the end.
+        begun: the weights of the run begun with, where it teaches or is mixed in at the end.
     """
 
     pictures: str

@@ -91,6 +91,11 @@ class TrainingConfig(BaseModel):
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="how far targets are moved towards even odds"
     )
+    taught_by: Literal["labels", "run"] = Field(
+        "labels",
+        description="what fine-tuning goes by: the labels; or the run that weights names, of which "
+        "the network learns to say of changed pictures what that one says of them unchanged",
+    )
     consistency: float = Field(
         0.0,
         ge=0,
@@ -159,6 +164,22 @@ class TrainingConfig(BaseModel):
                 "a drawn opacity is neither bacterial nor viral, and is for fine-tuning: set "
                 "classes=2 and fine_tune_epochs, or drawn_opacities=0"
             )
+        if self.taught_by == "run" and (
+            not self.weights.endswith(".keras")
+            or self.augmentation == "none"
+            or not self.fine_tune_epochs
+        ):
+            raise ValueError(
+                "a run teaches how to read pictures that are changed: set weights to its "
+                "model.keras, augmentation and fine_tune_epochs, or taught_by=labels"
+            )
+        if self.taught_by == "run" and (
+            self.head_epochs or self.label_smoothing or self.consistency
+        ):
+            raise ValueError(
+                "a run teaches what it says, whatever the labels: set head_epochs, "
+                "label_smoothing and consistency to 0, or taught_by=labels"
+            )
         if self.kept_share and not self.weights.endswith(".keras"):
             raise ValueError(
                 "kept_share mixes with the network of another run: set weights to its model.keras"
@@ -173,6 +194,12 @@ class TrainingConfig(BaseModel):
     def class_names(self) -> tuple[str, ...]:
         """The network's outputs in order; NORMAL is always first."""
         return ("NORMAL", "PNEUMONIA") if self.classes == 2 else ("NORMAL", "BACTERIAL", "VIRAL")
+
+    @property
+    def gathers_statistics(self) -> bool:
+        """Whether batch normalization is to go by statistics gathered after training."""
+        learned_anew = self.fine_tune_epochs > 0 and self.taught_by == "labels"
+        return learned_anew and self.batch_statistics != "moving"
 
     def for_record(self, name: str) -> "TrainingConfig":
         """As it is kept with the run of that name.

@@ -222,6 +222,12 @@ def card(
             else ""
         )
         + (
+            "It learned to give changed pictures the log-odds that the run it began with gives "
+            "them unchanged (Ba and Caruana, NeurIPS 2014), its normalization frozen. "
+            if config.taught_by == "run"
+            else ""
+        )
+        + (
             "Two random variants of each picture also had to be read alike (R-Drop, Liang et al., "
             f"NeurIPS 2021; weight {config.consistency:g}). "
             if config.consistency
@@ -237,7 +243,7 @@ def card(
             "Batch-normalization statistics were gathered anew on "
             + ("plain" if config.batch_statistics == "plain" else "augmented")
             + " training pictures."
-            if config.batch_statistics != "moving" and config.fine_tune_epochs
+            if config.gathers_statistics
             else ""
         ),
         "",

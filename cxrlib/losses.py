@@ -4,6 +4,22 @@ import keras
 from keras import ops
 
 
+class LikeTeacher(keras.losses.Loss):
+    """How far the log-odds are from those that another network gives.
+
+    Log-odds rather than probabilities (Ba and Caruana, NeurIPS 2014): also where both networks are
+    certain, one learns by how much. Huber's loss, so that a picture that was changed beyond
+    recognition does not outweigh the others.
+
+    Targets and outputs ``[n, k]`` are probabilities of one class (k = 1, the other has the rest) or
+    of all.
+    """
+
+    def call(self, y_true: object, y_pred: object) -> object:
+        """The loss of each picture, ``[n]``."""
+        return keras.losses.huber(_log_odds(y_true), _log_odds(y_pred), delta=1.0)
+
+
 class Consistency(keras.losses.Loss):
     """A loss, plus how far two variants of each picture are read differently.
 
@@ -26,9 +42,19 @@ class Consistency(keras.losses.Loss):
 
     def call(self, y_true: object, y_pred: object) -> object:
         """The loss of each variant, ``[2 n]``."""
-        outputs = ops.clip(y_pred, keras.config.epsilon(), 1 - keras.config.epsilon())
-        if outputs.shape[-1] == 1:
-            outputs = ops.concatenate([1 - outputs, outputs], axis=-1)
+        outputs = _distribution(y_pred)
         one, other = outputs[0::2], outputs[1::2]
         divergence = ops.sum((one - other) * (ops.log(one) - ops.log(other)), axis=-1) / 2
         return self._loss.call(y_true, y_pred) + self._weight * ops.repeat(divergence, 2)
+
+
+def _log_odds(outputs: object) -> object:
+    """Of each class but the first, against the first, ``[n, k]``."""
+    logarithms = ops.log(_distribution(outputs))
+    return logarithms[:, 1:] - logarithms[:, :1]
+
+
+def _distribution(outputs: object) -> object:
+    """Probabilities of all classes, none of them 0 or 1, so that their logarithms are finite."""
+    outputs = ops.clip(outputs, keras.config.epsilon(), 1 - keras.config.epsilon())
+    return outputs if outputs.shape[-1] > 1 else ops.concatenate([1 - outputs, outputs], axis=-1)

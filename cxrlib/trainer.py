@@ -18,7 +18,7 @@ from cxrlib.batches import Batches
 from cxrlib.checkpoint import Checkpoint
 from cxrlib.config import TrainingConfig
 from cxrlib.inference import score
-from cxrlib.losses import Consistency
+from cxrlib.losses import Consistency, LikeTeacher
 from cxrlib.pixels import Box
 from cxrlib.progress import EventLog, Watch
 
@@ -143,6 +143,8 @@ class Trainer:
             for layer in backbone[: -config.fine_tune_layers]:
                 layer.trainable = False
         batches = self.augmented_batches()
+        if config.taught_by == "run":
+            self._ask_teacher(batches)
         steps = batches.steps * config.fine_tune_epochs
         rate: float | keras.optimizers.schedules.LearningRateSchedule = config.rate
         if config.schedule == "cosine":
@@ -158,6 +160,22 @@ class Trainer:
         self._epochs(
             "fine-tune", config.fine_tune_epochs, self.model, batches, self._score_pictures
         )
+
+    def _ask_teacher(self, batches: Batches) -> None:
+        """Take for truth what the run begun with says of the pictures before they are changed.
+
+        Normalization stays as it is there: what learns is what will be served, and gives unchanged
+        pictures what the teacher gives them to begin with.
+        """
+        reached = self.model.get_weights() if self.at.variables else self.at.begun
+        self.run.say("asking the run that teaches")
+        self.reader.set_weights(self.at.begun)
+        said = [self.reader.predict_on_batch(pictures) for pictures in batches.unchanged()]
+        batches.targets = np.concatenate(said)
+        self.model.set_weights(reached)
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
 
     def augmented_batches(self) -> Batches:
         """What fine-tuning sees."""
@@ -182,6 +200,7 @@ class Trainer:
             lungs=self.lungs,
             repaint=config.repaint,
             drawn=np.arange(len(rows)) >= len(self.rows),
+            drawn_once=config.taught_by == "run",
             variants=2 if config.consistency else 1,
         )
 
@@ -210,6 +229,8 @@ class Trainer:
         )(label_smoothing=self.config.label_smoothing)
         if consistency:
             loss = Consistency(loss, consistency)
+        if self.config.taught_by == "run":
+            loss = LikeTeacher()
         optimizer = {
             "adam": keras.optimizers.Adam,
             "adamw": keras.optimizers.AdamW,
@@ -268,7 +289,8 @@ class Trainer:
                     "seconds": round(time.monotonic() - started, 2),
                 }
             )
-            if row["val_auc"] > at.best_auc:
+            # Steadiness, which is what a run teaches, is not seen in validation's AUC.
+            if row["val_auc"] > at.best_auc or self.config.taught_by == "run":
                 at.best_auc, at.best_epoch, at.best = row["val_auc"], at.epoch, model.get_weights()
             watch.end_epoch(row["val_auc"])
             self.run.save_history(pd.DataFrame(at.history))
@@ -311,14 +333,19 @@ class _AUC(keras.metrics.AUC):
     def update_state(
         self, y_true: object, y_pred: object, sample_weight: object | None = None
     ) -> None:
-        super().update_state(_pneumonia(y_true), _pneumonia(y_pred))
+        super().update_state(_called(y_true), _pneumonia(y_pred))
 
 
 class _Sensitivity(keras.metrics.Recall):
     def update_state(
         self, y_true: object, y_pred: object, sample_weight: object | None = None
     ) -> None:
-        super().update_state(_pneumonia(y_true), _pneumonia(y_pred))
+        super().update_state(_called(y_true), _pneumonia(y_pred))
+
+
+def _called(targets: object) -> object:
+    """1 where the label, or the run that teaches, says pneumonia."""
+    return keras.ops.cast(_pneumonia(targets) >= 0.5, "float32")
 
 
 def _pneumonia(outputs: object) -> object:

@@ -79,7 +79,7 @@ def train(
 
             model = fused(model)
     reader = _build(config, "none") if config.distribute else model
-    if config.kept_share and not at.begun:
+    if (config.kept_share or config.taught_by == "run") and not at.begun:
         at.begun = _begun(config, model)
 
     run = run or runs.create(config.name or default_name(config), models=models)
@@ -112,12 +112,12 @@ def train(
     )
     trainer.train()
     run.say("judging")
-    if at.begun:
+    if config.kept_share:
         # Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models": half-way between
         # two networks of which one was begun with the other is a steadier one.
         kept, pairs = config.kept_share, zip(at.begun, model.get_weights(), strict=True)
         model.set_weights([kept * begun + (1 - kept) * reached for begun, reached in pairs])
-    if config.fine_tune_epochs and config.batch_statistics != "moving":
+    if config.gathers_statistics:
         plain = config.batch_statistics == "plain"
         reestimate_normalization(
             model, _plain(shown, rows["train"], config.seed) if plain else _augmented(trainer)
@@ -207,8 +207,9 @@ def _begun(config: TrainingConfig, model: keras.Model) -> list[np.ndarray]:
     begun = keras.models.load_model(config.weights, compile=False, safe_mode=True).get_weights()
     if [array.shape for array in begun] != [array.shape for array in model.get_weights()]:
         raise TrainingError(
-            f"{config.weights} has another number of classes or another head: its weights cannot "
-            "be mixed with this run's. Set kept_share=0, or classes and head as they are there."
+            f"{config.weights} has another number of classes or another head: it can neither "
+            "teach this run nor be mixed with it. Set taught_by=labels and kept_share=0, or "
+            "classes and head as they are there."
         )
     return begun
 

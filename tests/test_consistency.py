@@ -1,8 +1,8 @@
-"""Two random variants of a picture in a batch, and the loss that has them read alike."""
+"""Losses that have pictures read alike: two random variants, or as a teacher reads them."""
 
 import numpy as np
 import pytest
-from scipy.special import rel_entr
+from scipy.special import logit, rel_entr
 from sklearn.metrics import log_loss
 
 from cxrlib.augment import PRESETS
@@ -59,3 +59,21 @@ def test_an_epoch_has_two_variants_of_every_picture_side_by_side() -> None:
         assert (changed[number][0][0::2] != changed[number][0][1::2]).any(axis=(1, 2, 3)).all()
         seen += list(truth[0::2, 0])
     assert sorted(seen) == list(range(12))
+
+
+def test_loss_to_a_teacher_is_hubers_of_the_log_odds() -> None:
+    import keras
+
+    from cxrlib.losses import LikeTeacher
+
+    said = np.array([[0.5], [0.5], [0.9]], np.float32)
+    says = np.array([[0.6], [0.99], [0.9]], np.float32)
+    far = np.abs(logit(said.astype(float)) - logit(says.astype(float)))[:, 0]
+    assert far[0] < 1 < far[1]
+    expected = [far[0] ** 2 / 2, far[1] - 1 / 2, 0]
+    loss = LikeTeacher()
+    found = keras.ops.convert_to_numpy(loss.call(said, says))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    both = [np.hstack([1 - one, one]) for one in (said, says)]
+    np.testing.assert_allclose(loss.call(*both), expected, atol=1e-5)
+    assert np.isfinite(float(loss(np.ones((1, 1)), np.zeros((1, 1), np.float32))))

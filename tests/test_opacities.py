@@ -8,6 +8,7 @@ from cxrlib import phantom
 from cxrlib.batches import Batches
 from cxrlib.config import TrainingConfig
 from cxrlib.opacities import draw_opacities
+from cxrlib.pixels import frame
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -53,6 +54,27 @@ def test_a_batch_draws_into_the_rows_it_was_told_and_anew_each_epoch() -> None:
         assert (shown[4] != pixels[2]).any()
         seen.append(shown[4])
     assert (seen[0] != seen[1]).any()
+
+
+def test_opacities_drawn_once_are_those_that_are_shown_unchanged() -> None:
+    healthy = [phantom.phantom(7300 + number, pneumonia=False, size=128) for number in range(3)]
+    pixels = np.stack([one.pixels for one in healthy])
+    lungs = np.stack([one.lungs.astype(np.uint8) for one in healthy])
+    rows, drawn = np.array([0, 1, 2, 2]), np.arange(4) == 3
+    boxes = [(0.1, 0.2, 0.9, 0.8)] * 3
+    number = np.arange(4, dtype=np.float32)
+    batches = Batches(
+        pixels, rows, number[:, None], number, batch=2, seed=0, size=96, lungs=lungs,
+        boxes=boxes, drawn=drawn, drawn_once=True,
+    )  # fmt: skip
+    unchanged = np.concatenate(list(batches.unchanged()))
+    for row in range(3):
+        np.testing.assert_array_equal(unchanged[row, ..., 0], frame(pixels[row], boxes[row], 96))
+    assert (unchanged[3] != unchanged[2]).any()
+    for epoch in range(2):
+        batches.start_epoch(epoch)
+        for inputs, _, numbers in (batches[0], batches[1]):
+            np.testing.assert_array_equal(inputs, unchanged[numbers.astype(int)])
 
 
 def test_what_cannot_be_drawn_for_is_refused() -> None:

@@ -205,6 +205,46 @@ def test_weights_begun_with_are_mixed_in_at_the_end_also_after_a_stop(
         np.testing.assert_allclose(one, 0.25 * start + 0.75 * end, atol=1e-5)
 
 
+def test_a_run_teaches_what_it_says_of_unchanged_pictures_also_after_a_stop(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    from cxrlib import networks
+    from cxrlib.classifier import Classifier
+    from cxrlib.training import train
+
+    models, file = tmp_path / "models", tmp_path / "model.keras"
+    teacher = networks.build("mobilenetv2", size=96, weights="none")
+    # As it is, it says 0.5 of all; with this head something else of each, whatever is on it.
+    head = teacher.get_layer("probability")
+    features = keras.Model(teacher.input, teacher.get_layer("pool").output)
+    config = TrainingConfig(
+        size=96, batch=16, weights=str(file), taught_by="run", head_epochs=0, fine_tune_epochs=1,
+        augmentation="light", rate=1e-5, dropout=0, drawn_opacities=0.5,
+    )  # fmt: skip
+    noise = np.random.default_rng(0).integers(0, 256, (32, 96, 96, 1))
+    seen = features.predict(noise, verbose=0)
+    kernel = np.random.default_rng(0).normal(size=(seen.shape[1], 1))
+    scale = 1 / (seen @ kernel).std()
+    head.set_weights([kernel * scale, -(seen @ kernel).mean(axis=0) * scale])
+    teacher.save(file)
+    run = runs.create("taught", models=models)
+    run.request_stop()
+    with pytest.raises(runs.StoppedError):
+        train(config, phantoms, run=run)
+    file.unlink()  # resuming does without
+    run.clear_marks()
+    train(config, phantoms, run=run)
+    assert run.history.loss[0] < 0.3  # of the labels: 0.7
+    learned = Classifier(run).model
+    for one, other in zip(teacher.layers, learned.layers, strict=True):
+        if isinstance(one, keras.layers.BatchNormalization):
+            np.testing.assert_array_equal(one.get_weights(), other.get_weights())
+        elif isinstance(one, keras.layers.Conv2D):
+            assert (one.get_weights()[0] != other.get_weights()[0]).any()
+
+
 def test_two_logical_devices_train_one_run(phantoms: Path, tmp_path: Path) -> None:
     program = f"""
 import tensorflow as tf
