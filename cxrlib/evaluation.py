@@ -217,7 +217,8 @@ def card(
         )
         + (
             f"To the normal pictures {config.drawn_opacities:.0%} were added that had opacities "
-            "drawn into their lungs, taught as pneumonia. "
+            "drawn into their lungs"
+            + (", taught as pneumonia. " if config.taught_by == "labels" else ". ")
             if config.drawn_opacities
             else ""
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Chosen of forty because the shipped run tells the two apart and points at the opacity: it never
 # saw a radiograph that is drawn as a whole, and misses many of their opacities.
-_SEED = 13
+_SEED = 12
 _SIDE = 768
 
 
