@@ -62,6 +62,8 @@ def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) ->
     if config.augmentation != "none":
         step = max(step, config.size**2 / (_AUGMENTED_A_CORE * cores))
     seconds = _START_SECONDS + config.fine_tune_epochs * (learned * step + validated * forward)
+    if config.taught_by == "run":
+        seconds += learned * forward
     if config.head_epochs:
         # One pass for the features; without fine-tuning, augmented, the backbone runs each epoch.
         passes = 1 if config.fine_tune_epochs or config.augmentation == "none" else None

@@ -200,59 +200,56 @@ def card(
         f"{config.validation_share:.0%} of each class, were held out for validation.",
         "",
         "## How",
-        f"{config.network}, {config.size} px, classes {', '.join(config.class_names)}; "
-        f"starting weights {config.weights}; {config.head_epochs} epochs for the head, up to "
-        f"{config.fine_tune_epochs} of fine-tuning with {config.optimizer} at {config.rate:g}; "
-        f"augmentation {config.augmentation}; imbalance: {config.imbalance}; seed {config.seed}. "
-        + (
-            "It sees the box around the lungs, found by a network of its own and set to a standard "
-            "frame. "
-            if config.view == "lungs"
-            else "It sees the whole picture, squashed to a square. "
-        )
-        + (
-            "In training, what lies outside the lungs was often painted over. "
-            if config.repaint
-            else ""
-        )
-        + (
-            f"To the normal pictures {config.drawn_opacities:.0%} were added that had opacities "
-            "drawn into their lungs"
-            + (", taught as pneumonia. " if config.taught_by == "labels" else ". ")
-            if config.drawn_opacities
-            else ""
-        )
-        + (
-            "It learned to give changed pictures the log-odds that the run it began with gives "
-            "them unchanged (Ba and Caruana, NeurIPS 2014), its normalization frozen. "
-            if config.taught_by == "run"
-            else ""
-        )
-        + (
-            "Two random variants of each picture also had to be read alike (R-Drop, Liang et al., "
-            f"NeurIPS 2021; weight {config.consistency:g}). "
-            if config.consistency
-            else ""
-        )
-        + (
-            "Its weights are a mean of those begun with and those reached, of which the former "
-            f"count {config.kept_share:.0%} (WiSE-FT, Wortsman et al., CVPR 2022). "
-            if config.kept_share
-            else ""
-        )
-        + (
-            "Batch-normalization statistics were gathered anew on "
-            + ("plain" if config.batch_statistics == "plain" else "augmented")
-            + " training pictures."
-            if config.gathers_statistics
-            else ""
-        ),
+        _how(config),
         "",
         f"Keras {environment['keras']} on {environment['backend']}, {environment['device']}.",
         "",
         *results_and_limits(run_metrics),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _how(config: TrainingConfig) -> str:
+    """What a run was asked to do, in sentences."""
+    said = [
+        f"{config.network}, {config.size} px, classes {', '.join(config.class_names)}; "
+        f"starting weights {config.weights}; {config.head_epochs} epochs for the head, up to "
+        f"{config.fine_tune_epochs} of fine-tuning with {config.optimizer} at {config.rate:g}; "
+        f"augmentation {config.augmentation}; imbalance: {config.imbalance}; seed {config.seed}.",
+        "It sees the box around the lungs, found by a network of its own and set to a standard "
+        "frame."
+        if config.view == "lungs"
+        else "It sees the whole picture, squashed to a square.",
+    ]
+    if config.repaint:
+        said.append("In training, what lies outside the lungs was often painted over.")
+    if config.drawn_opacities:
+        taught = ", taught as pneumonia" if config.taught_by == "labels" else ""
+        said.append(
+            f"To the normal pictures {config.drawn_opacities:.0%} were added that had opacities "
+            f"drawn into their lungs{taught}."
+        )
+    if config.taught_by == "run":
+        said.append(
+            "It learned to give changed pictures the log-odds that the run it began with gives "
+            "them unchanged (Ba and Caruana, NeurIPS 2014), its normalization frozen."
+        )
+    if config.consistency:
+        said.append(
+            "Two random variants of each picture also had to be read alike (R-Drop, Liang et al., "
+            f"NeurIPS 2021; weight {config.consistency:g})."
+        )
+    if config.kept_share:
+        said.append(
+            "Its weights are a mean of those begun with and those reached, of which the former "
+            f"count {config.kept_share:.0%} (WiSE-FT, Wortsman et al., CVPR 2022)."
+        )
+    if config.gathers_statistics:
+        said.append(
+            "Batch-normalization statistics were gathered anew on "
+            f"{config.batch_statistics} training pictures."
+        )
+    return " ".join(said)
 
 
 def results_and_limits(

@@ -178,10 +178,14 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     page.get_by_role("button", name="Duplicate as a new form").click()
     epochs = page.get_by_label("Fine tune epochs", exact=True)
     expect(epochs).to_have_value(str(config["fine_tune_epochs"]))
-    # Where its files lie is not kept with a run: the form asks for them.
+    # Where its files lie is not kept with a run: the form asks for them, and knows runs of here.
     page.get_by_text("All settings").click()
-    no_file = f"There is no file {config['weights']}"
-    expect(page.get_by_role("alert").filter(has_text=no_file)).to_be_visible()
+    no_file = page.get_by_role("alert").filter(has_text=f"There is no file {config['weights']}")
+    expect(no_file).to_be_visible()
+    page.get_by_role("combobox", name="Weights").click()
+    page.get_by_role("option", name="the run yours").click()
+    expect(no_file).to_have_count(0)
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
 
     page.get_by_role("tab", name="Finished").click()
     page.get_by_role("button", name="Delete").click()

@@ -102,7 +102,10 @@ def suit_network() -> None:
 
 def duplicate(config: dict[str, Any]) -> None:
     """Fill the form with another run's configuration."""
-    for name, value in (starting_values(config["network"]) | config | {"name": ""}).items():
+    # A run's record says of which run the network was that it began with, not where that lay.
+    beside = runs.MODELS / config["weights"]
+    known = {"name": ""} | ({"weights": str(beside)} if beside.is_file() else {})
+    for name, value in (starting_values(config["network"]) | config | known).items():
         st.session_state[f"new_{name}"] = value
     st.session_state.training_tab = "New run"
 
@@ -135,10 +138,28 @@ def show_field(name: str, field: FieldInfo) -> Any:
         step = 10.0 ** (math.floor(math.log10(field.default or 0.1)) - 1)
         st.number_input(step=step, format="%g", **options)
     elif name == "weights":
-        st.selectbox(options=("imagenet", "none"), accept_new_options=True, **options)
+        of_runs = networks_at_hand(st.session_state.new_network)
+        st.selectbox(
+            options=("imagenet", "none", *of_runs),
+            format_func=lambda weights: of_runs.get(weights, weights),
+            accept_new_options=True,
+            **options,
+        )
     else:
         st.text_input(placeholder="made of network, size and time", **options)
     return st.empty()
+
+
+def networks_at_hand(architecture: str) -> dict[str, str]:
+    """What finished runs of an architecture have learned: files, and the words for them."""
+    found = {}
+    for run in runs.finished():
+        try:
+            if run.config.get("network") == architecture:
+                found[str(run.model_file)] = f"the run {run.name}"
+        except runs.RunError:
+            continue  # the tab of finished runs says what is wrong with it
+    return found
 
 
 def choose_devices() -> list[Device]:
