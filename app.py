@@ -7,7 +7,7 @@ from cxrlib.points import DEFAULT_POINT, POINT_TITLES
 from pages.common import networks, process
 from pages.common.permissions import show_account
 
-process.share_heaps()
+process.set_up_heaps()
 # Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.
 st.set_page_config(page_title="cxrlib · pneumonia X-ray explorer", page_icon="🩻", layout="wide")
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.

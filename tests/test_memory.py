@@ -23,7 +23,7 @@ def resident():
     wanted = [line.split() for line in lines if "rss" in line.lower()]
     return {name.rstrip(":"): int(number) / 1024 for name, number, _ in wanted}
 
-process.share_heaps()
+process.set_up_heaps()
 pixels = phantom.phantom(1, pneumonia=True, size=600).pixels
 reader = Classifier(runs.find(runs.SHIPPED))
 before = reader.read(pixels)[0].probability
@@ -56,7 +56,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from pages.common import process
 
-process.share_heaps()
+process.set_up_heaps()
 together = threading.Barrier(20)
 
 def visit():
@@ -88,6 +88,34 @@ def test_twenty_at_once_have_no_heap_of_their_own() -> None:
         [sys.executable, "-c", HEAPS], capture_output=True, text=True, check=True, timeout=60
     )
     assert int(ran.stdout) <= 8
+
+
+LARGE = """
+from pathlib import Path
+from pages.common import process
+
+def resident():
+    (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in x]
+    return int(line.split()[1]) / 1024
+
+process.set_up_heaps()
+bytearray(30_000_000)  # once this is freed, glibc would put what is as large into a heap
+before = resident()
+large, small = [], []
+for _ in range(20):
+    large.append(bytes([1]) * 6_000_000)
+    small.append(bytes([1]) * 60_000)
+large.clear()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heaps")
+def test_what_is_large_is_given_back_whatever_small_things_are_kept() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LARGE], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert float(ran.stdout) < 20
 
 
 def test_what_a_visitor_left_is_freed_at_the_next_look() -> None:
