@@ -1,7 +1,7 @@
 """Streamlit Community Cloud, rehearsed on this machine: python benchmarks/rehearsal.py
 
-Serves a read-only copy of what Git knows of this folder, without data set, without network and
-without a home to write to, as a visitor would find it there; drops a picture on it in Chromium;
+Serves a read-only copy of what Git knows of this folder, without data set and without network, and
+with an empty home, as a visitor would find it there; drops a picture on it in Chromium;
 watches the memory of the serving process, which may not pass 1 GB. Says what held, and fails where
 something did not.
 

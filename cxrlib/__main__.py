@@ -69,7 +69,10 @@ def _train(options: argparse.Namespace) -> int:
     }
     if options.config:
         try:
-            given = json.loads(options.config.read_text(encoding="utf-8")) | given
+            recorded = json.loads(options.config.read_text(encoding="utf-8"))
+            if not isinstance(recorded, dict):
+                raise ValueError("it holds no settings")
+            given = config.again(recorded, options.models) | given
         except (OSError, ValueError) as error:
             print(f"{options.config} is not a run's config.json: {error}", file=sys.stderr)
             return 2
@@ -90,7 +93,8 @@ def _work(run: runs.Run) -> int:
     try:
         jobs.work(run)
     except runs.StoppedError:
-        print(f"Stopped. Go on with: python -m cxrlib train --resume {run.name}", file=sys.stderr)
+        how = f" Go on with: python -m cxrlib train --resume {run.name}" if run.began else ""
+        print(f"Stopped.{how}", file=sys.stderr)
         return 1
     except ValueError as error:
         # cxrlib's errors say what to do; of others, the way to them is needed.

@@ -130,7 +130,7 @@ def augment(
     """
     if recipe == PRESETS["none"]:
         return frame(pixels, box, size) if size else pixels
-    # All draws come first and in one order, so that a switched-off step shifts no other.
+    # Most draws come first and in one order, so that a switched-off step shifts few others.
     place = rng.uniform(-1, 1, 6)
     light = rng.uniform(-1, 1, 3)
     degrade = rng.uniform(size=8)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from cxrlib import dataset, ensembles, evaluation, explain, lungs, metrics, novelty, radiograph
+from cxrlib import ensembles, evaluation, explain, lungs, metrics, novelty, radiograph
 from cxrlib.explain import Explanation
 from cxrlib.inference import load_network
 from cxrlib.lungs import Lungs
@@ -194,10 +194,8 @@ class Classifier:
         )
 
     def held_out(self, table: pd.DataFrame) -> pd.Series:
-        """Which pictures of an index this run validates on, ``bool`` aligned with ``table``."""
-        share, seed = self.config["validation_share"], self.config["seed"]
-        folds = dataset.assign_folds(table, validation_share=share, seed=seed)
-        return folds == "validation"
+        """As `evaluation.held_out`."""
+        return evaluation.held_out(self.run, table)
 
     def distribution_of(self, table: pd.DataFrame) -> np.ndarray:
         """`distribution` of the pictures of an index, ``[len(table), classes]``."""

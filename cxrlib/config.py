@@ -7,7 +7,7 @@ The command line, the form on the training page and the run's ``config.json`` al
 import argparse
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -80,7 +80,10 @@ class TrainingConfig(BaseModel):
         8, ge=0, le=500, description="epochs of fine-tuning after that (all of a cnn's training)"
     )
     fine_tune_layers: int | None = Field(
-        None, ge=1, description="fine-tune only the last N layers; by default all"
+        None,
+        ge=1,
+        description="fine-tune only the last N layers, of which Keras counts those without weights "
+        "too; by default all",
     )
     optimizer: Literal["adam", "adamw", "nadam", "sgd"] = Field("adam", description="optimizer")
     head_rate: float = Field(1e-3, gt=0, le=1, description="learning rate for the head alone")
@@ -100,15 +103,17 @@ class TrainingConfig(BaseModel):
         0.0,
         ge=0,
         le=10,
-        description="how much two random variants of a picture must agree while fine-tuning; above "
-        "0 a step takes two variants each of half as many pictures",
+        description="how much two random variants of a picture must agree while fine-tuning (if "
+        "opacities are drawn in, each with its own); above 0 a step takes two variants each of "
+        "half as many pictures",
     )
     kept_share: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="after training on from another run's network, the share of the weights begun "
-        "with in the mean that is served (WiSE-FT); 0 serves what was reached",
+        description="after training on from another run's backbone, the share of that run's "
+        "weights, its head's too, in the mean that is served (after WiSE-FT); 0 serves what was "
+        "reached",
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the last layer")
     batch: int = Field(32, ge=2, le=1024, description="pictures a step")
@@ -177,7 +182,7 @@ class TrainingConfig(BaseModel):
             self.head_epochs or self.label_smoothing or self.consistency
         ):
             raise ValueError(
-                "a run teaches what it says, whatever the labels: set head_epochs, "
+                "a run teaches what it says, not the labels: set head_epochs, "
                 "label_smoothing and consistency to 0, or taught_by=labels"
             )
         if self.kept_share and not self.weights.endswith(".keras"):
@@ -210,6 +215,16 @@ class TrainingConfig(BaseModel):
         file = Path(self.weights)
         weights = f"{file.parent.name}/{file.name}" if file.suffix == ".keras" else file.name
         return self.model_copy(update={"name": name, "weights": weights})
+
+
+def again(recorded: dict[str, Any], models: Path) -> dict[str, Any]:
+    """What a run's ``config.json`` asks for, to be asked once more under another name.
+
+    Where the run began with another's network, that is the one of that run in ``models``.
+    """
+    beside = models / recorded.get("weights", "")
+    weights = {"weights": str(beside)} if beside.is_file() else {}
+    return {key: value for key, value in recorded.items() if key != "name"} | weights
 
 
 def default_name(config: TrainingConfig) -> str:

@@ -42,7 +42,7 @@ def read(source: Sequence[str]) -> pd.DataFrame:
 def name(source: Sequence[str]) -> str:
     """What pictures from elsewhere are called: the folder they are in."""
     place = Path(source[0]).resolve()
-    return place.parent.name if place.suffix else place.name
+    return place.name if place.is_dir() else place.parent.name
 
 
 def _of_folder(root: Path) -> pd.DataFrame:

@@ -70,7 +70,7 @@ class EnsembleClassifier:
 
     def held_out(self, table: pd.DataFrame) -> pd.Series:
         """As `Classifier.held_out`: pictures that no member was trained on."""
-        return pd.concat([member.held_out(table) for member in self.members], axis=1).all(axis=1)
+        return evaluation.held_out(self.run, table)
 
     def distribution_of(self, table: pd.DataFrame) -> np.ndarray:
         """As `Classifier.distribution_of`: the mean of the members' calibrated probabilities."""

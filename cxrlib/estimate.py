@@ -7,6 +7,7 @@ two or three. Once a run goes, what it measures itself counts.
 from dataclasses import dataclass
 
 from cxrlib.config import TrainingConfig
+from cxrlib.pixels import square_side
 
 _SIDE = 224
 
@@ -35,16 +36,19 @@ _GPU = (5e12, 60e9)
 _AUGMENTED_A_CORE = 900 * _SIDE**2  # pixels a second
 _START_SECONDS = 25
 _BASE_MEMORY = 0.8e9
+_LUNGS = 2 * 128**2  # bytes a picture: where its lungs are
 _NORMAL = 0.26  # of the Kaggle set's pictures
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """``seconds`` of training, and bytes of ``memory`` on the device and of ``disk``."""
+    """``seconds`` of training, and bytes: ``memory`` on the device, ``decoded`` pictures that the
+    cache keeps, and ``learned``, what the run's folder takes while it trains."""
 
     seconds: float
     memory: float
-    disk: float
+    decoded: float
+    learned: float
 
 
 def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) -> Estimate:
@@ -72,8 +76,9 @@ def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) ->
     # largest few, their gradients.
     weights = 4 * 5 * cost.parameters
     outputs = 4 * 1.5 * cost.values * area * config.batch / max(gpus, 1)
+    decoded = config.size**2 + _LUNGS
+    if config.view == "lungs":
+        decoded += square_side(config.size) ** 2
     return Estimate(
-        seconds,
-        (0 if gpus else _BASE_MEMORY) + weights + outputs,
-        pictures * config.size**2 + weights,
+        seconds, (0 if gpus else _BASE_MEMORY) + weights + outputs, pictures * decoded, weights
     )

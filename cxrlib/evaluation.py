@@ -8,8 +8,9 @@ import pandas as pd
 
 from cxrlib import classes, metrics, stress, tables
 from cxrlib.config import TrainingConfig
+from cxrlib.plots import percent
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
-from cxrlib.runs import Run
+from cxrlib.runs import Run, RunError
 from cxrlib.shifts import UNCHANGED
 
 METRIC_TITLES = {
@@ -145,6 +146,26 @@ def read_calibration(run_metrics: Mapping[str, Any]) -> metrics.Calibration:
     return metrics.Calibration(stored["temperature"], tuple(stored["offsets"]))
 
 
+def held_out(run: Run, table: pd.DataFrame) -> pd.Series:
+    """Which pictures of an index a run was validated on, ``bool`` aligned with ``table``.
+
+    By the run's record: a folder with one picture more or less would be split otherwise, and
+    pictures that the run was trained on would pass for held out.
+
+    Raises:
+        RunError: the index lacks some of them, or the run's files are damaged.
+    """
+    paths = run.predictions.query("split == 'validation'").path
+    missing = paths[~paths.isin(table.path)]
+    if len(missing):
+        raise RunError(
+            f"The run {run.name} was validated on {len(paths)} pictures, of which {len(missing)} "
+            f"are not in this folder ({missing.iloc[0]} is one). Name the folder that it was "
+            "trained on, as it was then, or measure the run on another split."
+        )
+    return table.path.isin(paths)
+
+
 def estimates(
     run_metrics: Mapping[str, Any], split: str, point: str
 ) -> dict[str, metrics.Estimate]:
@@ -152,8 +173,11 @@ def estimates(
     return metrics.summary_from_json(run_metrics["splits"][split]["points"][point])
 
 
-def trust(run_metrics: Mapping[str, Any], point: str) -> str:
-    """How far a run has been tested, in sentences for the person who reads its verdict."""
+_RARER = 0.1  # a share of pneumonia that a reader may well meet
+
+
+def trust(run_metrics: Mapping[str, Any], point: str, probability: float) -> str:
+    """How far to trust a run and the probability that it gave, in sentences for its reader."""
     sentences = []
     for split, measured in run_metrics["splits"].items():
         found = estimates(run_metrics, split, point)
@@ -169,9 +193,16 @@ def trust(run_metrics: Mapping[str, Any], point: str) -> str:
             )
     if "test" not in run_metrics["splits"]:
         sentences.append("On the official test pictures it was not measured.")
+    validation = run_metrics["splits"]["validation"]
+    share = validation["pneumonia"] / validation["pictures"]
+    rarer = metrics.at_prevalence(probability, share, _RARER)
     return " ".join(
         [
             *sentences,
+            "Threshold and calibration were chosen on these validation pictures, which makes the "
+            "figures of validation somewhat too good. The probability is for a share of pneumonia "
+            f"like theirs, {percent(share)}: where {percent(_RARER)} have pneumonia, "
+            f"{percent(probability)} become {percent(rarer)}.",
             "All of them are children from one hospital. On adults, at another hospital or with "
             "another machine, expect more errors.",
         ]
@@ -241,8 +272,9 @@ def _how(config: TrainingConfig) -> str:
         )
     if config.kept_share:
         said.append(
-            "Its weights are a mean of those begun with and those reached, of which the former "
-            f"count {config.kept_share:.0%} (WiSE-FT, Wortsman et al., CVPR 2022)."
+            "Its weights are a mean of those of the run it began with, head included, and those "
+            f"reached, of which the former count {config.kept_share:.0%} (after WiSE-FT, Wortsman "
+            "et al., CVPR 2022)."
         )
     if config.gathers_statistics:
         said.append(

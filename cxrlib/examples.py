@@ -41,10 +41,10 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
     """What there is to try: synthetic ones first.
 
     Args:
-        folder: the data set; by default `dataset.configured_folder`.
+        folder: the data set, where there is one.
         also: a picture that somebody asked for by its path in `dataset.index`, such as
-            ``train/NORMAL/IM-0115-0001.jpeg``; it comes last, under that title. It is left out
-            where there is no data set, and where it is no picture of it.
+            ``train/NORMAL/IM-0115-0001.jpeg``; it comes last, under that title, from Kaggle where
+            there is no data set. It is left out where the set can have no picture there.
 
     Raises:
         DatasetError: the folder is no data set.
@@ -53,7 +53,6 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
         Example("Synthetic, with an opacity", partial(_draw, pneumonia=True), synthetic=True),
         Example("Synthetic, normal", partial(_draw, pneumonia=False), synthetic=True),
     ]
-    folder = folder or dataset.configured_folder()
     if folder is not None:
         found += [
             Example(f"{file.parent.name.capitalize()}: {file.name}", partial(_open, file))
@@ -67,10 +66,22 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
         )
         for split, label, name in dataset.KAGGLE_EXAMPLES
     ]
-    if folder is not None and also and also not in {example.title for example in found}:
-        with suppress(dataset.DatasetError):
-            found.append(Example(also, partial(_open, dataset.picture_file(folder, also))))
+    if also and also not in {example.title for example in found}:
+        asked = _asked(also, folder)
+        found += [asked] if asked else []
     return found
+
+
+def _asked(path: str, folder: Path | None) -> Example | None:
+    """The picture at a path as of `dataset.index`; None where there can be none."""
+    if folder is not None:
+        with suppress(dataset.DatasetError):
+            return Example(path, partial(_open, dataset.picture_file(folder, path)))
+        return None
+    parts = path.split("/")
+    if len(parts) != 3 or parts[0] not in dataset.SPLITS or parts[1] not in dataset.LABELS:
+        return None
+    return Example(path, partial(_fetch, *parts), remote=True)
 
 
 def from_kaggle(name: str) -> Example:

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from cxrlib import metrics
 from cxrlib.methods import EDGES, METHODS, RANDOM
-from cxrlib.metrics.bootstrap import cluster_bootstrap, percentile_interval
 from cxrlib.opacities import draw_opacities
 from cxrlib.phantom import Phantom
 from cxrlib.pixels import edges
@@ -33,6 +32,7 @@ _STEPS = 20  # of a deletion or insertion curve
 _BASELINE = 0.1  # standard deviation of the blur, as a share of the network's side
 _COMMON = 14  # cells a side of the grid on which methods are compared
 _CHANCE = 7  # cells a side of the map of chance, as coarse as Grad-CAM's
+_HITS = ("pointing", "drawn")  # counted, not measured
 # The pointing game's tolerance: 15 pixels at 224.
 _MARGIN = 15 / 224
 
@@ -102,8 +102,13 @@ def measure(
             found[method, "agreement"].append(correlation)
 
     known = [("pointing", drawn.pixels, drawn.opacity) for drawn in phantoms]
+    # Where no lungs are found, nothing is drawn.
     known += [
-        ("drawn", *draw_opacities(pixels, reader.lungs.find(pixels).mask, rng)) for pixels in normal
+        ("drawn", pixels, opacity)
+        for pixels, opacity in (
+            draw_opacities(pixels, reader.lungs.find(pixels).mask, rng) for pixels in normal
+        )
+        if opacity.any()
     ]
     for name, pixels, opacity in tqdm(known, desc="known opacities"):
         maps = {method: reader.explain(pixels, method) for method in methods}
@@ -112,7 +117,8 @@ def measure(
             found[method, name].append(float(points_at(explanation.heatmap, opacity)))
 
     return pd.DataFrame(
-        {"method": method, "measure": name, **vars(_mean(values)), "pictures": len(values)}
+        {"method": method, "measure": name, **vars(_estimate(name, values))}
+        | {"pictures": len(values)}
         for (method, name), values in found.items()
     )
 
@@ -213,14 +219,7 @@ def _edges(square: np.ndarray) -> np.ndarray:
     return edges(square, "sobel").astype(np.float32) / 255
 
 
-def _mean(values: Sequence[float]) -> metrics.Estimate:
-    numbers = np.array(values)
-    drawn = cluster_bootstrap(
-        lambda weights: (weights @ numbers / weights.sum(axis=1))[:, None],
-        len(numbers),
-        None,
-        replicates=metrics.REPLICATES,
-        seed=0,
-    )
-    (low,), (high,) = percentile_interval(drawn)
-    return metrics.Estimate(float(numbers.mean()), float(low), float(high))
+def _estimate(measure: str, values: Sequence[float]) -> metrics.Estimate:
+    if measure in _HITS:
+        return metrics.wilson(int(sum(values)), len(values))
+    return metrics.mean(values)

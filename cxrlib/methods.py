@@ -47,13 +47,15 @@ METHODS = {
     "gradcam++": Method(
         "Grad-CAM++",
         "Like Grad-CAM, with weights that spread better over several or larger findings.",
-        "It is as coarse as Grad-CAM, and tends to light up more than was needed.",
+        "It is as coarse as Grad-CAM, and tends to light up more than was needed. In networks that "
+        "end in global average pooling (all here but VGG16) it is nearly LayerCAM.",
         "Chattopadhyay et al., WACV 2018",
     ),
     "layercam": Method(
         "LayerCAM",
         "Like Grad-CAM, but each place is weighted by its own gradient, which keeps it local.",
-        "It shares the coarse grid, and may break one finding into several spots.",
+        "It shares the coarse grid, and may break one finding into several spots. In networks that "
+        "end in global average pooling (all here but VGG16) it is nearly Grad-CAM++.",
         "Jiang et al., IEEE TIP 2021",
     ),
     "scorecam": Method(

@@ -1,6 +1,6 @@
 """Training without a data set: phantoms, and a run on them that takes about a minute on a CPU."""
 
-import shutil
+import tempfile
 from pathlib import Path
 
 from cxrlib import phantom
@@ -12,14 +12,23 @@ _PIXELS = 128
 
 
 def dataset_folder() -> Path:
-    """A data set of synthetic radiographs, drawn on first use in some seconds."""
+    """A data set of synthetic radiographs, drawn on first use in half a minute.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
     # Another number of patients is another data set.
     folder = cache_folder() / f"phantoms-{PATIENTS}"
     if not folder.is_dir():
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        phantom.write_dataset(partial, patients=PATIENTS, size=_PIXELS)
-        partial.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+            drawn = Path(partial) / folder.name
+            phantom.write_dataset(drawn, patients=PATIENTS, size=_PIXELS)
+            try:
+                drawn.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # somebody else may have drawn it meanwhile
+                    raise
     return folder
 
 

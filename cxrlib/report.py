@@ -51,7 +51,9 @@ def pdf(
 
     write(0.08, 0.955, "Chest radiograph: reading by a neural network", 16, weight="bold")
     write(0.08, 0.925, _title(name), 11)
-    write(0.08, 0.907, f"{datetime.now():%Y-%m-%d %H:%M} · run {prediction.run}", 9)
+    write(
+        0.08, 0.907, f"{datetime.now().astimezone():%Y-%m-%d %H:%M UTC%z} · run {prediction.run}", 9
+    )
     write(0.08, 0.872, f"{mark}  {words}", 18, weight="bold")
     write(
         0.08,

@@ -181,7 +181,10 @@ def _drawn_into(
     split: str,
     lungs: "LungFinder",
 ) -> dict[str, float | str]:
-    """The row of the normal pictures as they are and, as pneumonia, with opacities drawn in."""
+    """The row of the normal pictures as they are and, as pneumonia, with opacities drawn in.
+
+    A picture in which no lungs are found stays as it is, and counts as missed.
+    """
 
     def draw(pixels: np.ndarray) -> np.ndarray:
         rng = np.random.default_rng(zlib.crc32(pixels.tobytes()))

@@ -140,6 +140,11 @@ class Trainer:
         config = self.config
         if config.fine_tune_layers is not None:
             backbone = [layer for layer in self.model.layers if layer.name != "probability"]
+            if not any(layer.weights for layer in backbone[-config.fine_tune_layers :]):
+                raise TrainingError(
+                    f"The last {config.fine_tune_layers} layers of {config.network} have no "
+                    "weights to learn. Set fine_tune_layers higher."
+                )
             for layer in backbone[: -config.fine_tune_layers]:
                 layer.trainable = False
         batches = self.augmented_batches()
@@ -151,7 +156,7 @@ class Trainer:
             warm_up = max(1, round(_WARM_UP_SHARE * steps))
             rate = keras.optimizers.schedules.CosineDecay(
                 config.rate / 20,
-                steps - warm_up,
+                max(1, steps - warm_up),
                 alpha=0.02,
                 warmup_target=config.rate,
                 warmup_steps=warm_up,
@@ -163,6 +168,8 @@ class Trainer:
 
     def _ask_teacher(self, batches: Batches) -> None:
         """Take for truth what the run begun with says of the pictures before they are changed.
+
+        Of their labels no more is used than the weights of the classes.
 
         Normalization stays as it is there: what learns is what will be served, and gives unchanged
         pictures what the teacher gives them to begin with.

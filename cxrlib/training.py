@@ -79,6 +79,8 @@ def train(
 
             model = fused(model)
     reader = _build(config, "none") if config.distribute else model
+    if not at.variables:
+        _check_begun_with(config, table, folds)
     if (config.kept_share or config.taught_by == "run") and not at.begun:
         at.begun = _begun(config, model)
 
@@ -113,8 +115,9 @@ def train(
     trainer.train()
     run.say("judging")
     if config.kept_share:
-        # Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models": half-way between
-        # two networks of which one was begun with the other is a steadier one.
+        # After Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models": half-way
+        # between two networks of which one was begun with the other is a steadier one. Unlike
+        # there the head was learned anew in between, on the backbone begun with.
         kept, pairs = config.kept_share, zip(at.begun, model.get_weights(), strict=True)
         model.set_weights([kept * begun + (1 - kept) * reached for begun, reached in pairs])
     if config.gathers_statistics:
@@ -200,6 +203,22 @@ def _build(config: TrainingConfig, weights: str) -> keras.Model:
         weights=weights,
         dropout=config.dropout,
     )
+
+
+def _check_begun_with(config: TrainingConfig, table: pd.DataFrame, folds: pd.Series) -> None:
+    """That the run whose network this one begins with has not learned what is held out here."""
+    source = runs.Run(Path(config.weights).parent)
+    if not config.weights.endswith(".keras") or not source.finished:
+        return
+    known = set(source.predictions.query("split == 'validation'").path)
+    # Without one picture in common it was trained on another set.
+    if not known.isdisjoint(table.path) and not known.issuperset(table.path[folds == "validation"]):
+        raise TrainingError(
+            f"The run {source.name}, which this one would begin with, was trained on pictures that "
+            "this one would be validated on. Take the same pictures, validation_share="
+            f"{source.config.get('validation_share')} and seed={source.config.get('seed')}, as "
+            "that run did, or begin with other weights."
+        )
 
 
 def _begun(config: TrainingConfig, model: keras.Model) -> list[np.ndarray]:

@@ -10,11 +10,12 @@ st.title("Read a chest X-ray", anchor=False)
 upload, example = st.columns([3, 2])
 with upload:
     files = intake.uploaded_files()
-chosen = None
+chosen, kept = None, []
 if not files:
     with example:
         chosen = intake.chosen_example()
-if not (files or chosen):
+        kept = [] if chosen else intake.kept_cases()
+if not (files or chosen or kept):
     st.markdown(
         "Drop one or several frontal chest X-rays above: JPEG, PNG, BMP, TIFF, WebP or DICOM. You "
         "get a calibrated probability of pneumonia, where on the picture it comes from, and how "
@@ -25,4 +26,6 @@ if not (files or chosen):
 # What reading takes is imported now, so that the empty page stands there at once.
 from pages.diagnose_parts import cases, reading  # noqa: E402
 
-reading.show([cases.of_example(chosen)] if chosen else cases.of_files(files))
+if files:
+    kept = cases.of_files(files)
+reading.show([cases.of_example(chosen)] if chosen else kept)

@@ -1,7 +1,7 @@
 """The reading room: clinicians read cases blind, then against the model."""
 
 import streamlit as st
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from cxrlib import dataset, runs
 from cxrlib.reviews import ReviewError
@@ -52,9 +52,9 @@ except ReviewError as error:
     st.button("To the start", on_click=go_to, args=(None,))
 except (runs.RunError, dataset.DatasetError) as error:
     show_problem(str(error))
-except OperationalError:
+except (SQLAlchemyError, OSError):
     st.error(
         "The database of readings does not answer. Check the address under "
         "`[connections.reviews]` in `.streamlit/secrets.toml`, or that the file named by "
-        "`CXR_REVIEWS` can be written."
+        "`CXR_REVIEWS` can be written and is an SQLite database."
     )

@@ -183,3 +183,12 @@ def test_from_the_gallery_to_a_picture_and_on(
     variants = page.get_by_role("img", name="under the preset")
     variants.nth(12).wait_for()
     assert variants.count() == 13
+
+
+def test_pictures_can_be_looked_at_where_there_are_none_to_train_on(
+    phantoms: Path, tmp_path: Path, open_page: Callable[..., AppTest]
+) -> None:
+    shutil.copytree(phantoms / "test", tmp_path / "only" / "test")
+    page = open_page(tmp_path / "only")
+    assert not page.exception
+    assert any("no pictures to train on" in error.value for error in page.error)

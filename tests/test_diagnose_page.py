@@ -132,7 +132,9 @@ def test_a_link_fetches_nothing_before_a_click(
 def test_a_wrong_data_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXR_DATA_DIR", str(tmp_path))
     app = AppTest.from_file(APP, default_timeout=120).run()
-    assert "should look like this" in text(app)
+    assert "should look like this" in text(app) + "".join(code.value for code in app.code)
+    app.button[0].click().run()
+    assert "Synthetic radiograph" in text(app)
 
 
 def test_uploads_leave_no_trace_on_disk(app: AppTest, tmp_path: Path) -> None:
@@ -147,3 +149,35 @@ def test_uploads_leave_no_trace_on_disk(app: AppTest, tmp_path: Path) -> None:
     assert "Probability of pneumonia" in text(app)
     after = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
     assert after == before
+
+
+def test_uploads_stay_while_another_page_is_looked_at(app: AppTest) -> None:
+    upload = [("first.jpg", jpeg(1), "image/jpeg"), ("second.jpg", jpeg(3), "image/jpeg")]
+    app.get("file_uploader")[0].set_value(upload).run()
+    read = app.dataframe[0].value
+    app.switch_page("pages/about.py").run()
+    app.switch_page("pages/diagnose.py").run()
+    assert not app.exception
+    assert app.dataframe[0].value.equals(read)
+    next(button for button in app.button if button.label == "Take away your 2 pictures").click()
+    app.run()
+    assert not app.dataframe
+    assert "Drop one or several" in text(app)
+
+
+def test_a_link_to_a_picture_of_the_set_fetches_it_where_there_is_no_set(
+    phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = []
+    picture = next((phantoms / "test" / "PNEUMONIA").iterdir()).read_bytes()
+    monkeypatch.delenv("CXR_DATA_DIR", raising=False)
+    monkeypatch.setattr(
+        dataset, "download_picture", lambda *asked: fetched.append(asked) or picture
+    )
+    app = AppTest.from_file(APP, default_timeout=120)
+    app.query_params["example"] = "train/NORMAL/IM-0115-0001.jpeg"
+    app.run()
+    assert not fetched
+    next(button for button in app.button if button.label == "Fetch it from Kaggle").click().run()
+    assert fetched == [("train", "NORMAL", "IM-0115-0001.jpeg")]
+    assert "How far to trust this" in text(app)

@@ -1,5 +1,8 @@
 """A run's numbers: chosen on validation only, the same from page and command line."""
 
+from pathlib import Path
+
+import made_runs
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,9 +91,24 @@ def test_trust_says_what_was_and_was_not_measured() -> None:
     _, found = evaluation.judge(
         table[only_validation], distribution[only_validation], ["NORMAL", "PNEUMONIA"]
     )
-    text = evaluation.trust(found, "youden")
+    text = evaluation.trust(found, "youden", 0.9)
     assert "200 validation pictures" in text
     assert "it was not measured" in text
+    assert "somewhat too good" in text
+    validation = found["splits"]["validation"]
+    share = validation["pneumonia"] / validation["pictures"]
+    rarer = metrics.at_prevalence(0.9, share, 0.1)
+    assert f"{rarer:.0%}".replace("%", "\N{NO-BREAK SPACE}%") in text
     sensitivity = evaluation.estimates(found, "validation", "youden")["sensitivity"]
     assert f"{sensitivity.value:.0%}".replace("%", "\N{NO-BREAK SPACE}%") in text
     assert isinstance(sensitivity, metrics.Estimate)
+
+
+def test_what_was_held_out_is_remembered_and_not_drawn_anew(tmp_path: Path) -> None:
+    table = made_runs.pictures()
+    run = made_runs.make_run(tmp_path, "run", table)
+    more = pd.concat([table, table.iloc[:1].assign(path="train/NORMAL/new.jpeg")])
+    held_out = evaluation.held_out(run, more)
+    assert list(more.path[held_out]) == list(table.path[table.split == "validation"])
+    with pytest.raises(runs.RunError, match="1 are not in this folder"):
+        evaluation.held_out(run, table.drop(index=3))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrlib import explain, faithfulness, methods, phantom, runs
+from cxrlib import explain, faithfulness, methods, metrics, phantom, runs
 from cxrlib.__main__ import main
 from cxrlib.classifier import Classifier
 
@@ -121,6 +121,12 @@ def test_every_number_lies_in_its_interval_and_areas_add_up(measured: pd.DataFra
     assert (seconds.value > 0).all()
     agreement = measured[measured.measure == "agreement"]["value"]
     assert agreement.max() == pytest.approx(agreement.min())  # of two methods with each other
+
+
+def test_hits_are_counted_and_have_the_interval_of_a_share(measured: pd.DataFrame) -> None:
+    for row in measured[measured.measure.isin(["pointing", "drawn"])].itertuples():
+        interval = metrics.wilson(round(row.value * row.pictures), row.pictures)
+        assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
 
 
 def test_rank_correlation() -> None:

@@ -12,6 +12,7 @@ from scipy.stats.contingency import relative_risk
 
 from cxrlib.metrics import (
     Confusion,
+    at_prevalence,
     likelihood_ratios,
     natural_frequencies,
     predictive_values,
@@ -128,3 +129,24 @@ def test_natural_frequencies_are_people(matrix, prevalence, patients):
     # To half a person each way.
     assert abs(people.tp - (people.tp + people.fn) * matrix.sensitivity) <= 0.5
     assert abs(people.tn - (people.tn + people.fp) * matrix.specificity) <= 0.5
+
+
+def test_a_calibrated_probability_stays_so_where_pneumonia_is_rarer():
+    rng = np.random.default_rng(0)
+    ill = rng.random(200_000) < 0.7
+    finding = rng.normal(np.where(ill, 1, -1))
+    told = expit(2 * finding + logit(0.7))  # what Bayes' rule says of two normal distributions
+    rarer = rng.random(ill.size) < np.where(ill, 0.1, 0.5)
+    prevalence = ill[rarer].mean()
+    moved = at_prevalence(told[rarer], 0.7, prevalence)
+    for low in np.arange(0, 1, 0.1):
+        among = (moved >= low) & (moved < low + 0.1)
+        assert ill[rarer][among].mean() == pytest.approx(moved[among].mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1])
+def test_a_probability_is_moved_between_shares_of_0_and_1(share):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        at_prevalence(0.5, share, 0.1)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        at_prevalence(0.5, 0.1, share)

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from cxrlib import dataset, reviews
 from cxrlib.reviews import Store
-from pages.review_tabs import parts, reading
+from pages.review_tabs import parts, reading, records
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -265,3 +265,53 @@ def test_picture_that_is_gone_is_said_without_its_name(open_page, store, tmp_pat
     assert "cannot be opened" in app.error[0].value
     assert "secret" not in words(app) + app.error[0].value
     press(app, "skip-")
+
+
+def test_a_second_person_of_the_same_name_is_asked(open_page, store):
+    begin(open_page(), name="AB")
+    app = open_page()
+    app.text_input(key="reader_name").set_value("AB")
+    app.radio(key="case_source").set_value("practice").run()
+    next(button for button in app.button if button.label == "Begin").click().run()
+    assert "Somebody called AB" in app.warning[0].value
+    assert len(store.readers()[0].sessions) == 1
+    app.checkbox(key="reader_is_AB").check().run()
+    next(button for button in app.button if button.label == "Begin").click().run()
+    assert not app.exception
+    assert len(store.readers()[0].sessions) == 2
+
+
+def test_time_away_from_a_case_does_not_count(open_page, store):
+    app = open_page()
+    uid = begin(app, length=2)
+    app.session_state.review_since -= 1000
+    app.switch_page("pages/about.py").run()
+    app.query_params["session"] = uid
+    app.switch_page("pages/review.py").run()
+    for start in ("first-normal-", "first-4-", "commit-"):
+        press(app, start)
+    assert store.session(uid).readings[0].first_seconds < 500
+
+
+def test_folders_of_a_file_brought_back_are_not_opened_where_none_are(
+    open_page, store, tmp_path, phantoms, monkeypatch
+):
+    app = open_page()
+    app.text_input(key="reader_name").set_value("AB")
+    app.radio(key="case_source").set_value("folder").run()
+    app.text_input(key="case_folder").set_value(str(phantoms / "test")).run()
+    next(button for button in app.button if button.label == "Begin").click().run()
+    uid = app.query_params["session"]
+    table = reviews.export(store)
+    store.delete_session(uid)
+    monkeypatch.setattr(records, "allowed", lambda role="train": role == "delete")
+    app = open_page()
+    app.query_params["review_tab"] = "Keep and delete"
+    app.run()
+    (uploader,) = app.get("file_uploader")
+    uploader.set_value(("readings.csv", table.to_csv(index=False).encode(), "text/csv")).run()
+    next(button for button in app.button if button.label == "Bring back").click()
+    app.run()
+    assert "folders are not opened" in app.error[0].value
+    with pytest.raises(reviews.ReviewError):
+        store.session(uid)

@@ -86,10 +86,10 @@ def test_command_line_repeats_a_run_from_its_configuration(phantoms: Path, tmp_p
     assert "To the normal pictures 100% were added" in first.card
     subprocess.run(
         [sys.executable, "train.py", "--config", str(first.folder / "config.json"),
-         "--name", "again", "--data", str(phantoms), "--models", str(tmp_path), "--device", "cpu"],
+         "--data", str(phantoms), "--models", str(tmp_path), "--device", "cpu"],
         cwd=ROOT, check=True, capture_output=True,
     )  # fmt: skip
-    again = runs.find("again", models=tmp_path)
+    (again,) = [run for run in runs.finished(tmp_path) if run.name != "first"]
     assert again.history.loss[0] == pytest.approx(first.history.loss[0], rel=1e-4)
     assert list(again.predictions.path) == list(first.predictions.path)
 
@@ -156,7 +156,7 @@ def test_three_classes_oversampled_with_the_head_trained_alone_first(
     run = train(
         TrainingConfig(
             size=96, batch=16, weights=str(weights), classes=3, head="softmax",
-            imbalance="oversample", head_epochs=2, fine_tune_epochs=1, fine_tune_layers=3,
+            imbalance="oversample", head_epochs=2, fine_tune_epochs=1, fine_tune_layers=30,
             consistency=1, name="three",
         ),
         phantoms,
@@ -170,6 +170,8 @@ def test_three_classes_oversampled_with_the_head_trained_alone_first(
     )
     kernels = (model.get_layer("block_1_expand").kernel for model in (trained, untouched))
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(kernel) for kernel in kernels))
+    late = (model.get_layer("Conv_1").kernel for model in (trained, untouched))
+    assert np.any(np.not_equal(*(keras.ops.convert_to_numpy(kernel) for kernel in late)))
 
 
 def test_weights_begun_with_are_mixed_in_at_the_end_also_after_a_stop(
@@ -313,3 +315,35 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
     plain, augmented = away_from_plain("plain"), away_from_plain("augmented")
     assert plain < 0.03
     assert augmented > 2 * plain
+
+
+def test_layers_without_weights_alone_cannot_be_fine_tuned(phantoms: Path, tmp_path: Path) -> None:
+    from cxrlib.trainer import TrainingError
+    from cxrlib.training import train
+
+    with pytest.raises(TrainingError, match="no weights to learn"):
+        train(small(fine_tune_layers=2), phantoms, models=tmp_path)
+
+
+def test_a_run_does_not_validate_on_what_the_run_it_begins_with_has_learned(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    from cxrlib import networks
+    from cxrlib.trainer import TrainingError
+    from cxrlib.training import train
+
+    asked = {"size": 96, "batch": 16, "head_epochs": 1, "fine_tune_epochs": 0}
+    asked |= {"augmentation": "none"}
+    (tmp_path / "begun").mkdir()
+    networks.build("mobilenetv2", size=96, weights="none").save(tmp_path / "begun" / "model.keras")
+    weights = str(tmp_path / "begun" / "model.keras")
+    first = train(
+        TrainingConfig(weights=weights, seed=3, **asked), phantoms, models=tmp_path / "models"
+    )
+    asked["weights"] = str(first.model_file)
+    with pytest.raises(TrainingError, match="seed=3"):
+        train(TrainingConfig(seed=4, **asked), phantoms, models=tmp_path / "models")
+    again = train(
+        TrainingConfig(seed=3, name="again", **asked), phantoms, models=tmp_path / "models"
+    )
+    assert again.finished

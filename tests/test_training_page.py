@@ -187,6 +187,16 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     expect(no_file).to_have_count(0)
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
 
+    (models / config["weights"]).parent.mkdir()
+    shutil.copy(models / "yours" / "model.keras", models / config["weights"])
+    page.get_by_role("tab", name="Finished").click()
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("button", name="Duplicate as a new form").click()
+    page.get_by_text("All settings").click()
+    beside = str(models / config["weights"])
+    expect(page.get_by_role("combobox", name="Weights")).to_have_value(beside)
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+
     page.get_by_role("tab", name="Finished").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete for good").click()

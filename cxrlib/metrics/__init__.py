@@ -44,6 +44,7 @@ from cxrlib.metrics.operating import (
     verdict,
 )
 from cxrlib.metrics.prevalence import (
+    at_prevalence,
     likelihood_ratios,
     natural_frequencies,
     predictive_values,
@@ -65,6 +66,7 @@ __all__ = [
     "PrecisionRecallCurve",
     "RocCurve",
     "Verdict",
+    "at_prevalence",
     "confusion",
     "delong_test",
     "expected_calibration_error",

@@ -33,7 +33,7 @@ class Estimate:
         if math.isnan(self.value):
             return "undefined"
         width = self.high - self.low
-        if math.isnan(width):
+        if not math.isfinite(width):
             return f"{self.value:.2f} (no interval)"
         decimals = 3 if width == 0 else min(max(1 - math.floor(math.log10(width)), 2), 4)
         # A dash beside a minus sign is hard to read.

@@ -48,6 +48,25 @@ def predictive_values(matrix: Confusion, prevalence: float) -> tuple[Estimate, E
     return Estimate(*after_positive), Estimate(value, high, low)
 
 
+def at_prevalence(probability: float, calibrated_on: float, prevalence: float) -> float:
+    """What a probability becomes where a share ``prevalence`` has pneumonia.
+
+    Bayes' rule, for a ``probability`` that is calibrated where a share ``calibrated_on`` has it
+    (Elkan, IJCAI 2001): pneumonia is to be rarer or more common, and to look as it does there.
+
+    Raises ``ValueError`` unless both shares lie between 0 and 1, ends excluded.
+
+    >>> round(at_prevalence(0.95, calibrated_on=0.74, prevalence=0.1), 2)
+    0.43
+    """
+    for share in (calibrated_on, prevalence):
+        if not 0 < share < 1:
+            raise ValueError(f"The prevalence must lie between 0 and 1, and is {share}.")
+    ill = probability * prevalence / calibrated_on
+    healthy = (1 - probability) * (1 - prevalence) / (1 - calibrated_on)
+    return ill / (ill + healthy)
+
+
 def natural_frequencies(matrix: Confusion, prevalence: float, patients: int = 1000) -> Confusion:
     """The matrix that ``patients`` people would give, in whole persons (Gigerenzer 2007).
 

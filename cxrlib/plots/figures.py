@@ -186,7 +186,9 @@ def learning_figure(history: pd.DataFrame) -> Figure:
     """Loss, and what validation reached, by epoch; a line where fine-tuning begins."""
     figure, (losses, rates) = _figure((5.6, 5.4), "Epoch", "", rows=2)
     epochs = np.arange(1, len(history) + 1)
-    names = ({"training": "loss", "validation": "val_loss"}, {
+    names = ({
+        "training: what is minimized": "loss", "validation: cross-entropy": "val_loss",
+    }, {
         "AUC": "val_auc", "sensitivity at 0.5": "val_sensitivity",
         "specificity at 0.5": "val_specificity",
     })  # fmt: skip

@@ -115,12 +115,12 @@ def folder_cases(folder: Path, *, length: int, seed: int) -> list[Case]:
     found: dict[str, Case] = {}
     for number in np.random.default_rng(seed).permutation(len(files)):
         file = files[number]
-        data = file.read_bytes()
-        key = f"file:{hashlib.blake2b(data, digest_size=16).hexdigest()}"
         try:
+            data = file.read_bytes()
             radiograph.read(data)
-        except RadiographError:
+        except (RadiographError, OSError):
             continue
+        key = f"file:{hashlib.blake2b(data, digest_size=16).hexdigest()}"
         label = file.parent.name if file.parent.name in dataset.LABELS else ""
         found.setdefault(key, Case(str(file.resolve()), key, label))
         if len(found) == length:

@@ -73,6 +73,11 @@ class Store:
             whole = (sessions.selectinload(Session.readings), sessions.joinedload(Session.reader))
             return list(connection.scalars(select(Reader).options(*whole).order_by(Reader.name)))
 
+    def has_reader(self, name: str) -> bool:
+        """Whether somebody of that name has begun a session."""
+        with self.connect() as connection:
+            return connection.scalar(select(Reader.id).where(Reader.name == name)) is not None
+
     def session(self, uid: str) -> Session:
         """A session with its reader and readings.
 

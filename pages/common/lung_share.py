@@ -8,12 +8,22 @@ from cxrlib import plots
 LOW_SHARE = 0.3
 
 
+def share_warning(share: float, heat: str = "the heat") -> str:
+    """What to be warned of; empty where enough of the heat lies inside the lungs."""
+    if share >= LOW_SHARE:
+        return ""
+    return (
+        f"Only {_words(share, heat)} The answer may rest on something else in the picture: do not "
+        "rely on it before you have looked there yourself."
+    )
+
+
 def show_share(share: float, heat: str = "the heat") -> None:
-    words = f"{plots.percent(share)} of {heat} lies inside the lungs."
-    if share < LOW_SHARE:
-        st.warning(
-            f"Only {words} The answer may rest on something else in the picture: do not rely on "
-            "it before you have looked there yourself."
-        )
+    if warning := share_warning(share, heat):
+        st.warning(warning)
     else:
-        st.caption(words)
+        st.caption(_words(share, heat))
+
+
+def _words(share: float, heat: str) -> str:
+    return f"{plots.percent(share)} of {heat} lies inside the lungs."

@@ -7,6 +7,7 @@ from cxrlib import dataset, ensembles, overview, runs
 from cxrlib.config import TrainingConfig
 from pages.common.words import number, plain
 from pages.dataset_tabs.gallery_tab import ALL
+from pages.dataset_tabs.place import show_problem
 
 SIDES = {
     "train": "Train",
@@ -116,7 +117,6 @@ def go_to_copies() -> None:
 
 
 def show(table: pd.DataFrame) -> None:
-    folds, source = split_in_use(table)
     st.markdown(overview.imbalance(table))
     st.header("Official folders", anchor=False)
     show_counts(table, table.split, "Pictures and patients of each official folder")
@@ -125,6 +125,11 @@ def show(table: pd.DataFrame) -> None:
         "training by."
     )
     st.header("Split in use", anchor=False)
+    try:
+        folds, source = split_in_use(table)
+    except dataset.DatasetError as error:
+        show_problem(str(error))
+        return
     show_counts(table, folds, "Pictures and patients on each side of the split in use")
     st.caption(
         f"Train and val together, {source} Whole patients go to one side. The test folder stays "

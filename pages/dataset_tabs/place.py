@@ -99,7 +99,7 @@ def follow_download(download: Download) -> None:
     st.progress(share or 0.0, words)
     if st.button("Stop", icon=":material/stop_circle:"):
         download.stop()
-        del downloads()["kaggle"]
+        downloads().pop("kaggle", None)  # another tab may have stopped it
         st.rerun()
     if download.succeeded:
         st.session_state.data_folder = str(dataset.downloaded_folder())

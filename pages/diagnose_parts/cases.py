@@ -11,12 +11,16 @@ from cxrlib import dataset, radiograph, tables
 from cxrlib.examples import Example
 from cxrlib.methods import METHODS
 from cxrlib.radiograph import Radiograph, RadiographError
+from pages.common.networks import modified
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from cxrlib.classifier import Classifier, Prediction
     from cxrlib.explain import Explanation
+
+# A run's name, and when its networks were written: another may be trained under the same name.
+_Reader = tuple[str, tuple[float, ...]]
 
 
 @dataclass
@@ -33,8 +37,8 @@ class Case:
     warnings: tuple[str, ...] = ()
     note: str = ""
     insisted: bool = False
-    predictions: dict[str, "Prediction"] = field(default_factory=dict)
-    explanations: dict[tuple[str, str], "Explanation"] = field(default_factory=dict)
+    predictions: dict[_Reader, "Prediction"] = field(default_factory=dict)
+    explanations: dict[tuple[_Reader, str], "Explanation"] = field(default_factory=dict)
     _picture: Radiograph | None = None
 
     def __post_init__(self) -> None:
@@ -77,7 +81,8 @@ def of_files(files: "Iterable[UploadedFile]") -> list[Case]:
 def of_example(example: Example) -> Case:
     """The case of an example, opened unless it is the one that was shown last."""
     case: Case | None = st.session_state.get("example_case")
-    if case is None or case.name != example.title:
+    # What could not be fetched is tried again.
+    if case is None or case.name != example.title or case.error:
         with st.spinner("Opening the example"):
             case = Case(example.title, example.load)
         if example.synthetic:
@@ -92,16 +97,17 @@ def of_example(example: Example) -> Case:
 
 def read_all(cases: list[Case], reader: "Classifier") -> None:
     """Predict what the run in use has not seen yet, with progress where it takes a while."""
-    todo = [case for case in cases if not case.error and reader.run.name not in case.predictions]
+    read_by = _key(reader)
+    todo = [case for case in cases if not case.error and read_by not in case.predictions]
     if not todo:
         return
     with st.spinner("Reading"):
         bar = st.progress(0.0) if len(todo) > 1 else None
         for number, case in enumerate(todo, start=1):
             prediction, explanations = reader.read(case.picture.pixels)
-            case.predictions[reader.run.name] = prediction
+            case.predictions[read_by] = prediction
             for method, explanation in explanations.items():
-                case.explanations[reader.run.name, method] = explanation
+                case.explanations[read_by, method] = explanation
             if bar:
                 bar.progress(number / len(todo), f"Picture {number} of {len(todo)}")
         if bar:
@@ -158,13 +164,17 @@ def show_queue(cases: list[Case], reader: "Classifier", point: str) -> Case:
 
 
 def judged(case: Case, reader: "Classifier", point: str) -> "Prediction":
-    prediction = case.predictions[reader.run.name].held_against(reader.points[point])
+    prediction = case.predictions[_key(reader)].held_against(reader.points[point])
     return prediction.insist() if case.insisted else prediction
 
 
 def explained(case: Case, reader: "Classifier", method: str) -> "Explanation":
-    key = (reader.run.name, method)
+    key = (_key(reader), method)
     if key not in case.explanations:
         with st.spinner(f"Computing {METHODS[method].title}"):
             case.explanations[key] = reader.explain(case.picture.pixels, method)
     return case.explanations[key]
+
+
+def _key(reader: "Classifier") -> _Reader:
+    return reader.run.name, modified(reader.run)

@@ -10,31 +10,55 @@ from cxrlib import dataset, examples
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+    from pages.diagnose_parts.cases import Case
+
 
 def uploaded_files() -> "list[UploadedFile]":
     """The files that were dropped; of those taken away nothing is kept."""
-    files = st.file_uploader(
+    return st.file_uploader(
         "Chest X-rays",
         accept_multiple_files=True,
         key="uploads",
         help="JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 50 MB each. Pictures stay in memory and "
         "are gone when you close the page.",
+        on_change=_note_uploads,
     )
-    if not files:
+
+
+def _note_uploads() -> None:
+    if st.session_state.uploads:
+        st.session_state.example = None
+    else:
         st.session_state.cases = {}
-    return files
+
+
+def kept_cases() -> "list[Case]":
+    """What was dropped before the person looked at another page, which empties the uploader."""
+    cases = list(st.session_state.get("cases", {}).values())
+    if cases:
+        st.button(
+            f"Take away your {len(cases)} pictures" if len(cases) > 1 else "Take away your picture",
+            icon=":material/close:",
+            width="stretch",
+            on_click=st.session_state.update,
+            kwargs={"cases": {}},
+        )
+    return cases
 
 
 def chosen_example() -> examples.Example | None:
     """The example that was asked for, if any, with a choice of others."""
+    typed = st.session_state.get("data_folder")
+    folder = Path(typed) if typed else dataset.configured_folder()
+    asked = st.query_params.get("example") or st.session_state.get("example")
     try:
-        folder = st.session_state.get("data_folder")
-        asked = st.query_params.get("example") or st.session_state.get("example")
-        found = examples.all_examples(folder=Path(folder) if folder else None, also=asked)
-        choices = {example.title: example for example in found}
+        found = examples.all_examples(folder=folder, also=asked)
     except dataset.DatasetError as error:
-        st.error(str(error))
-        return None
+        from pages.dataset_tabs.place import show_problem  # the empty page waits for no pandas
+
+        show_problem(str(error))
+        found = examples.all_examples(also=asked)
+    choices = {example.title: example for example in found}
     title = st.selectbox(
         "Examples",
         list(choices),

@@ -41,6 +41,15 @@ class Display:
             invert=self.inverted,
         )
 
+    def words(self, view: str) -> str:
+        """What was done to the pictures for the eye; empty where they are as taken."""
+        done = [] if view == "none" else [VIEWS[view]]
+        if (self.low, self.high) != (0, 255):
+            done.append(f"grey levels {self.low} to {self.high} only")
+        if self.inverted:
+            done.append("inverted")
+        return f"Pictures not shown as taken: {', '.join(done)}." if done else ""
+
     def overlay(self, pixels: np.ndarray, heatmap: np.ndarray, lungs: "Lungs") -> np.ndarray:
         shown = plots.overlay(pixels, heatmap, colours=self.colours, opacity=self.opacity)
         return plots.outlined(shown, lungs.contours(pixels.shape)) if self.lungs else shown
@@ -77,9 +86,10 @@ def display_controls() -> Display:
     return Display(low, high, inverted, opacity / 100, colours, lungs)
 
 
-def show_pictures(case: Case, reader: "Classifier", display: Display) -> tuple[str, list[str]]:
+def show_pictures(
+    case: Case, reader: "Classifier", lungs: "Lungs", display: Display
+) -> tuple[str, list[str]]:
     """The radiograph and two heatmaps beside it; returns the view and methods that were chosen."""
-    lungs = case.predictions[reader.run.name].lungs
     plain, *overlays = st.columns(3)
     with plain:
         view = st.selectbox(
@@ -94,7 +104,8 @@ def show_pictures(case: Case, reader: "Classifier", display: Display) -> tuple[s
         height, width = case.picture.pixels.shape
         st.caption(
             f"{case.picture.format}, {width} × {height} pixels. The picture's left is the "
-            "patient's right."
+            "patient's right where it was taken and stored as is usual; a marker in it counts for "
+            "more."
         )
     methods = []
     for column, default in zip(overlays, ("gradcam", "saliency"), strict=True):

@@ -9,6 +9,7 @@ from PIL import Image
 from cxrlib import evaluation, plots, report, runs
 from cxrlib.methods import METHODS
 from cxrlib.points import POINT_TITLES
+from pages.common.lung_share import share_warning
 from pages.common.networks import classifier_of
 from pages.common.words import file_stem
 from pages.diagnose_parts.cases import Case, explained, judged, put_away, read_all, show_queue
@@ -62,8 +63,8 @@ def show_case(case: Case, reader: "Classifier", point: str) -> None:
     pictures = st.container()
     display = display_controls()
     with pictures:
-        view, methods = show_pictures(case, reader, display)
-    show_trust(reader, point)
+        view, methods = show_pictures(case, reader, prediction.lungs, display)
+    show_trust(reader, prediction)
     show_downloads(case, reader, prediction, display, view, methods)
 
 
@@ -110,10 +111,14 @@ def show_verdict(prediction: "Prediction") -> None:
         )
 
 
-def show_trust(reader: "Classifier", point: str) -> None:
+def trust(reader: "Classifier", prediction: "Prediction") -> str:
+    return evaluation.trust(reader.run.metrics, prediction.point.name, prediction.probability)
+
+
+def show_trust(reader: "Classifier", prediction: "Prediction") -> None:
     with st.container(border=True):
         st.markdown("**How far to trust this**")
-        st.markdown(evaluation.trust(reader.run.metrics, point))
+        st.markdown(trust(reader, prediction))
         st.markdown(
             "Pictures that do not look like frontal chest radiographs are turned away, but not all "
             "of them are noticed. A heatmap shows what the network used, not where the disease is. "
@@ -132,7 +137,6 @@ def show_downloads(
 ) -> None:
     stem = file_stem(case.name)
     explanations = {method: explained(case, reader, method) for method in methods}
-    trust = evaluation.trust(reader.run.metrics, prediction.point.name)
 
     # Made when the button is pressed, at the radiograph's full size.
     def overlay_png() -> bytes:
@@ -146,16 +150,23 @@ def show_downloads(
 
     def report_pdf() -> bytes:
         shown = display.apply(plots.for_overlay(case.picture.pixels), view)
+        heatmaps = {method: found.on(shown.shape) for method, found in explanations.items()}
+        shares = [
+            share_warning(prediction.lungs.share(heatmap), f"{METHODS[method].title}'s heat")
+            for method, heatmap in heatmaps.items()
+            if prediction.lungs.found and heatmap.any()
+        ]
+        said = [prediction.reason, case.note, *case.warnings, *shares, display.words(view)]
         return report.pdf(
             case.name,
             shown,
             {
-                method: display.overlay(shown, explanation.on(shown.shape), prediction.lungs)
-                for method, explanation in explanations.items()
+                method: display.overlay(shown, heatmap, prediction.lungs)
+                for method, heatmap in heatmaps.items()
             },
             prediction,
-            trust=trust,
-            warnings=[*filter(None, [prediction.reason, case.note]), *case.warnings],
+            trust=trust(reader, prediction),
+            warnings=[sentence for sentence in said if sentence],
         )
 
     overlay, page, _ = st.columns([1, 1, 2])

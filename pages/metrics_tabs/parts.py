@@ -8,6 +8,7 @@ import streamlit as st
 from matplotlib.figure import Figure
 
 from cxrlib import dataset, plots, tables
+from pages.dataset_tabs.place import folder_in_use, show_problem
 
 _WHOLE_ROWS = 15
 
@@ -58,12 +59,12 @@ def show_table(
 
 def picture_folder() -> Path | None:
     """The data set's folder; without one the page says how to have pictures here, and goes on."""
-    folder = dataset.configured_folder()
+    folder = folder_in_use()
     if folder is None:
-        st.caption("Set CXR_DATA_DIR to the data-set folder to see the pictures here.")
+        st.caption("Open the data set's folder under Data set to see the pictures here.")
         return None
     try:
         return dataset.find_root(folder)
     except dataset.DatasetError as error:
-        st.warning(str(error))
+        show_problem(str(error))
         return None

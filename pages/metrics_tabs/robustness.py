@@ -69,9 +69,9 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
         )
     st.caption(
         "With 95 % intervals (Wilson). Dotted: unchanged pictures. A verdict has *changed* where "
-        "it is another of likely, uncertain and unlikely than on the unchanged picture, and is "
-        "*reversed* where it went from likely to unlikely or back; the line is at 3 %. Amounts in "
-        "percent are shares of the picture's side."
+        "it is another of likely, uncertain, unlikely and refused than on the unchanged picture, "
+        "and is *reversed* where it went from likely to unlikely or back; the line is at 3 %. "
+        "Amounts in percent are shares of the picture's side."
     )
     if drawn := stress.on_drawn_opacities(table):
         st.markdown(drawn)

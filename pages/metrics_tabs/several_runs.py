@@ -154,7 +154,7 @@ def _p_value(p: float) -> str:
 def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
     st.markdown("## Together")
     try:
-        table = comparison.ensemble_table(readings, point)
+        table = _ensemble_table(readings, point)
     except ComparisonError as error:
         st.warning(str(error))
         return
@@ -174,6 +174,16 @@ def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
     )
     if allowed():
         _offer_to_save([item.run for item in readings])
+
+
+# Takes seconds, and the page is drawn anew whenever something on it is chosen or typed.
+@st.cache_data(
+    max_entries=20,
+    show_spinner="Averaging the runs",
+    hash_funcs={Measured: lambda item: (item.run.name, item.split, item.metrics, item.predictions)},
+)
+def _ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
+    return comparison.ensemble_table(readings, point)
 
 
 def _offer_to_save(members: Sequence[Run]) -> None:

@@ -33,8 +33,10 @@ def show() -> None:
     calls = calls[names or list(calls.columns)]
     if calls.shape[1] < 2:
         st.info(
-            "Only one reader has finished a session. A second one who takes the same kind of list "
-            "with the same number under *Draw* reads the same cases."
+            "Choose a second reader."
+            if names
+            else "Only one reader has finished a session. A second one who takes the same kind of "
+            "list with the same number under *Draw* reads the same cases."
         )
         return
     matrix, together = st.columns([3, 2], gap="large")

@@ -62,6 +62,13 @@ def _import() -> None:
     except ReviewError as error:
         st.error(str(error))
         return
+    if (table.source == "folder").any() and not allowed():
+        # Opened, such a session shows any picture of this computer.
+        st.error(
+            "The file has sessions of readers' own folders, and folders are not opened on this "
+            "server or by this account. Take those sessions out of it, or bring it back elsewhere."
+        )
+        return
     restored = reviews.restore(store(), table)
     here = table.uid.nunique() - restored
     st.success(f"Sessions brought back: {restored}; here already: {here}.")

@@ -68,10 +68,17 @@ def _new() -> None:
         key="reader_name",
         max_chars=60,
         placeholder="A. B.",
-        help="Your readings are kept under it. Initials or a made-up name will do; you can delete "
-        "everything later.",
+        help="Your readings are kept under it. Initials or a made-up name will do. Each session "
+        "can be deleted later, at its address.",
     ).strip()
     profession = role.selectbox("Role", ROLES, key="reader_role")
+    somebody = (
+        bool(name) and name != st.session_state.get("reader_here") and store().has_reader(name)
+    )
+    if somebody:
+        somebody = not st.checkbox(
+            f"I am the {plain(name)} who has read here before", key=f"reader_is_{name}"
+        )
     # On a server that is open to everybody nobody opens folders.
     sources = [source for source in SOURCES if source != "folder" or allowed()]
     source = st.radio(
@@ -124,6 +131,13 @@ def _new() -> None:
     if not name:
         st.warning("Give a name or initials to begin.", icon=":material/person:")
         return
+    if somebody:
+        st.warning(
+            f"Somebody called {plain(name)} has read here already. Say above that it is you, and "
+            "your readings are kept together; or choose another name.",
+            icon=":material/person:",
+        )
+        return
     with st.spinner("Drawing the list"):
         found, split = _cases(run, source, strategy, folder, length, seed)
     if not found:
@@ -132,6 +146,7 @@ def _new() -> None:
             icon=":material/search_off:",
         )
         return
+    st.session_state.reader_here = name
     go_to(
         store().start(
             name=name,

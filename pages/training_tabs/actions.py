@@ -6,6 +6,7 @@ import streamlit as st
 
 from cxrlib import devices, jobs, practice, runs
 from cxrlib.config import TrainingConfig
+from cxrlib.pixels import cache_folder
 from pages.common.permissions import allowed
 from pages.common.words import plain
 
@@ -45,8 +46,15 @@ def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
 
 def practise() -> None:
     """Draw the phantoms and train on them, where it is free."""
-    with st.spinner("Drawing synthetic radiographs"):
-        data = practice.dataset_folder()
+    try:
+        with st.spinner("Drawing synthetic radiographs"):
+            data = practice.dataset_folder()
+    except OSError as error:
+        st.session_state.training_problem = (
+            f"The folder {cache_folder()} cannot be written ({error.strerror}). Free space on its "
+            "disk, make it writable, or set CXR_CACHE_DIR to another folder."
+        )
+        return
     start(TrainingConfig(**practice.values()), data, [found_devices()[0].id])
 
 

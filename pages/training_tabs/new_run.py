@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from cxrlib import dataset, pixels, practice, radiograph, runs
 from cxrlib.augment import PRESETS, augment, describe
-from cxrlib.config import TrainingConfig, for_network, problems
+from cxrlib.config import TrainingConfig, again, for_network, problems
 from cxrlib.devices import Device
 from cxrlib.estimate import estimate
 from pages.common.words import number, plain
@@ -102,10 +102,7 @@ def suit_network() -> None:
 
 def duplicate(config: dict[str, Any]) -> None:
     """Fill the form with another run's configuration."""
-    # A run's record says of which run the network was that it began with, not where that lay.
-    beside = runs.MODELS / config["weights"]
-    known = {"name": ""} | ({"weights": str(beside)} if beside.is_file() else {})
-    for name, value in (starting_values(config["network"]) | config | known).items():
+    for name, value in (starting_values(config["network"]) | again(config, runs.MODELS)).items():
         st.session_state[f"new_{name}"] = value
     st.session_state.training_tab = "New run"
 
@@ -206,10 +203,15 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
         return
     preset = st.session_state.new_augmentation
     chosen = table[table.label == "PNEUMONIA"].path.iloc[0]
-    square = prepared(str(root / chosen), size, st.session_state.new_equalization)
+    try:
+        square = prepared(str(root / chosen), size, st.session_state.new_equalization)
+    except (radiograph.RadiographError, OSError) as error:
+        st.warning(f"{plain(chosen)}: {plain(error)}")
+        return
     st.markdown(
         f"**What the network is shown**, with the augmentation {preset}: "
         f"{describe(PRESETS[preset])}."
+        + (" Of each it sees the lungs' box only." if st.session_state.new_view == "lungs" else "")
     )
     rng = np.random.default_rng(0)
     with st.grid(VARIANTS, min_column_width=110):
@@ -233,15 +235,14 @@ def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list
     gpus = sum(device.id != "cpu" for device in on)
     needs = estimate(config, pictures, gpus=gpus, cores=os.cpu_count() or 1)
     has = min(device.memory for device in on)
-    runs.MODELS.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(runs.MODELS).free
+    short = lacking({runs.MODELS: needs.learned, pixels.cache_folder(): needs.decoded})
     start, words = st.columns([1, 3], vertical_alignment="center")
     start.button(
         "Start training",
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
-        disabled=needs.disk > free,
+        disabled=bool(short),
         on_click=actions.start,
         args=(config, root, [device.id for device in on]),
     )
@@ -255,13 +256,24 @@ def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list
             f"This is likely more than the {has / 1e9:.0f} GB that the device has. Choose a "
             "smaller batch or size."
         )
-    if needs.disk > free:
-        st.error(
-            f"It needs {needs.disk / 1e9:.1f} GB of disk, and only {free / 1e9:.1f} GB are free. "
-            "Free some space, or choose a smaller size."
-        )
+    for sentence in short:
+        st.error(sentence)
     if config.mixed_precision and not gpus:
         st.caption("Mixed precision has no effect on the CPU.")
+
+
+def lacking(wanted: dict[Path, float]) -> list[str]:
+    """What is wrong with the disks of folders that are to take some bytes more."""
+    said = []
+    for folder, needed in wanted.items():
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        free = shutil.disk_usage(there).free
+        if needed > free:
+            said.append(
+                f"{needed / 1e9:.1f} GB will be written to {plain(str(folder))}, and only "
+                f"{free / 1e9:.1f} GB are free there. Free some space, or choose a smaller size."
+            )
+    return said
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,11 @@ REMARKS = {
     "interrupted": "Its process ended without a word: it was killed, ran out of memory, or the "
     "computer was restarted. Resumed, it goes on after the last whole epoch.",
 }
+SIDES_HELP = "Solid: training pictures. Dashed: validation pictures."
+CURVES_HELP = {
+    "Loss": "Of training pictures, changed at random, what is minimized; of validation pictures "
+    "cross-entropy. How they run can be compared, their heights cannot. "
+}
 CURVES = {
     "Loss": ("loss", "val_loss"),
     "AUC": ("auc", "val_auc"),
@@ -154,7 +159,7 @@ def show_curves(run: runs.Run) -> None:
     columns = st.columns(3)
     for column, (title, names) in zip(columns, CURVES.items(), strict=True):
         with column:
-            st.markdown(f"{title}", help="Solid: training pictures. Dashed: validation pictures.")
+            st.markdown(title, help=CURVES_HELP.get(title, "") + SIDES_HELP)
             st.vega_lite_chart(
                 curve(history, names),
                 height=230,
