@@ -32,8 +32,6 @@ page = st.navigation(
         st.Page("pages/about.py", title="About", icon=":material/info:"),
     ]
 )
-if page.url_path != "review":
-    st.session_state.pop("review_case", None)  # who looks elsewhere does not read
 names = [run.name for run in runs.finished()]
 with st.sidebar:
     if names:

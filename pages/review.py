@@ -33,7 +33,7 @@ def show_start() -> None:
                 part.show()
 
 
-front_door.enter()
+front_door.enter(reading_room=True)
 if reason := why_not("review"):
     st.title("Reading room", anchor=False)
     st.info(reason, icon=":material/lock:")

@@ -105,7 +105,7 @@ def test_three_files_one_of_them_broken(app, page) -> None:
         page.get_by_role("button", name="Table as CSV").click()
     rows = Path(download.value.path()).read_text().splitlines()
     assert len(rows) == 4
-    assert "not read" in rows[2]
+    assert "not opened" in rows[2]
 
 
 def test_nothing_is_asked_of_another_host(app, page) -> None:

@@ -148,7 +148,7 @@ def test_errors_are_listed_without_pictures(open_page):
     measured = Measured(runs.find("plain"), "test")
     errors = measured.errors(measured.points["youden"].threshold)
     assert table(app).path.tolist() == errors.query("kind == @MISSED").path.tolist()
-    assert any("CXR_DATA_DIR" in caption.value for caption in app.caption)
+    assert any("under Data set" in caption.value for caption in app.caption)
     app.segmented_control(key="errors").set_value(FALSE_ALARM).run()
     assert table(app).path.tolist() == errors.query("kind == @FALSE_ALARM").path.tolist()
 

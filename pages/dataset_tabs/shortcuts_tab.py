@@ -58,6 +58,7 @@ def show(table: pd.DataFrame, fingerprint: str) -> None:
         follow_exposure(task)
     if task.problem:
         st.warning(plain(task.problem))
+        st.button("Try again", icon=":material/refresh:", on_click=exposure_task.clear)
     values = overview.measures(table, task.result)
     constant = [name for name in values if values[name].nunique() == 1]
     if constant:

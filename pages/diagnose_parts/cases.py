@@ -120,7 +120,8 @@ def show_queue(cases: list[Case], reader: "Classifier", point: str) -> Case:
 
     rows = []
     for case in cases:
-        row = {"file": case.name, "verdict": "not read", "probability": None, "remark": case.error}
+        row: dict[str, object] = {"file": case.name, "verdict": "not opened", "probability": None}
+        row["remark"] = case.error
         if not case.error:
             prediction = judged(case, reader, point)
             row |= {
