@@ -52,7 +52,7 @@ except ReviewError as error:
     st.button("To the start", on_click=go_to, args=(None,))
 except (runs.RunError, dataset.DatasetError) as error:
     show_problem(str(error))
-except (SQLAlchemyError, OSError):
+except SQLAlchemyError:
     st.error(
         "The database of readings does not answer. Check the address under "
         "`[connections.reviews]` in `.streamlit/secrets.toml`, or that the file named by "

@@ -315,3 +315,18 @@ def test_folders_of_a_file_brought_back_are_not_opened_where_none_are(
     assert "folders are not opened" in app.error[0].value
     with pytest.raises(reviews.ReviewError):
         store.session(uid)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("file/reviews.db", "cannot be made"), ("file", "does not answer")],
+)
+def test_where_no_readings_can_be_kept_the_page_says_so(tmp_path, monkeypatch, place, words):
+    (tmp_path / "file").write_text("no database", encoding="utf-8")
+    monkeypatch.setenv("CXR_REVIEWS", str(tmp_path / place))
+    parts.store.clear()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90).run()
+    app.switch_page("pages/review.py").run()
+    parts.store.clear()
+    assert not app.exception
+    assert words in app.error[0].value

@@ -29,10 +29,20 @@ class ReviewError(ValueError):
 
 
 def default_url() -> str:
-    """The SQLite file that ``CXR_REVIEWS`` names, by default in ``~/.local/share/cxrlib``."""
+    """The SQLite file that ``CXR_REVIEWS`` names, by default in ``~/.local/share/cxrlib``.
+
+    Raises:
+        ReviewError: there can be no such file.
+    """
     named = os.environ.get("CXR_REVIEWS")
     file = Path(named) if named else Path.home() / ".local" / "share" / "cxrlib" / "reviews.db"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReviewError(
+            f"The folder {file.parent} for the readings cannot be made ({error.strerror}). Set "
+            "CXR_REVIEWS to a file in a folder that can be written."
+        ) from error
     return f"sqlite:///{file.resolve()}"
 
 

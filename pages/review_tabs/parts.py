@@ -32,16 +32,12 @@ def store() -> Store:
 
 def go_to(uid: str | None) -> None:
     """Show a session, or with None the page's start; for use in a callback."""
-    leave_case()
+    # The time for the case that is open is counted anew when it is shown again.
+    st.session_state.pop("review_case", None)
     if uid is None:
         st.query_params.pop("session", None)
     else:
         st.query_params["session"] = uid
-
-
-def leave_case() -> None:
-    """Stop counting the time for the case that is open: it is counted anew when it is shown."""
-    st.session_state.pop("review_case", None)
 
 
 def delete_button(session: Session) -> None:
