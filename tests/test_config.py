@@ -60,7 +60,7 @@ def test_bad_value_is_refused_at_its_field(field: str, value: object, reason: st
         ({"kept_share": 0.5}, "the network of another run"),
         ({"consistency": 1, "distribute": True}, "set distribute off"),
         ({"taught_by": "run", "head_epochs": 0}, "set weights to its model.keras"),
-        ({"taught_by": "run", "weights": "a/model.keras"}, "whatever the labels"),
+        ({"taught_by": "run", "weights": "a/model.keras"}, "not the labels"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(values: dict[str, object], reason: str) -> None:
