@@ -26,7 +26,7 @@ def set_up_heaps() -> None:
     What is large has pages of its own, which the system gets back when it is freed. Left alone,
     glibc would put it into the heaps once it has seen something large freed, and what stays there
     of visitors, small and in between, would keep all of it from being given back: 0.25 GB after
-    four hundred pictures. From one megabyte on instead, reading would take half as long again.
+    four hundred pictures. Were less than this large too, reading would wait for pages more often.
     """
     if sys.platform == "linux":
         mallopt = ctypes.CDLL(None).mallopt
