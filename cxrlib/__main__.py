@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from cxrlib import arguments, config, dataset, devices, ensembles, runs
 from cxrlib.methods import METHODS
 from cxrlib.radiograph import SUFFIXES, RadiographError
+from cxrlib.run_folder import StoppedError
 
 if TYPE_CHECKING:
     from cxrlib.classifier import Classifier, Prediction
@@ -92,7 +93,7 @@ def _work(run: runs.Run) -> int:
 
     try:
         jobs.work(run)
-    except runs.StoppedError:
+    except StoppedError:
         how = f" Go on with: python -m cxrlib train --resume {run.name}" if run.began else ""
         print(f"Stopped.{how}", file=sys.stderr)
         return 1

@@ -20,7 +20,7 @@ from cxrlib.inference import load_network
 from cxrlib.lungs import Lungs
 from cxrlib.pixels import WHOLE, cached_pixels, equalize, frame, prepare, square_side
 from cxrlib.radiograph import RadiographError
-from cxrlib.runs import Run, RunError
+from cxrlib.run_folder import Run, RunError
 
 _BATCH = 32
 

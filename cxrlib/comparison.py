@@ -13,7 +13,7 @@ import pandas as pd
 
 from cxrlib import __version__, ensembles, evaluation, metrics, runs
 from cxrlib.measured import Measured
-from cxrlib.runs import Run
+from cxrlib.run_folder import Run
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")

@@ -11,7 +11,7 @@ from cxrlib import ensembles, evaluation, explain
 from cxrlib.classifier import Classifier, Prediction
 from cxrlib.explain import Explanation
 from cxrlib.radiograph import RadiographError
-from cxrlib.runs import Run
+from cxrlib.run_folder import Run
 
 _GRID = 256  # rows and columns of a mean of heatmaps
 

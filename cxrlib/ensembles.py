@@ -6,7 +6,7 @@ the folders; `comparison.save_ensemble` makes one and `ensemble_classifier` read
 """
 
 from cxrlib import runs
-from cxrlib.runs import Run, RunError
+from cxrlib.run_folder import Run, RunError
 
 
 def member_names(run: Run) -> list[str]:

@@ -10,7 +10,7 @@ from cxrlib import classes, metrics, stress, tables
 from cxrlib.config import TrainingConfig
 from cxrlib.plots import percent
 from cxrlib.points import DEFAULT_POINT, POINT_TITLES
-from cxrlib.runs import Run, RunError
+from cxrlib.run_folder import Run, RunError
 from cxrlib.shifts import UNCHANGED
 
 METRIC_TITLES = {

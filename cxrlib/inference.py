@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from cxrlib.runs import Run, RunError
+from cxrlib.run_folder import Run, RunError
 
 _BATCH = 64
 

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from cxrlib import devices, ensembles, runs
 from cxrlib.config import TrainingConfig, default_name
 from cxrlib.pixels import cache_folder
-from cxrlib.runs import Run, RunError, StoppedError
+from cxrlib.run_folder import Run, RunError, StoppedError
 
 State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
 

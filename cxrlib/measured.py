@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cxrlib import classes, evaluation, metrics, plots
-from cxrlib.runs import Run, RunError
+from cxrlib.run_folder import Run, RunError
 
 MISSED, FALSE_ALARM = "missed pneumonia", "false alarm"
 

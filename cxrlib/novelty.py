@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from cxrlib.runs import Run, RunError
+from cxrlib.run_folder import Run, RunError
 
 if TYPE_CHECKING:
     from cxrlib.lungs import Lungs

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from cxrlib import checkpoint, evaluation, metrics, runs
+from cxrlib import checkpoint, evaluation, metrics
 from cxrlib.augment import PRESETS
 from cxrlib.batches import Batches
 from cxrlib.checkpoint import Checkpoint
@@ -21,6 +21,7 @@ from cxrlib.inference import score
 from cxrlib.losses import Consistency, LikeTeacher
 from cxrlib.pixels import Box
 from cxrlib.progress import EventLog, Watch
+from cxrlib.run_folder import Run, StoppedError
 
 _WARM_UP_SHARE = 0.05
 _LEAST_PROBABILITY = 1e-7  # the loss of a network that is certain and wrong stays finite
@@ -36,7 +37,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainingConfig,
-        run: runs.Run,
+        run: Run,
         whole: np.ndarray,
         shown: np.ndarray,
         classes: np.ndarray,
@@ -332,7 +333,7 @@ class Trainer:
         self.at.metrics = checkpoint.values(model.metrics_variables) if self.at.step else []
         self._save(model)
         self.run.mark_stopped()
-        raise runs.StoppedError
+        raise StoppedError
 
 
 # Both see the training batches as they are: augmented, balanced, and with dropout.

@@ -14,6 +14,7 @@ import pytest
 from cxrlib import phantom, runs
 from cxrlib.config import TrainingConfig, for_network
 from cxrlib.estimate import COSTS
+from cxrlib.run_folder import StoppedError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,7 +60,7 @@ def test_run_stopped_within_an_epoch_ends_as_if_it_had_not_been(
     run = runs.create("cut", models=tmp_path)
     looker = threading.Thread(target=stop_within, args=(run, 2), daemon=True)
     looker.start()
-    with pytest.raises(runs.StoppedError):
+    with pytest.raises(StoppedError):
         train(small(patience=2), phantoms, run=run)
     looker.join()
     assert run.stopped
@@ -132,7 +133,7 @@ def test_run_is_not_gone_on_with_on_other_pictures(phantoms: Path, tmp_path: Pat
 
     run = runs.create("moved", models=tmp_path)
     run.request_stop()
-    with pytest.raises(runs.StoppedError):
+    with pytest.raises(StoppedError):
         train(small(), phantoms, run=run)
     others = tmp_path / "others"
     phantom.write_dataset(others, patients=30, seed=1, size=100)
@@ -193,7 +194,7 @@ def test_weights_begun_with_are_mixed_in_at_the_end_also_after_a_stop(
         run = runs.create(name, models=tmp_path / "models")
         if values:
             run.request_stop()
-            with pytest.raises(runs.StoppedError):
+            with pytest.raises(StoppedError):
                 train(config, phantoms, run=run)
             (tmp_path / "model.keras").unlink()  # resuming does without
             run.clear_marks()
@@ -233,7 +234,7 @@ def test_a_run_teaches_what_it_says_of_unchanged_pictures_also_after_a_stop(
     teacher.save(file)
     run = runs.create("taught", models=models)
     run.request_stop()
-    with pytest.raises(runs.StoppedError):
+    with pytest.raises(StoppedError):
         train(config, phantoms, run=run)
     file.unlink()  # resuming does without
     run.clear_marks()

@@ -9,7 +9,7 @@ from cxrlib import comparison
 from cxrlib.comparison import ComparisonError
 from cxrlib.evaluation import METRIC_TITLES
 from cxrlib.measured import Measured, curve_figures
-from cxrlib.runs import Run, RunError
+from cxrlib.run_folder import Run, RunError
 from pages.common.permissions import allowed
 from pages.common.words import plain
 from pages.metrics_tabs.parts import show_figure, show_table
