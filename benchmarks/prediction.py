@@ -30,6 +30,7 @@ from cxrlib.classifier import Classifier
 from cxrlib.inference import load_network
 from cxrlib.phantom import phantom
 from cxrlib.pixels import prepare
+from pages.common.process import set_up_heaps
 
 ROUNDS = 7
 BATCH = 32
@@ -123,7 +124,10 @@ def start() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", default=runs.SHIPPED)
+    parser.add_argument("--served", action="store_true", help="with the app's setting of the heap")
     options = parser.parse_args()
+    if options.served:
+        set_up_heaps()
     start()
     reader = Classifier(runs.find(options.run))
     explained(reader)

@@ -219,7 +219,9 @@ def test_robustness_shows_steps_elsewhere_and_heatmaps(open_page, tmp_path, monk
     monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
     monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
     app = open_page(tab="Robustness")
-    assert any("at most **4.2%** (blur 0.4 %)" in text.value for text in app.markdown)
+    assert any(
+        "at most **4.2\N{NO-BREAK SPACE}%** (blur 0.4 %)" in text.value for text in app.markdown
+    )
     steps, elsewhere, heatmaps = (frame.value for frame in app.dataframe)
     assert steps.step.tolist() == ["unchanged", "gamma 0.8", "blur 0.4 %", "blur 1 %"]
     assert elsewhere.pictures.tolist() == ["abroad"]

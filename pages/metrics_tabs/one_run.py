@@ -93,7 +93,7 @@ def prevalence_slider(place: st.delta_generator.DeltaGenerator, measured: Measur
             key="prevalence",
             bind="query-params",
             persist_state="session",
-            help=f"Among these pictures it is {measured.prevalence:.0%}. Where you work it is "
+            help=f"Among these pictures it is {plots.percent(measured.prevalence)}. Where you work it is "
             "probably less, and predictive values depend on it.",
         )
         / 100

@@ -43,7 +43,7 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
         f"The {worst.pictures} {worst.pictures_of} pictures, changed on purpose before the run saw "
         "them. Mild steps are met every day, and no more than "
         f"{plots.percent(_MOST_CHANGED)} of the verdicts should change under any of them. Here "
-        f"it is at most **{worst.changed:.1%}** ({worst.step})."
+        f"it is at most **{100 * worst.changed:.1f}\N{NO-BREAK SPACE}%** ({worst.step})."
     )
     strength = st.segmented_control(
         "Steps",
