@@ -18,7 +18,7 @@ from cxrlib import ensembles, evaluation, explain, lungs, metrics, novelty, radi
 from cxrlib.explain import Explanation
 from cxrlib.inference import load_network
 from cxrlib.lungs import Lungs
-from cxrlib.pixels import WHOLE, cached_pixels, equalize, frame, prepare, square_side
+from cxrlib.pixels import WHOLE, Box, cached_pixels, equalize, frame, prepare, square_side
 from cxrlib.radiograph import RadiographError
 from cxrlib.run_folder import Run, RunError
 
@@ -35,6 +35,7 @@ class Prediction:
         point: the operating point it is held against.
         run: the run's name.
         lungs: the picture's lung fields.
+        seen: the part of the picture that the network saw.
         reason: why the picture should not be read, in a sentence; empty where it should.
         insisted: whether it is read all the same.
     """
@@ -44,6 +45,7 @@ class Prediction:
     point: metrics.OperatingPoint
     run: str
     lungs: Lungs
+    seen: Box = WHOLE
     reason: str = ""
     insisted: bool = False
 
@@ -120,15 +122,6 @@ class Classifier:
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """A radiograph ``uint8 [height, width]`` as this network sees it."""
         return self._look([pixels])[1][0]
-
-    def prepare_all(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """Radiographs ``uint8 [height, width]`` as this network sees them.
-
-        Returns:
-            ``uint8 [n, size, size]``.
-        """
-        with ThreadPoolExecutor() as pool:
-            return self._look(list(pool.map(self._square, pictures)))[1]
 
     def prepared(self, table: pd.DataFrame) -> np.ndarray:
         """The pictures of an index (`dataset.index`) as this network sees them, from the cache.
@@ -261,11 +254,14 @@ class Classifier:
             point=self.point,
             run=self.run.name,
             lungs=found,
+            seen=self._seen(found),
             reason=self._novelty.reason(found, features),
         )
 
     def _explanation(
         self, method: str, raw: np.ndarray, pixels: np.ndarray, found: Lungs
     ) -> Explanation:
-        box = found.box if self._in_box else WHOLE
-        return Explanation(method, explain.normalize(raw), pixels.shape, box)
+        return Explanation(method, explain.normalize(raw), pixels.shape, self._seen(found))
+
+    def _seen(self, found: Lungs) -> Box:
+        return found.box if self._in_box else WHOLE

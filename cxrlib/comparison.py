@@ -211,6 +211,7 @@ def save_ensemble(name: str, members: Sequence[Run]) -> Run:
             )
     runs.check_name(name)
     predictions, found = ensemble({run.name: run.predictions for run in members})
+    found[evaluation.OF_KAGGLE] = all(run.metrics.get(evaluation.OF_KAGGLE) for run in members)
     config = {"name": name, "members": [run.name for run in members]}
     run = runs.create(name, models=members[0].folder.parent)
     run.save_config(json.dumps(config, indent=1))

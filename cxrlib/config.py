@@ -118,7 +118,10 @@ class TrainingConfig(BaseModel):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the last layer")
     batch: int = Field(32, ge=2, le=1024, description="pictures a step")
     patience: int = Field(
-        5, ge=1, description="stop after so many epochs without a better validation AUC"
+        5,
+        ge=1,
+        description="stop after so many epochs without a better validation AUC; what a run "
+        "teaches is learned to the end",
     )
     mixed_precision: bool = Field(False, description="16-bit arithmetic where the GPU has it")
     distribute: bool = Field(
@@ -168,6 +171,11 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 "a drawn opacity is neither bacterial nor viral, and is for fine-tuning: set "
                 "classes=2 and fine_tune_epochs, or drawn_opacities=0"
+            )
+        if self.repaint and (self.augmentation == "none" and not self.fine_tune_epochs):
+            raise ValueError(
+                "surroundings are repainted while pictures are changed at random or fine-tuning "
+                "goes on: set augmentation or fine_tune_epochs, or repaint off"
             )
         if self.taught_by == "run" and (
             not self.weights.endswith(".keras")

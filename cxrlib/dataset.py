@@ -254,6 +254,12 @@ def duplicates(table: "pd.DataFrame") -> "pd.DataFrame":
     return repeated.assign(group=repeated.groupby("digest", sort=False).ngroup())
 
 
+def is_kaggle(table: "pd.DataFrame") -> bool:
+    """Whether an index has all that the Kaggle set has to train on, going by the numbers."""
+    counts = table.split.value_counts()
+    return all(counts.get(split, 0) == KAGGLE_PICTURES[split] for split in ("train", "val"))
+
+
 def assign_folds(table: "pd.DataFrame", *, validation_share: float, seed: int) -> "pd.Series":
     """Which pictures train, validate and test a run.
 

@@ -40,6 +40,8 @@ def found() -> list[Device]:
 def use(ids: list[str]) -> None:
     """Let this process see these devices only; to be called before TensorFlow is loaded."""
     numbers = [name.removeprefix("gpu:") for name in ids if name != "cpu"]
+    # The numbers are nvidia-smi's, and CUDA may count otherwise.
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(numbers) or "-1"
     # Otherwise TensorFlow takes all of a GPU's memory at once, whatever it needs.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")

@@ -243,7 +243,8 @@ def _displayed(ds: Dataset, stored: np.ndarray) -> np.ndarray:
         far = float(center) + float(width) * np.array([[-8.0, 8.0]])
         limits = tuple(apply_windowing(far, ds)[0])
     elif ds.BitsStored <= 8:  # such values are meant to be displayed as they are
-        limits = tuple(apply_modality_lut(np.array([_stored_range(ds)]), ds)[0])
+        # A negative slope turns the two ends round; the values are turned by it already.
+        limits = tuple(sorted(apply_modality_lut(np.array([_stored_range(ds)]), ds)[0]))
 
     if (padding := ds.get("PixelPaddingValue")) is not None:
         first, last = sorted((padding, ds.get("PixelPaddingRangeLimit", padding)))

@@ -27,6 +27,8 @@ METRIC_TITLES = {
     "brier": "Brier score",
     "ece": "Calibration error (ECE)",
 }
+# Of a run's metrics: whether it was trained on the Kaggle set's train and val folders, all of them.
+OF_KAGGLE = "of_kaggle"
 _RESULTS = "## Results"  # what stands above it in a card says how the run was made
 
 
@@ -173,26 +175,33 @@ def estimates(
     return metrics.summary_from_json(run_metrics["splits"][split]["points"][point])
 
 
+def split_titles(run_metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What the splits that a run can be measured on are called."""
+    return {
+        "test": "official test" if run_metrics.get(OF_KAGGLE) else "test",
+        "validation": "validation",
+    }
+
+
 _RARER = 0.1  # a share of pneumonia that a reader may well meet
 
 
 def trust(run_metrics: Mapping[str, Any], point: str, probability: float) -> str:
     """How far to trust a run and the probability that it gave, in sentences for its reader."""
-    sentences = []
+    sentences, titles = [], split_titles(run_metrics)
     for split, measured in run_metrics["splits"].items():
         found = estimates(run_metrics, split, point)
-        where = "validation" if split == "validation" else "official test"
         sentences.append(
-            f"On {measured['pictures']} {where} pictures of {measured['patients']} patients it "
-            f"had not been trained on, it found {_range(found['sensitivity'])} of the pneumonias "
-            f"and cleared {_range(found['specificity'])} of the normal pictures."
+            f"On {measured['pictures']} {titles[split]} pictures of {measured['patients']} "
+            f"patients it had not been trained on, it found {_range(found['sensitivity'])} of "
+            f"the pneumonias and cleared {_range(found['specificity'])} of the normal pictures."
         )
         if by_class := classes.read(measured):
             sentences.append(
                 f"It told normal, bacterial and viral apart in {_range(by_class.accuracy)} of them."
             )
     if "test" not in run_metrics["splits"]:
-        sentences.append("On the official test pictures it was not measured.")
+        sentences.append(f"On {titles['test']} pictures it was not measured.")
     validation = run_metrics["splits"]["validation"]
     share = validation["pneumonia"] / validation["pictures"]
     rarer = metrics.at_prevalence(probability, share, _RARER)
@@ -204,7 +213,10 @@ def trust(run_metrics: Mapping[str, Any], point: str, probability: float) -> str
             f"like theirs, {percent(share)}: where {percent(_RARER)} have pneumonia, "
             f"{percent(probability)} become {percent(rarer)}.",
             "All of them are children from one hospital. On adults, at another hospital or with "
-            "another machine, expect more errors.",
+            "another machine, expect more errors."
+            if run_metrics.get(OF_KAGGLE)
+            else "All of them are of the set that it was trained on. On other patients, at another "
+            "hospital or with another machine, expect more errors.",
         ]
     )
 
@@ -225,10 +237,15 @@ def card(
         "pneumonia and gives a calibrated probability.",
         "",
         "## Trained on",
-        "The train and val folders of the Kaggle set `paultimothymooney/chest-xray-pneumonia` "
-        "(Kermany et al. 2018, CC BY 4.0): children of one to five years from one hospital, or "
-        "another folder in the same layout. Whole patients, "
-        f"{config.validation_share:.0%} of each class, were held out for validation.",
+        (
+            "The train and val folders of the Kaggle set `paultimothymooney/chest-xray-pneumonia` "
+            "(Kermany et al. 2018, CC BY 4.0): children of one to five years from one hospital."
+            if run_metrics.get(OF_KAGGLE)
+            else "A folder in the layout of the Kaggle set `paultimothymooney/"
+            "chest-xray-pneumonia`, with other pictures."
+        )
+        + f" Whole patients, {config.validation_share:.0%} of each class, were held out for "
+        "validation.",
         "",
         "## How",
         _how(config),
@@ -320,23 +337,34 @@ def results_and_limits(
                 *tables.markdown(by_class.table()),
             ]
     if "test" not in run_metrics["splits"]:
-        lines += ["", "The official test folder was not at hand: **not measured** on it."]
+        title = split_titles(run_metrics)["test"]
+        lines += ["", f"The {title} folder was not at hand: **not measured** on it."]
     if stress_table is not None:
         lines += stress.card_section(stress_table)
+    of_kaggle = run_metrics.get(OF_KAGGLE)
     lines += [
         "",
         "## Limits",
-        "- Children from one hospital. On adults, other hospitals, other machines, expect more "
-        "errors"
+        (
+            "- Children from one hospital. On adults, other hospitals, other machines"
+            if of_kaggle
+            else "- On other patients than those of its set, other hospitals, other machines"
+        )
+        + ", expect more errors"
         + (
             ", as on the pictures from elsewhere above."
             if stress_table is not None and (stress_table.step == UNCHANGED.name).sum() > 1
             else "; not measured here."
         ),
-        "- On the official test folder, networks trained this way keep their sensitivity and "
-        "lose specificity: they call healthy children ill more often than validation promises.",
-        "- In this set the picture's shape and resolution alone tell the classes apart to a good "
-        "part. Augmentation hides much of that from the network, not all.",
+    ]
+    if of_kaggle:
+        lines += [
+            "- On the official test folder, networks trained this way keep their sensitivity and "
+            "lose specificity: they call healthy children ill more often than validation promises.",
+            "- In this set the picture's shape and resolution alone tell the classes apart to a "
+            "good part. Augmentation hides much of that from the network, not all.",
+        ]
+    lines += [
         "- The probability holds for a share of pneumonia like that of the validation pictures; "
         "where pneumonia is rarer, it is too high.",
         "- Most pictures that are no frontal chest radiographs are turned away, not all.",

@@ -114,7 +114,7 @@ def measure(
         maps = {method: reader.explain(pixels, method) for method in methods}
         _add_references(maps, reader.prepare(pixels), rng)
         for method, explanation in maps.items():
-            found[method, name].append(float(points_at(explanation.heatmap, opacity)))
+            found[method, name].append(float(points_at(explanation.heatmap, opacity, rng)))
 
     return pd.DataFrame(
         {"method": method, "measure": name, **vars(_estimate(name, values))}
@@ -159,20 +159,23 @@ def log_odds(distribution: np.ndarray) -> np.ndarray:
     return np.log(distribution[:, 1:].sum(axis=1)) - np.log(distribution[:, 0])
 
 
-def points_at(heatmap: np.ndarray, opacity: np.ndarray) -> bool:
+def points_at(heatmap: np.ndarray, opacity: np.ndarray, rng: np.random.Generator) -> bool:
     """Whether a heatmap's strongest place is on the opacity, or 15 pixels of 224 beside it.
 
-    The pointing game (Zhang et al., IJCV 2018). A map that is zero everywhere points nowhere.
+    The pointing game (Zhang et al., IJCV 2018). A map that is zero everywhere points nowhere. Of
+    several places that are equally strong, as fine maps have them, which are cut off at the top,
+    it is one by chance.
 
     Args:
         heatmap: ``[height, width]``.
         opacity: ``bool [height, width]``.
+        rng: source of chance.
     """
     radius = round(_MARGIN * max(opacity.shape))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     near = cv2.dilate(opacity.astype(np.uint8), disc)
-    place = np.unravel_index(heatmap.argmax(), heatmap.shape)
-    return bool(heatmap[place] > 0 and near[place])
+    top = heatmap.max()
+    return bool(top > 0 and rng.choice(near[heatmap == top]))
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:

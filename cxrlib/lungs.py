@@ -93,6 +93,11 @@ class Lungs:
         inside = cv2.resize(self.mask, heatmap.shape[::-1], interpolation=cv2.INTER_NEAREST)
         return float(heatmap[inside > 0].sum()) / total if total > 0 else float("nan")
 
+    def share_by_chance(self, box: Box) -> float:
+        """As `share`, of a heatmap that is the same everywhere in a part of the picture."""
+        left, top, right, bottom = np.rint(np.array(box) * SIZE).astype(int)
+        return float(self.mask[top:bottom, left:right].mean())
+
     def contours(self, shape: tuple[int, int]) -> list[np.ndarray]:
         """The borders of the lungs as points ``int32 [n, 2]`` (x, y) on a grid of that shape."""
         smooth = cv2.resize(

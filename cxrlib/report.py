@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cxrlib.classifier import Prediction
 
 _A4_INCHES = (8.27, 11.69)
+_LINE, _GAP, _FOOT = 0.0175, 0.012, 0.07  # shares of the page's height
 _INK, _ACCENT = "#16191b", "#0b7285"
 
 
@@ -63,28 +64,40 @@ def pdf(
     )
     _draw_bar(figure, probability, point)
 
+    paragraphs = [
+        *(f"{METHODS[m].title}: {METHODS[m].shows} {METHODS[m].limits}" for m in overlays),
+        *(f"Warning: {warning}" for warning in warnings),
+        trust,
+    ]
+    wrapped = [textwrap.wrap(paragraph, 98) for paragraph in paragraphs]
+    written = sum(_LINE * len(lines) + _GAP for lines in wrapped)
+
     pictures = {"Radiograph": pixels}
     pictures |= {METHODS[method].title: picture for method, picture in overlays.items()}
     width, top = 0.27, 0.735
-    height = min(width * _A4_INCHES[0] / _A4_INCHES[1] * pixels.shape[0] / pixels.shape[1], 0.35)
+    height = min(
+        width * _A4_INCHES[0] / _A4_INCHES[1] * pixels.shape[0] / pixels.shape[1],
+        max(top - 0.03 - written - _FOOT, 0.1),  # the text comes first
+    )
     for column, (title, picture) in enumerate(pictures.items()):
         axes = figure.add_axes((0.08 + column * 0.285, top - height, width, height))
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title, fontsize=10, color=_INK)
         axes.axis("off")
 
-    paragraphs = [
-        *(f"{METHODS[m].title}: {METHODS[m].shows} {METHODS[m].limits}" for m in overlays),
-        *(f"Warning: {warning}" for warning in warnings),
-        trust,
-        "For education and research. Not for diagnosis: a probability and a heatmap say what the "
-        "network computed, not what the patient has.",
-    ]
     y = top - height - 0.03
-    for paragraph in paragraphs:
-        wrapped = textwrap.wrap(paragraph, 98)
-        write(0.08, y, "\n".join(wrapped), 9.5, linespacing=1.35)
-        y -= 0.0175 * len(wrapped) + 0.012
+    for lines in wrapped:
+        write(0.08, y, "\n".join(lines), 9.5, linespacing=1.35)
+        y -= _LINE * len(lines) + _GAP
+    write(
+        0.08,
+        _FOOT,
+        "For education and research. Not for diagnosis: a probability and a heatmap say what the "
+        "network\ncomputed, not what the patient has.",
+        9.5,
+        linespacing=1.35,
+        weight="bold",
+    )
 
     page = io.BytesIO()
     metadata = {"Title": "Chest radiograph reading", "Creator": "cxrlib"}

@@ -144,6 +144,7 @@ def train(
         distribution,
         config.class_names,
     )
+    metrics[evaluation.OF_KAGGLE] = dataset.is_kaggle(table)
     run.finish(predictions, metrics, evaluation.card(recorded, run.environment, metrics))
     return run
 
@@ -267,4 +268,8 @@ def environment() -> dict[str, object]:
 
 def gpus() -> list[str]:
     """The GPUs that the Keras backend can use, by its names for them."""
+    if keras.backend.backend() == "torch":  # which Keras lists no devices for
+        import torch
+
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return keras.distribution.list_devices("gpu")

@@ -10,11 +10,11 @@ st.title("Read a chest X-ray", anchor=False)
 upload, example = st.columns([3, 2])
 with upload:
     files = intake.uploaded_files()
-chosen, kept = None, []
-if not files:
-    with example:
-        chosen = intake.chosen_example()
-        kept = [] if chosen else intake.kept_cases()
+kept = intake.kept_cases(files)
+with example:
+    chosen = None if files else intake.chosen_example()
+    if kept and not chosen:
+        intake.offer_to_take_away(kept)
 if not (files or chosen or kept):
     st.markdown(
         "Drop one or several frontal chest X-rays above: JPEG, PNG, BMP, TIFF, WebP or DICOM. You "
@@ -26,6 +26,4 @@ if not (files or chosen or kept):
 # What reading takes is imported now, so that the empty page stands there at once.
 from pages.diagnose_parts import cases, reading  # noqa: E402
 
-if files:
-    kept = cases.of_files(files)
-reading.show([cases.of_example(chosen)] if chosen else kept)
+reading.show([cases.of_example(chosen)] if chosen else kept + cases.of_files(files))

@@ -18,7 +18,6 @@ TABS = (
     "Learning",
     "Compare",
 )
-SPLITS = {"test": "Official test", "validation": "Validation"}
 MOST_COMPARED = 5
 
 
@@ -62,7 +61,8 @@ def show_headline(measured: Measured, point: str) -> None:
             "somewhat too good."
         )
     if "test" not in measured.metrics["splits"]:
-        remarks += " The official test pictures were not at hand: not measured on them."
+        title = evaluation.split_titles(measured.metrics)["test"]
+        remarks += f" The {title} pictures were not at hand: not measured on them."
     st.caption(
         f"{counts['pictures']} pictures of {counts['patients']} patients, {counts['pneumonia']} "
         f"with pneumonia. Operating point {evaluation.POINT_TITLES[point]}, at "
@@ -91,7 +91,8 @@ if "run" not in st.session_state:
 point = st.session_state.point
 try:
     in_use = runs.find(st.session_state.run)
-    splits = [split for split in SPLITS if split in in_use.metrics["splits"]]
+    titles = evaluation.split_titles(in_use.metrics)
+    splits = [split for split in titles if split in in_use.metrics["splits"]]
 except runs.RunError as error:
     st.error(str(error))
     st.stop()
@@ -101,7 +102,7 @@ split = controls.segmented_control(
     splits,
     default=splits[0],
     required=True,
-    format_func=SPLITS.__getitem__,
+    format_func=lambda split: titles[split].capitalize(),
     key="pictures",
     bind="query-params",
     persist_state="session",

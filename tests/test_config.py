@@ -57,6 +57,7 @@ def test_bad_value_is_refused_at_its_field(field: str, value: object, reason: st
         ({"consistency": 1, "augmentation": "none"}, "Consistency compares random variants"),
         ({"consistency": 1, "fine_tune_epochs": 0}, "Consistency compares random variants"),
         ({"consistency": 1, "batch": 15}, "an even batch"),
+        ({"repaint": True, "augmentation": "none", "fine_tune_epochs": 0}, "repaint off"),
         ({"kept_share": 0.5}, "the network of another run"),
         ({"consistency": 1, "distribute": True}, "set distribute off"),
         ({"taught_by": "run", "head_epochs": 0}, "set weights to its model.keras"),

@@ -101,6 +101,14 @@ def test_first_window_is_applied_to_rescaled_values(function, slope):
     assert mean_error(read(to_bytes(ds)), np.rint(255 * shown.clip(0, 1))) < 0.01
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+def test_a_negative_slope_inverts(bits):
+    stored = PICTURE if bits == 8 else PICTURE.astype(np.uint16) * 16
+    ds = dicom(stored, bits=bits, RescaleSlope=-1, RescaleIntercept=2**bits - 1)
+    shown = read(to_bytes(ds)).pixels.astype(float)
+    assert np.corrcoef(shown.ravel(), PICTURE.ravel())[0, 1] < -0.9
+
+
 def lut(values: np.ndarray, first: int, bits: int) -> Dataset:
     table = Dataset()
     table.add_new("LUTDescriptor", "US", [len(values), first, bits])

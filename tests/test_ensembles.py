@@ -51,7 +51,7 @@ def test_a_saved_mean_is_a_run_with_numbers_of_its_own(made: list[runs.Run], tmp
     comparison.save_ensemble("both", made[:2])
     run = runs.find("both", models=tmp_path)
     _, found = comparison.ensemble({member.name: member.predictions for member in made[:2]})
-    assert run.metrics == json.loads(json.dumps(found))
+    assert run.metrics == json.loads(json.dumps(found)) | {evaluation.OF_KAGGLE: False}
     assert [member.name for member in ensembles.networks(run)] == ["good", "plain"]
     assert "good, plain" in run.card and "Results" in run.card
     measured = Measured(run, "test")

@@ -93,7 +93,11 @@ def test_trust_says_what_was_and_was_not_measured() -> None:
     )
     text = evaluation.trust(found, "youden", 0.9)
     assert "200 validation pictures" in text
-    assert "it was not measured" in text
+    assert "On test pictures it was not measured" in text
+    assert "children" not in text
+    of_kaggle = evaluation.trust(found | {evaluation.OF_KAGGLE: True}, "youden", 0.9)
+    assert "On official test pictures it was not measured" in of_kaggle
+    assert "children from one hospital" in of_kaggle
     assert "somewhat too good" in text
     validation = found["splits"]["validation"]
     share = validation["pneumonia"] / validation["pictures"]

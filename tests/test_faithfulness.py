@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,10 +104,17 @@ def test_the_opacity_is_pointed_at(measured: pd.DataFrame, drawn: list[phantom.P
     assert (
         value(measured, "random", "drawn")["value"] < value(measured, "gradcam", "drawn")["value"]
     )
+    rng = np.random.default_rng(0)
     for one in drawn:
-        assert faithfulness.points_at(one.opacity.astype(float), one.opacity)
-        assert not faithfulness.points_at((~one.lungs).astype(float), one.opacity)
-        assert not faithfulness.points_at(np.zeros(one.opacity.shape), one.opacity)
+        assert faithfulness.points_at(one.opacity.astype(float), one.opacity, rng)
+        assert not faithfulness.points_at(np.zeros(one.opacity.shape), one.opacity, rng)
+        # Where all places are as strong, each is as good as the other.
+        everywhere = np.ones(one.opacity.shape)
+        hits = [faithfulness.points_at(everywhere, one.opacity, rng) for _ in range(300)]
+        radius = round(15 / 224 * max(one.opacity.shape))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        near = cv2.dilate(one.opacity.astype(np.uint8), disc).mean()
+        assert np.mean(hits) == pytest.approx(near, abs=0.1)
 
 
 def test_every_number_lies_in_its_interval_and_areas_add_up(measured: pd.DataFrame) -> None:

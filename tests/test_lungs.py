@@ -1,5 +1,6 @@
 """Lung fields: found where they are, and nowhere else; what is made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,8 +9,11 @@ import pytest
 from PIL import Image
 
 from cxrlib import dataset, lungs, lungs_training, metrics, pixels, radiograph, runs
+from cxrlib.classifier import Prediction
 from cxrlib.lungs import SIZE, Lungs
+from cxrlib.metrics import OperatingPoint
 from cxrlib.phantom import phantom
+from pages.common.lung_share import share_warning
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,21 @@ def test_share_of_a_heatmap_inside() -> None:
     assert found.share(1 - inside) == 0
     assert found.share(np.ones((200, 300))) == pytest.approx(found.mask.mean(), abs=0.01)
     assert np.isnan(found.share(np.zeros((50, 50))))
+
+
+def test_warned_of_a_heatmap_that_lies_in_the_lungs_no_more_than_by_chance() -> None:
+    found = drawn_lungs()
+    whole = Prediction(0.9, {}, OperatingPoint("youden", 0.5, 0.4, 0.6), "a", found)
+    in_box = replace(whole, seen=found.box)
+    left, top, right, bottom = (round(200 * end) for end in found.box)
+    even = np.zeros((200, 200), np.float32)
+    even[top:bottom, left:right] = 1
+    # Spread evenly over what the network sees: no sign of lungs there, but all a whole one needs.
+    assert found.share(even) == pytest.approx(found.share_by_chance(found.box), abs=0.02)
+    assert "no more than if it were spread evenly" in share_warning(in_box, 0.9 * even + 0.1)
+    assert not share_warning(whole, even)
+    inside = cv2.resize(found.mask, (200, 200), interpolation=cv2.INTER_NEAREST)
+    assert not share_warning(in_box, even + inside)
 
 
 def test_contours_lie_on_the_borders() -> None:

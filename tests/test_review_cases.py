@@ -87,12 +87,9 @@ def test_only_pictures_at_hand_are_drawn(phantoms):
     assert {case.path for case in cases} <= set(rows.path)
 
 
-def test_pictures_of_a_run_are_opened_from_the_data_set_only(phantoms, monkeypatch):
-    monkeypatch.setenv("CXR_DATA_DIR", str(phantoms))
+def test_pictures_of_a_run_are_opened_from_the_data_set_only(phantoms):
     path = dataset.index(phantoms).path[0]
-    assert reviews.open_case("run", path).pixels.ndim == 2
-    monkeypatch.delenv("CXR_DATA_DIR")
-    monkeypatch.setattr(dataset, "downloaded_folder", lambda: None)
+    assert reviews.open_case("run", path, folder=phantoms).pixels.ndim == 2
     for path in ("../../../etc/passwd", "train/NORMAL/../../x.jpeg", "elsewhere/NORMAL/x.jpeg"):
         with pytest.raises(dataset.DatasetError, match="no picture"):
             reviews.open_case("run", path)

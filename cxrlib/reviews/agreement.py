@@ -67,7 +67,7 @@ def session_result(readings: pd.DataFrame) -> SessionResult:
     known = done[done.label != ""]
     judged = done[done.probability.notna()]
     compared = known[known.probability.notna()]
-    changed = done[done.first != done.second]
+    changed = done[done["first"] != done["second"]]
     truth = changed.label.map({"NORMAL": "normal", "PNEUMONIA": "pneumonia"})
     effect = np.select(
         [truth.isna(), changed.second == truth, changed["first"] == truth],

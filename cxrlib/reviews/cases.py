@@ -5,7 +5,6 @@ and pictures are passed on as grey values, without their names.
 """
 
 import hashlib
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,23 +139,29 @@ def practice_cases(*, length: int, seed: int) -> list[Case]:
     ]
 
 
-def open_case(source: str, path: str) -> Radiograph:
+def open_case(source: str, path: str, *, folder: Path | None = None) -> Radiograph:
     """The radiograph of a case.
 
     Args:
         source: ``run``, ``folder`` or ``practice``, as the session has it.
         path: as the case has it.
+        folder: where the data set is; without it a run's case is fetched from Kaggle.
 
     Raises:
         RadiographError: it cannot be read.
         DatasetError: it is not at hand and cannot be fetched.
         OSError: the file cannot be opened.
     """
-    return _OPENERS[source](path)
+    match source:
+        case "run":
+            return _from_dataset(path, folder)
+        case "folder":
+            return radiograph.read(Path(path).read_bytes())
+        case _:
+            return _drawn(path)
 
 
-def _from_dataset(path: str) -> Radiograph:
-    folder = dataset.configured_folder()
+def _from_dataset(path: str, folder: Path | None) -> Radiograph:
     if folder is not None:
         with suppress(dataset.DatasetError):
             return radiograph.read(dataset.picture_file(folder, path).read_bytes())
@@ -168,18 +173,7 @@ def _from_dataset(path: str) -> Radiograph:
     return radiograph.read(dataset.download_picture(split, label, name))
 
 
-def _from_folder(path: str) -> Radiograph:
-    return radiograph.read(Path(path).read_bytes())
-
-
 def _drawn(path: str) -> Radiograph:
     seed, _, label = path.partition("/")
     drawn = phantom.phantom(int(seed), pneumonia=label == "PNEUMONIA", size=_PHANTOM_SIDE)
     return Radiograph(drawn.pixels, "Synthetic", ())
-
-
-_OPENERS: dict[str, Callable[[str], Radiograph]] = {
-    "run": _from_dataset,
-    "folder": _from_folder,
-    "practice": _drawn,
-}

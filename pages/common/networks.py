@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 # Each takes 0.1 GB and more, and a small server has 1 GB in all.
 _KEPT = 2
-_loaded: "dict[tuple[str, tuple[float, ...]], Classifier | EnsembleClassifier]" = {}
+_Key = tuple[str, tuple[float, ...]]
+_loaded: "dict[_Key, Classifier | EnsembleClassifier]" = {}
+_last_used: dict[_Key, float] = {}
 # Held while TensorFlow is imported, so that no two threads import it at once: its modules import
 # each other in circles, and Python would hand one of the threads a half-made module.
 _loading = threading.Lock()
@@ -29,8 +32,9 @@ def classifier_of(run: runs.Run) -> "Classifier | EnsembleClassifier":
         RunError: the run's files, or those of an ensemble's member, are missing or damaged.
     """
     key = (str(run.folder), modified(run))
-    if key in _loaded:
-        return _loaded[key]
+    _last_used[key] = time.monotonic()
+    if reader := _loaded.get(key):  # in one step: another thread may take it away meanwhile
+        return reader
     with st.spinner("Loading the network. The first time takes a few seconds."):
         return _load(run, key)
 
@@ -83,7 +87,9 @@ def _when_the_page_is_up() -> None:
 def _warm() -> None:
     try:
         run = runs.find(runs.SHIPPED)
-        reader = _load(run, (str(run.folder), modified(run)))
+        key = (str(run.folder), modified(run))
+        _last_used[key] = time.monotonic()
+        reader = _load(run, key)
     except runs.RunError:
         return  # whoever asks for this run is told why
     import numpy as np
@@ -92,7 +98,7 @@ def _warm() -> None:
     process.give_back_memory()
 
 
-def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | EnsembleClassifier":
+def _load(run: runs.Run, key: _Key) -> "Classifier | EnsembleClassifier":
     with _loading:
         if key not in _loaded:
             # TensorFlow is first imported here.
@@ -102,7 +108,7 @@ def _load(run: runs.Run, key: tuple[str, tuple[float, ...]]) -> "Classifier | En
             process.give_back_memory()  # before networks come on top of TensorFlow
             reader = load(run)
             while len(_loaded) >= _KEPT:
-                del _loaded[next(iter(_loaded))]
+                del _loaded[min(_loaded, key=_last_used.__getitem__)]
             _loaded[key] = reader
             gc.freeze()  # leaves it out of the garbage collections to come
         return _loaded[key]

@@ -32,18 +32,24 @@ def _note_uploads() -> None:
         st.session_state.cases = {}
 
 
-def kept_cases() -> "list[Case]":
+def kept_cases(files: "list[UploadedFile]") -> "list[Case]":
     """What was dropped before the person looked at another page, which empties the uploader."""
-    cases = list(st.session_state.get("cases", {}).values())
-    if cases:
-        st.button(
-            f"Take away your {len(cases)} pictures" if len(cases) > 1 else "Take away your picture",
-            icon=":material/close:",
-            width="stretch",
-            on_click=st.session_state.update,
-            kwargs={"cases": {}},
-        )
-    return cases
+    kept: list[Case] = st.session_state.setdefault("kept", [])
+    if not files:
+        kept += st.session_state.get("cases", {}).values()
+        st.session_state.cases = {}
+    return kept
+
+
+def offer_to_take_away(kept: "list[Case]") -> None:
+    st.button(
+        f"Take away {len(kept)} pictures from before"
+        if len(kept) > 1
+        else "Take away the picture from before",
+        icon=":material/close:",
+        width="stretch",
+        on_click=kept.clear,
+    )
 
 
 def chosen_example() -> examples.Example | None:

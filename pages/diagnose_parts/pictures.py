@@ -13,7 +13,7 @@ from pages.common.lung_share import show_share
 from pages.diagnose_parts.cases import Case, explained
 
 if TYPE_CHECKING:
-    from cxrlib.classifier import Classifier
+    from cxrlib.classifier import Classifier, Prediction
     from cxrlib.lungs import Lungs
 
 VIEWS = {"none": "As taken", "clahe": "Local contrast (CLAHE)", "histogram": "Equalized histogram"}
@@ -87,7 +87,7 @@ def display_controls() -> Display:
 
 
 def show_pictures(
-    case: Case, reader: "Classifier", lungs: "Lungs", display: Display
+    case: Case, reader: "Classifier", prediction: "Prediction", display: Display
 ) -> tuple[str, list[str]]:
     """The radiograph and two heatmaps beside it; returns the view and methods that were chosen."""
     plain, *overlays = st.columns(3)
@@ -122,15 +122,15 @@ def show_pictures(
             )
             heatmap = explained(case, reader, method).on(shown.shape)
             st.image(
-                plots.jpeg(display.overlay(shown, heatmap, lungs)),
+                plots.jpeg(display.overlay(shown, heatmap, prediction.lungs)),
                 width="stretch",
                 alt=f"The radiograph with {METHODS[method].title} over it",
             )
             st.html(plots.heat_legend(display.colours))
             if not heatmap.any():
                 st.caption("Nothing in this picture speaks for pneumonia by this method.")
-            elif lungs.found:
-                show_share(lungs.share(heatmap))
+            elif prediction.lungs.found:
+                show_share(prediction, heatmap)
             st.caption(f"{METHODS[method].shows} {METHODS[method].limits}")
             methods.append(method)
     return view, methods

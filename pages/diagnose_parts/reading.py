@@ -63,7 +63,7 @@ def show_case(case: Case, reader: "Classifier", point: str) -> None:
     pictures = st.container()
     display = display_controls()
     with pictures:
-        view, methods = show_pictures(case, reader, prediction.lungs, display)
+        view, methods = show_pictures(case, reader, prediction, display)
     show_trust(reader, prediction)
     show_downloads(case, reader, prediction, display, view, methods)
 
@@ -152,7 +152,7 @@ def show_downloads(
         shown = display.apply(plots.for_overlay(case.picture.pixels), view)
         heatmaps = {method: found.on(shown.shape) for method, found in explanations.items()}
         shares = [
-            share_warning(prediction.lungs.share(heatmap), f"{METHODS[method].title}'s heat")
+            share_warning(prediction, heatmap, f"{METHODS[method].title}'s heat")
             for method, heatmap in heatmaps.items()
             if prediction.lungs.found and heatmap.any()
         ]

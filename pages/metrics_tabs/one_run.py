@@ -93,8 +93,8 @@ def prevalence_slider(place: st.delta_generator.DeltaGenerator, measured: Measur
             key="prevalence",
             bind="query-params",
             persist_state="session",
-            help=f"Among these pictures it is {plots.percent(measured.prevalence)}. Where you work it is "
-            "probably less, and predictive values depend on it.",
+            help=f"Among these pictures it is {plots.percent(measured.prevalence)}. Where you work "
+            "it is probably less, and predictive values depend on it.",
         )
         / 100
     )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from cxrlib.reviews import ANSWERS, RATINGS, Reading, Session, Stage
 from pages.common.lung_share import show_share
 from pages.common.networks import classifier_of
 from pages.common.words import plain
+from pages.dataset_tabs.place import folder_in_use
 from pages.review_tabs import viewer
 from pages.review_tabs.parts import delete_button, go_to, store
 from pages.review_tabs.start import model_of
@@ -58,7 +60,7 @@ def show(session: Session, reading: Reading) -> None:
     with picture:
         place = st.container()
         try:
-            shown = open_case(session.source, reading.path)
+            shown = open_case(session.source, reading.path, folder_in_use())
         except (radiograph.RadiographError, dataset.DatasetError, OSError) as error:
             # Nothing of the file's name, which could tell the label.
             st.error(
@@ -97,8 +99,8 @@ def show(session: Session, reading: Reading) -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner="Opening the picture")
-def open_case(source: str, path: str) -> radiograph.Radiograph:
-    return reviews.open_case(source, path)
+def open_case(source: str, path: str, folder: Path | None) -> radiograph.Radiograph:
+    return reviews.open_case(source, path, folder=folder)
 
 
 def _blind(reading: Reading, acts: _Acts, *, readable: bool) -> None:
@@ -182,7 +184,7 @@ def _show_heat(prediction: "Prediction", heatmaps: dict[str, np.ndarray]) -> Non
     elif prediction.lungs.found:
         for title, heatmap in heatmaps.items():
             if heatmap.any():
-                show_share(prediction.lungs.share(heatmap), f"{title}'s heat")
+                show_share(prediction, heatmap, f"{title}'s heat")
 
 
 @st.cache_data(max_entries=16, show_spinner="Asking the model. The first time takes some seconds.")

@@ -115,7 +115,9 @@ def _numbers(session: Session, found: SessionResult) -> None:
 def _changed(found: SessionResult) -> None:
     st.markdown("**Minds changed**")
     if found.changed.empty:
-        st.caption("The model changed none of the answers.")
+        st.caption(
+            "Between normal, pneumonia and *cannot tell* the model changed none of the answers."
+        )
         return
     columns = ["position", "first", "second", "label", "probability", "effect"]
     show_table(

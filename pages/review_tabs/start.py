@@ -5,16 +5,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from cxrlib import dataset, ensembles, reviews, runs
+from cxrlib import ensembles, reviews, runs
 from cxrlib.evaluation import read_points
 from cxrlib.points import POINT_TITLES
 from cxrlib.reviews import STRATEGIES, Case, Session
 from pages.common.networks import modified
 from pages.common.permissions import allowed
 from pages.common.words import plain
+from pages.dataset_tabs.place import folder_in_use
 from pages.review_tabs.parts import ROLES, SOURCES, go_to, session_title, store
 
-_SPLITS = {"test": "official test", "validation": "validation"}
 _MOST_CASES = 100
 
 
@@ -84,7 +84,7 @@ def _new() -> None:
     source = st.radio(
         "Cases",
         sources,
-        index=0 if dataset.configured_folder() else len(sources) - 1,
+        index=0 if folder_in_use() else len(sources) - 1,
         format_func=SOURCES.__getitem__,
         key="case_source",
         horizontal=True,
@@ -165,7 +165,7 @@ def _new() -> None:
 
 
 def _say_where_from() -> None:
-    if dataset.configured_folder() is None:
+    if folder_in_use() is None:
         st.caption(
             "The pictures are fetched from Kaggle one by one while you read, which needs a "
             "connection but no account. Without one, take the synthetic practice list."
@@ -181,8 +181,7 @@ def _cases(
         if not Path(folder).is_dir() or not folder:
             return [], ""
         return reviews.folder_cases(Path(folder), length=length, seed=seed), ""
-    measured = run.metrics["splits"]
-    split = next(name for name in _SPLITS if name in measured)
+    split = "test" if "test" in run.metrics["splits"] else "validation"
     rows = run.predictions
     point = read_points(run.metrics)[st.session_state.point]
     return reviews.run_cases(
@@ -191,7 +190,7 @@ def _cases(
         point=point,
         length=length,
         seed=seed,
-        folder=dataset.configured_folder(),
+        folder=folder_in_use(),
     ), split
 
 

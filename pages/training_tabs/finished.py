@@ -7,8 +7,6 @@ from pages.common.words import plain
 from pages.training_tabs import actions
 from pages.training_tabs.new_run import duplicate
 
-SPLITS = {"test": "official test", "validation": "validation"}
-
 
 def show(*, may_change: bool) -> None:
     known = runs.finished()
@@ -44,7 +42,7 @@ def show_results(run: runs.Run) -> None:
     """AUC on what the run was measured on, and the way to all its numbers."""
     measured = run.metrics
     found = []
-    for split, words in SPLITS.items():
+    for split, words in evaluation.split_titles(measured).items():
         if split in measured["splits"]:
             auc = evaluation.estimates(measured, split, measured["default_point"])["roc_auc"]
             found.append(f"AUC {auc} on {words}")
