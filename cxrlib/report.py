@@ -92,8 +92,8 @@ def pdf(
     write(
         0.08,
         _FOOT,
-        "For education and research. Not for diagnosis: a probability and a heatmap say what the "
-        "network\ncomputed, not what the patient has.",
+        "For education and research. Not for diagnosis: a probability and a heatmap say what\n"
+        "the network computed, not what the patient has.",
         9.5,
         linespacing=1.35,
         weight="bold",
