@@ -19,7 +19,8 @@ COPY . .
 RUN useradd --create-home app && mkdir /data && cp -r models /data/models && chown -R app /data
 USER app
 VOLUME /data
-ENV CXR_MODELS_DIR=/data/models CXR_CACHE_DIR=/data/cache CXR_REVIEWS=/data/reviews.db
+ENV CXR_MODELS_DIR=/data/models CXR_CACHE_DIR=/data/cache CXR_REVIEWS=/data/reviews.db \
+    KAGGLEHUB_CACHE=/data/kaggle
 
 EXPOSE 8501
 HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=5)"]

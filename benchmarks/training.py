@@ -138,7 +138,7 @@ def watching(rounds: int, folder: Path) -> None:
 
     os.environ["CXR_CACHE_DIR"], os.environ["CXR_MODELS_DIR"] = str(folder), str(folder / "models")
     config = TrainingConfig(**practice.values() | {"fine_tune_epochs": 500, "patience": 500})
-    run = jobs.create(config, practice.dataset_folder(), on=["cpu"], models=folder / "models")
+    run = jobs.create(config, practice.folder(), on=["cpu"], models=folder / "models")
     jobs.launch(run)
     server = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={PORT}",

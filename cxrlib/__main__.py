@@ -61,13 +61,22 @@ def _download(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from cxrlib import jobs
 
-    if options.resume:
-        return _work(runs.find_unfinished(options.resume, models=options.models))
     given = {
         name: value
         for name, value in vars(options).items()
         if name in config.TrainingConfig.model_fields
     }
+    if options.resume:
+        if given or options.config:
+            print(
+                "--resume goes on with what the run was asked to do: of the options only --data, "
+                "--models and --device go with it.",
+                file=sys.stderr,
+            )
+            return 2
+        run = runs.find_unfinished(options.resume, models=options.models)
+        _move(run, options.data, options.device)
+        return _work(run)
     if options.config:
         try:
             recorded = json.loads(options.config.read_text(encoding="utf-8"))
@@ -86,6 +95,17 @@ def _train(options: argparse.Namespace) -> int:
     finally:
         if not run.finished and not run.began:
             runs.delete(run)  # it never got to learn anything
+
+
+def _move(run: runs.Run, data: Path | None, device: str | None) -> None:
+    """Have a run go on with pictures that lie elsewhere now, or on another device."""
+    changed: dict[str, object] = {}
+    if data:
+        changed["data"] = str(dataset.find_root(data).resolve())
+    if device:
+        changed["devices"] = [device]
+    if changed:
+        run.save_task(run.task | changed)
 
 
 def _work(run: runs.Run) -> int:
@@ -243,8 +263,11 @@ def _predict(options: argparse.Namespace) -> int:
     from cxrlib.ensemble_classifier import load
 
     classifier = load(runs.find(options.run))
-    failed = False
-    for file, result in classifier.predict_files(_files(options.paths)):
+    files = list(_files(options.paths))
+    failed = not files
+    if failed:
+        print("There are no pictures in there, going by the files' endings.", file=sys.stderr)
+    for file, result in classifier.predict_files(files):
         if isinstance(result, RadiographError):
             failed = True
             record, line = {"error": str(result)}, f"error: {result}"
@@ -263,10 +286,16 @@ def _in_words(prediction: "Prediction") -> str:
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as they are named; of a folder, the pictures in it by their endings."""
+    """Files as they are named; of a folder, the pictures in it by their endings, or without one."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            yield from sorted(
+                file
+                for file in path.rglob("*")
+                if file.is_file()
+                and not file.name.startswith(".")
+                and file.suffix.lower() in (*SUFFIXES, "")  # DICOM files often have none
+            )
         else:
             yield path
 

@@ -349,9 +349,14 @@ def downloaded_folder() -> Path | None:
 def download_picture(split: str, label: str, name: str) -> bytes:
     """Fetch one picture of the set by its name with kagglehub.
 
+    A name may come from a stranger, or be that of a patient: what is not called as the set's
+    pictures are is never asked for.
+
     Raises:
         DatasetError: there is none of that name, or it could not be fetched.
     """
+    if split not in SPLITS or label not in LABELS or not _PICTURE.fullmatch(name):
+        raise DatasetError(f"The Kaggle set has no picture {split}/{label}/{name}.")
     return _fetch(f"chest_xray/{split}/{label}/{name}").read_bytes()
 
 

@@ -40,14 +40,14 @@ _LOOK_SECONDS = 0.03
 def allowed(secrets: Mapping[str, Mapping[str, object]]) -> bool:
     """Whether this app may start, delete and download.
 
-    ``CXR_TRAINING=on|off`` decides, else ``[training] enabled`` in Streamlit's secrets; otherwise
-    it may, except on Streamlit Community Cloud, where everyone shares one small machine.
+    ``CXR_TRAINING=on|off`` decides, else ``[training] enabled`` in Streamlit's secrets, and what is
+    neither on nor true is off; otherwise it may, except on Streamlit Community Cloud, where
+    everyone shares one small machine.
     """
-    asked = os.environ.get("CXR_TRAINING", "").lower()
-    if asked in ("on", "off"):
-        return asked == "on"
-    if "training" in secrets:
-        return bool(secrets["training"].get("enabled", True))
+    if asked := os.environ.get("CXR_TRAINING", "").strip():
+        return asked.lower() == "on"
+    if "enabled" in secrets.get("training", {}):
+        return secrets["training"]["enabled"] is True
     # Where Community Cloud keeps the apps that it runs.
     return not _PROJECT.is_relative_to("/mount/src")
 
@@ -207,14 +207,18 @@ def work(run: Run) -> None:
             held.enter_context(_turn(run, device))
         devices.use(task["devices"])
 
-        from cxrlib import training
+        from cxrlib import practice, training
 
         if task["devices"] != ["cpu"] and not training.gpus():
             raise training.TrainingError(
                 "There is a GPU, but Keras cannot use it: install its CUDA libraries "
                 "(pip install 'tensorflow[and-cuda]'), or train on the CPU."
             )
-        training.train(TrainingConfig(**task["config"]), Path(task["data"]), run=run)
+        data = Path(task["data"])
+        if data == practice.folder() and not data.is_dir():
+            run.say("drawing synthetic radiographs")
+            practice.draw()
+        training.train(TrainingConfig(**task["config"]), data, run=run)
 
 
 @contextmanager
@@ -257,13 +261,19 @@ def _turn(run: Run, device: str) -> Iterator[None]:
 
 def _outranked(run: Run, device: str) -> bool:
     since = run.task["queued"]
-    return any(
-        state(other) == "queued"
-        and other.progress.get("device") == device
-        and other.task["queued"] < since
-        for other in runs.unfinished(run.folder.parent)
-        if other.name != run.name
-    )
+
+    def earlier(other: Run) -> bool:
+        try:
+            return (
+                state(other) == "queued"
+                and other.progress.get("device") == device
+                and other.task["queued"] < since
+            )
+        except (RunError, FileNotFoundError):
+            return False  # it was deleted meanwhile
+
+    others = [other for other in runs.unfinished(run.folder.parent) if other.name != run.name]
+    return any(map(earlier, others))
 
 
 class _Reported:
@@ -290,6 +300,11 @@ def _reason(error: Exception) -> str:
         return str(error)  # made for people
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "There is no space left on the disk, or for you on it. Free some, then resume."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{error.filename} may not be read or written. Change its permissions or choose "
+            "another folder, then resume."
+        )
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return (
             "The device's memory does not suffice. Duplicate the run with a smaller batch or "

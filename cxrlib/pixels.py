@@ -7,8 +7,10 @@ A data set is decoded once into a memory-mapped file; epochs never decode again.
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -25,6 +27,7 @@ Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 _CACHE_VERSION = 1  # raise when `prepare` changes what it returns
+_ABANDONED_SECONDS = 24 * 3600
 _HANDED_OUT = 256  # pictures given to the decoders at a time: what an end of the program waits for
 
 
@@ -184,6 +187,11 @@ def cached_array(file: Path, write: Callable[[Path], object]) -> np.ndarray:
     """A read-only memory map of an array's file, which is written where there is none."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
+        # What a process left that was killed: nobody else writes this file for so long.
+        for left in file.parent.glob("*.partial"):
+            with suppress(FileNotFoundError):
+                if left.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
+                    left.unlink()
         # Written beside its place and then renamed: a killed run leaves no half cache.
         partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:

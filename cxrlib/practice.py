@@ -11,25 +11,28 @@ PATIENTS = 600
 _PIXELS = 128
 
 
-def dataset_folder() -> Path:
-    """A data set of synthetic radiographs, drawn on first use in half a minute.
+def folder() -> Path:
+    """Where the data set of synthetic radiographs is, once it is drawn."""
+    # Another number of patients is another data set.
+    return (cache_folder() / f"phantoms-{PATIENTS}").resolve()
+
+
+def draw() -> None:
+    """Draw the data set, which takes half a minute.
 
     Raises:
         OSError: the cache cannot be written.
     """
-    # Another number of patients is another data set.
-    folder = cache_folder() / f"phantoms-{PATIENTS}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
-            drawn = Path(partial) / folder.name
-            phantom.write_dataset(drawn, patients=PATIENTS, size=_PIXELS)
-            try:
-                drawn.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # somebody else may have drawn it meanwhile
-                    raise
-    return folder
+    place = folder()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as partial:
+        drawn = Path(partial) / place.name
+        phantom.write_dataset(drawn, patients=PATIENTS, size=_PIXELS)
+        try:
+            drawn.rename(place)
+        except OSError:
+            if not place.is_dir():  # somebody else may have drawn it meanwhile
+                raise
 
 
 def values() -> dict[str, object]:

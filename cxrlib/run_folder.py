@@ -76,9 +76,13 @@ class Run:
 
     @property
     def asked_at(self) -> float:
-        """When it was asked for, seconds since 1970."""
+        """When it was asked for, seconds since 1970; 0 where the run is gone meanwhile."""
         # Of a file that stays: a run may finish, and lose its task, while someone looks on.
-        return self._file(_CONFIG).stat().st_mtime
+        file = self._file(_CONFIG)
+        try:
+            return file.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     @property
     def config(self) -> dict[str, Any]:

@@ -211,6 +211,13 @@ def _check_begun_with(config: TrainingConfig, table: pd.DataFrame, folds: pd.Ser
     source = runs.Run(Path(config.weights).parent)
     if not config.weights.endswith(".keras") or not source.finished:
         return
+    if config.taught_by == "run":
+        for field in ("view", "size", "equalization"):
+            if (learned := source.config.get(field)) != getattr(config, field):
+                raise TrainingError(
+                    f"The run {source.name}, which is to teach this one, reads pictures with "
+                    f"{field}={learned}. Set {field} as it is there, or taught_by=labels."
+                )
     known = set(source.predictions.query("split == 'validation'").path)
     # Without one picture in common it was trained on another set.
     if not known.isdisjoint(table.path) and not known.issuperset(table.path[folds == "validation"]):

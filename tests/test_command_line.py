@@ -10,7 +10,7 @@ import cv2
 import pytest
 from PIL import Image
 
-from cxrlib import dataset, runs
+from cxrlib import config, dataset, jobs, runs
 from cxrlib.__main__ import main
 from cxrlib.phantom import phantom
 
@@ -116,6 +116,29 @@ def test_train_evaluate_and_predict_with_the_new_run(
     assert main(["predict", str(phantoms / "test"), "--run", str(models / "tiny")]) == 0
 
 
+def test_a_run_goes_on_where_its_pictures_are_now(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
+    asked = config.for_network("cnn", name="tiny", size=96, fine_tune_epochs=1, batch=8)
+    jobs.create(config.TrainingConfig(**asked), tmp_path / "gone", on=["cpu"], models=tmp_path)
+    resume = ["train", "--resume", "tiny", "--models", str(tmp_path)]
+    assert main([*resume, "--rate", "0.1"]) == 2
+    assert "goes on with what the run was asked to do" in capsys.readouterr().err
+    assert main(resume) == 2
+    assert str(tmp_path / "gone") in capsys.readouterr().err
+    assert main([*resume, "--data", str(phantoms)]) == 0
+    assert runs.find("tiny", models=tmp_path).finished
+
+
+def test_a_folder_without_pictures_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "notes.txt").write_text("no picture", "utf-8")
+    assert main(["predict", str(tmp_path)]) == 1
+    assert "no pictures" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -130,22 +153,24 @@ def test_train_evaluate_and_predict_with_the_new_run(
 def test_mistakes_are_answered_in_a_sentence(
     arguments: list[str],
     says: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("CXR_DATA_DIR", raising=False)
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     assert main(arguments) == 2
     assert says in capsys.readouterr().err
 
 
-def test_download_out_of_reach_says_how_to_get_it_by_hand() -> None:
+def test_download_out_of_reach_says_how_to_get_it_by_hand(tmp_path: Path) -> None:
     """The real call: where the set can be reached, there is nothing to say."""
     command = [sys.executable, "-m", "cxrlib", "download"]
     offline = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     result = subprocess.run(
         command,
         cwd=runs.MODELS.parent,
-        env={"PATH": "", "HOME": str(Path.home())} | offline,
+        env={"PATH": "", "HOME": str(tmp_path)} | offline,
         capture_output=True,
         text=True,
         timeout=120,

@@ -16,7 +16,7 @@ from made_runs import make_run, pictures
 from sqlalchemy import create_engine
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import dataset, jobs, practice, runs
+from cxrlib import dataset, jobs, runs
 from cxrlib.config import TrainingConfig, for_network
 from cxrlib.reviews import Store
 from pages.review_tabs import parts
@@ -151,12 +151,8 @@ def test_read_only_models_are_shown_and_cannot_be_changed(
 
 
 def test_a_run_cannot_be_started_in_read_only_models(
-    app: AppTest,
-    phantoms: Path,
-    read_only: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
+    app: AppTest, read_only: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr(practice, "dataset_folder", lambda: phantoms)  # drawn already
     app.switch_page("pages/training.py").run()
     read_only()
     press(app, "Train on synthetic X-rays")

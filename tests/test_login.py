@@ -22,17 +22,23 @@ ROLES = {"train": ["Ada@example.org"], "review": ["ada@example.org", "bo@example
 @pytest.mark.parametrize(
     ("claims", "role", "expected"),
     [
-        ({"email": "ada@example.org"}, "train", True),
         ({"email": "ada@example.org", "email_verified": True}, "train", True),
         ({"email": "ada@example.org", "email_verified": False}, "train", False),
-        ({"email": "bo@example.org"}, "train", False),
-        ({"email": "bo@example.org"}, "review", True),
-        ({"email": "ada@example.org"}, "delete", False),
-        ({"name": "ada@example.org"}, "review", False),
+        ({"email": "ada@example.org", "email_verified": "false"}, "train", False),
+        ({"email": "ada@example.org"}, "train", False),
+        ({"email": "bo@example.org", "email_verified": True}, "train", False),
+        ({"email": "bo@example.org", "email_verified": True}, "review", True),
+        ({"email": "ada@example.org", "email_verified": True}, "delete", False),
+        ({"name": "ada@example.org", "email_verified": True}, "review", False),
     ],
 )
 def test_roles_by_address(claims: dict, role: str, expected: bool) -> None:
     assert granted(claims, role, ROLES) is expected
+
+
+def test_addresses_of_a_trusted_provider_need_no_word_of_it() -> None:
+    assert granted({"email": "bo@example.org"}, "review", ROLES | {"trust_email": True})
+    assert not granted({"email": "bo@example.org"}, "train", ROLES | {"trust_email": True})
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,10 @@ def test_a_claim_that_was_not_sent_grants_nothing() -> None:
         ("/home/me/cxrlib", {"training": {"enabled": False}}, "", False),
         ("/mount/src/cxrlib", {}, "on", True),
         ("/home/me/cxrlib", {"training": {"enabled": True}}, "off", False),
+        ("/home/me/cxrlib", {}, "off ", False),
+        ("/home/me/cxrlib", {}, "0", False),
+        ("/mount/src/cxrlib", {"training": {"enabled": "false"}}, "", False),
+        ("/mount/src/cxrlib", {"training": {}}, "", False),
     ],
 )
 def test_training_is_off_where_everybody_shares_a_small_machine(
@@ -165,7 +175,7 @@ review = ["ada@example.org", "bo@example.org"]
 
 
 def log_in(page, provider: Provider, email: str) -> None:
-    provider.claims = {"sub": email, "email": email}
+    provider.claims = {"sub": email, "email": email, "email_verified": True}
     page.get_by_role("button", name="Log in").click()
     page.get_by_text(f"Logged in as {email}").wait_for()
 

@@ -188,6 +188,8 @@ def test_stranger_sees_no_sessions_and_opens_no_folder(open_page, store, monkeyp
     assert not app.get("selectbox") or "AB" not in str([box.options for box in app.selectbox])
     app = open_page(review_tab="Keep and delete")
     assert not app.get("download_button") and not app.get("file_uploader")
+    app = open_page(review_tab="Readers together")
+    assert "not shown here" in words(app) + app.info[0].value
 
 
 def test_session_is_deleted_where_it_is_read(open_page, store):

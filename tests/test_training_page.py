@@ -205,9 +205,11 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
 
 
 def test_hosted_page_shows_runs_and_starts_none(
-    serve: Callable[..., str], page: "playwright.Page"
+    serve: Callable[..., str], page: "playwright.Page", tmp_path: Path
 ) -> None:
+    shutil.copytree(runs.MODELS / runs.SHIPPED, tmp_path / "models" / "yours")
     open_training(page, serve(CXR_TRAINING="off"))
     expect(page.get_by_text("switched off on this server")).to_be_visible()
-    launching = re.compile("Start|Train on|Delete|Download|Rename")
+    launching = re.compile("Start|Train on|Delete|Download|Rename|More")
+    expect(page.get_by_text("yours · mobilenetv2, 224 px")).to_be_visible()
     expect(page.get_by_role("button", name=launching)).to_have_count(0)

@@ -140,13 +140,15 @@ class Store:
         return session.uid
 
     def add(self, name: str, role: str, session: Session) -> None:
-        """Keep a new session of the reader of that name, who is made where there is none."""
+        """Keep a new session of the reader of that name, who is made where there is none.
+
+        The role of one who is known stays: whatever was read before was read in it.
+        """
         # Somebody else may make the same reader at this moment.
         with suppress(IntegrityError), self.connect.begin() as connection:
             connection.add(Reader(name=name, role=role))
         with self.connect.begin() as connection:
             reader = connection.scalars(select(Reader).where(Reader.name == name)).one()
-            reader.role = role
             session.reader_id = reader.id
             connection.add(session)
 

@@ -3,7 +3,8 @@
 Without ``[auth]`` in Streamlit's secrets everybody may review, and train and delete where
 `jobs.allowed` says so. With it nobody may anything of that before logging in (OpenID Connect,
 `streamlit.login`), and then what ``[roles]`` grants: for each role a list of e-mail addresses, or
-of values of the claim that ``claim`` names, such as ``groups``.
+of values of the claim that ``claim`` names, such as ``groups``. An address counts where the
+provider sends ``email_verified``, or ``trust_email = true`` says that it never sends a false one.
 """
 
 from collections.abc import Mapping
@@ -53,8 +54,9 @@ def granted(claims: Mapping[str, Any], role: Role, roles: Mapping[str, Any]) -> 
         held = claims.get(roles["claim"], [])
         found = {held} if isinstance(held, str) else set(held)
         return not found.isdisjoint(roles.get(role, []))
-    # Where the provider says that an address is not verified, anybody may have typed it.
-    if not claims.get("email") or claims.get("email_verified") is False:
+    # Where the provider does not say that an address is verified, anybody may have typed it.
+    verified = claims.get("email_verified") is True or roles.get("trust_email") is True
+    if not claims.get("email") or not verified:
         return False
     return claims["email"].casefold() in {address.casefold() for address in roles.get(role, [])}
 

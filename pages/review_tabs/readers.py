@@ -5,12 +5,16 @@ import streamlit as st
 
 from cxrlib import reviews
 from cxrlib.reviews.agreement import CALLS, counts_of
+from pages.common.permissions import allowed
 from pages.metrics_tabs.parts import show_table
 from pages.review_tabs.parts import store
 
 
 def show() -> None:
     """Agreement matrix, Fleiss' kappa, most argued cases; of sessions that are over."""
+    if not allowed("delete"):
+        st.info("What everybody has read is not shown here.", icon=":material/lock:")
+        return
     everything = reviews.export(store())
     over = everything[everything.ended.notna()]
     if over.second_at.isna().all():

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from cxrlib import ensembles, reviews, runs
-from cxrlib.evaluation import read_points
+from cxrlib.evaluation import OF_KAGGLE, read_points
 from cxrlib.points import POINT_TITLES
 from cxrlib.reviews import STRATEGIES, Case, Session
 from pages.common.networks import modified
@@ -71,7 +71,12 @@ def _new() -> None:
         help="Your readings are kept under it. Initials or a made-up name will do. Each session "
         "can be deleted later, at its address.",
     ).strip()
-    profession = role.selectbox("Role", ROLES, key="reader_role")
+    profession = role.selectbox(
+        "Role",
+        ROLES,
+        key="reader_role",
+        help="Of a reader who has read here before, the role stays what it was.",
+    )
     somebody = (
         bool(name) and name != st.session_state.get("reader_here") and store().has_reader(name)
     )
@@ -94,7 +99,7 @@ def _new() -> None:
         strategy = st.selectbox(
             "Which of them", list(STRATEGIES), format_func=STRATEGIES.__getitem__, key="strategy"
         )
-        _say_where_from()
+        _say_where_from(runs.find(st.session_state.run))
     elif source == "folder":
         folder = st.text_input(
             "Folder with your pictures",
@@ -164,11 +169,14 @@ def _new() -> None:
     st.rerun()
 
 
-def _say_where_from() -> None:
+def _say_where_from(run: runs.Run) -> None:
     if folder_in_use() is None:
         st.caption(
             "The pictures are fetched from Kaggle one by one while you read, which needs a "
             "connection but no account. Without one, take the synthetic practice list."
+            if run.metrics.get(OF_KAGGLE)
+            else "This run was made with other pictures than the Kaggle set's: open their folder "
+            "under *Data set* first."
         )
 
 

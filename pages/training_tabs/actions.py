@@ -1,16 +1,17 @@
 """What the buttons of the training page do, and how what went wrong is said."""
 
+import time
 from pathlib import Path
 
 import streamlit as st
 
 from cxrlib import devices, jobs, practice, runs
 from cxrlib.config import TrainingConfig
-from cxrlib.pixels import cache_folder
 from pages.common.permissions import allowed
 from pages.common.words import plain
 
 UNDER_WAY = "Under way"
+_TWO_CLICKS_SECONDS = 3.0
 
 
 @st.cache_data(ttl=2, show_spinner=False)
@@ -36,26 +37,23 @@ def reason(error: runs.RunError | OSError) -> str:
 
 
 def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
+    """Start a run and show it; the second click of two in a row starts no second one."""
+    asked = (config, data, on)
+    last, at = st.session_state.get("training_started", (None, 0.0))
+    if asked == last and time.monotonic() < at + _TWO_CLICKS_SECONDS:
+        return
     try:
         jobs.launch(jobs.create(config, data, on=on))
     except (runs.RunError, OSError) as error:
         st.session_state.training_problem = reason(error)
     else:
+        st.session_state.training_started = asked, time.monotonic()
         st.session_state.training_tab = UNDER_WAY
 
 
 def practise() -> None:
-    """Draw the phantoms and train on them, where it is free."""
-    try:
-        with st.spinner("Drawing synthetic radiographs"):
-            data = practice.dataset_folder()
-    except OSError as error:
-        st.session_state.training_problem = (
-            f"The folder {cache_folder()} cannot be written ({error.strerror}). Free space on its "
-            "disk, make it writable, or set CXR_CACHE_DIR to another folder."
-        )
-        return
-    start(TrainingConfig(**practice.values()), data, [found_devices()[0].id])
+    """Train on phantoms, which the run's own process draws, where it is free."""
+    start(TrainingConfig(**practice.values()), practice.folder(), [found_devices()[0].id])
 
 
 def resume(run: runs.Run) -> None:
