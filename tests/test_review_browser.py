@@ -228,7 +228,7 @@ def test_postgresql_of_the_secrets_is_used(app, page, tmp_path, postgres):
     secrets.write_text(f'[connections.reviews]\nurl = "{postgres}"\n', "utf-8")
     url = app(HOME=str(tmp_path))
     enter(page, url)
-    uid = begin(page, "AB", cases=2)
+    uid = begin(page, "in PostgreSQL", cases=2)
     choose(page, "v", "viral")
     engine = create_engine(postgres)
     assert Store(engine).session(uid).current.first_answer == "viral"
