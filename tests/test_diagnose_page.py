@@ -167,6 +167,12 @@ def test_uploads_stay_while_another_page_is_looked_at(app: AppTest) -> None:
     assert not app.exception
     assert not app.dataframe  # a single picture needs no table
     assert "Probability of pneumonia" in text(app)
+    app.switch_page("pages/about.py").run()
+    app.switch_page("pages/diagnose.py").run()
+    take_away = next(button for button in app.button if button.label.startswith("Take away the"))
+    take_away.click().run()
+    assert not app.exception
+    assert "Drop one or several" in text(app)
 
 
 def test_a_link_to_a_picture_of_the_set_fetches_it_where_there_is_no_set(
