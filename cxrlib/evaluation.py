@@ -242,7 +242,7 @@ def card(
             "(Kermany et al. 2018, CC BY 4.0): children of one to five years from one hospital."
             if run_metrics.get(OF_KAGGLE)
             else "A folder in the layout of the Kaggle set `paultimothymooney/"
-            "chest-xray-pneumonia`, with other pictures."
+            "chest-xray-pneumonia`, not the whole of that set."
         )
         + f" Whole patients, {config.validation_share:.0%} of each class, were held out for "
         "validation.",

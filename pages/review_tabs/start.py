@@ -175,7 +175,7 @@ def _say_where_from(run: runs.Run) -> None:
             "The pictures are fetched from Kaggle one by one while you read, which needs a "
             "connection but no account. Without one, take the synthetic practice list."
             if run.metrics.get(OF_KAGGLE)
-            else "This run was made with other pictures than the Kaggle set's: open their folder "
+            else "This run was not made with the whole Kaggle set: open the folder of its pictures "
             "under *Data set* first."
         )
 
