@@ -3,11 +3,11 @@
 import streamlit as st
 
 from cxrlib import runs
-from cxrlib.points import DEFAULT_POINT, POINT_TITLES
-from pages.common import networks, process
-from pages.common.permissions import show_account
+from cxrlib.runs.operating_points import DEFAULT_POINT, POINT_TITLES
+from pages.shared import loaded_models, memory
+from pages.shared.permissions import show_account
 
-process.set_up_heaps()
+memory.set_up_heaps()
 # Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.
 st.set_page_config(page_title="cxrlib · pneumonia X-ray explorer", page_icon="🩻", layout="wide")
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.
@@ -55,13 +55,13 @@ with st.sidebar:
             "pictures: balanced, or so low that nearly no pneumonia is missed.",
         )
     if page.url_path == "":  # Diagnose, where a picture is to be expected
-        networks.warm_up()
+        loaded_models.warm_up()
     show_account()
     st.caption("For education and research. Not for diagnosis.")
-if page.url_path or networks.warming():
+if page.url_path or loaded_models.warming():
     # Streamlit takes NumPy along to hand out a picture: the first page of a fresh server does not
     # wait for it and gets its own icon a moment later.
     st.set_page_config(page_icon="assets/icon.png")
 st.session_state.entered = True
 page.run()
-process.give_back_memory_each_minute()
+memory.give_back_memory_each_minute()

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import hostile_files
 from made_files import VALID
 
-from cxrlib.radiograph import RadiographError, read
+from cxrlib.images.radiograph import RadiographError, read
 
 MAX_SECONDS, MAX_MB = 2.0, 500
 STANDSTILL = 600  # seconds without an answer; the machine may be busy

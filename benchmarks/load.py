@@ -19,8 +19,9 @@ from bare_visitors import bare_visitor
 from serving_tools import ROOT, Server, load_average, serve
 from visitors import Picture, arrive, browser, drop, shown
 
-from cxrlib import plots, radiograph, runs
-from cxrlib.classifier import Classifier
+from cxrlib import plots, runs
+from cxrlib.images import radiograph
+from cxrlib.inference.classifier import Classifier
 
 FACTOR = 3
 

@@ -23,20 +23,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas as pd
 
-from cxrlib import (
-    comparison,
-    dataset,
-    devices,
-    elsewhere,
-    ensemble_classifier,
-    runs,
-    stress,
-    tables,
-    training,
-)
-from cxrlib.classifier import Prediction
-from cxrlib.config import TrainingConfig
-from cxrlib.shifts import SHIFTS
+from cxrlib import runs, tables
+from cxrlib.data import dataset, external
+from cxrlib.evaluation import compare_runs, stress
+from cxrlib.evaluation.perturbations import SHIFTS
+from cxrlib.inference import ensemble
+from cxrlib.inference.classifier import Prediction
+from cxrlib.runs.config import TrainingConfig
+from cxrlib.training import devices
+from cxrlib.training.train import train
 
 FOUND = Path(__file__).with_name("models.csv")
 SAMPLE = 150  # validation pictures that are changed on purpose
@@ -70,49 +65,61 @@ def _with(base: Trial, against: str, **asked: object) -> Trial:
 
 
 _CNN = Trial({
-    "network": "cnn", "size": 96, "weights": "none", "view": "lungs", "augmentation": "light",
-    "head_epochs": 0, "fine_tune_epochs": 15, "patience": 15, "rate": 3e-3,
+    "network": "cnn", "size": 96, "weights": "none", "crop": "lungs", "augmentation": "light",
+    "head_epochs": 0, "fine_tune_epochs": 15, "patience": 15, "learning_rate": 3e-3,
 })  # fmt: skip
 _FROZEN = Trial({
-    "size": 112, "view": "lungs", "augmentation": "none", "head_epochs": 20, "fine_tune_epochs": 0,
+    "size": 112, "crop": "lungs", "augmentation": "none", "head_epochs": 20, "fine_tune_epochs": 0,
 })  # fmt: skip
-_TUNED = Trial({"size": 112, "view": "lungs", "repaint": True, "fine_tune_epochs": 4, "rate": 2e-4})
+_TUNED = Trial(
+    {
+        "size": 112,
+        "crop": "lungs",
+        "randomize_background": True,
+        "fine_tune_epochs": 4,
+        "learning_rate": 2e-4,
+    }
+)
 TRIALS = {
     "cnn": _CNN,
-    "cnn, whole picture": _with(_CNN, "cnn", view="whole"),
+    "cnn, whole picture": _with(_CNN, "cnn", crop="none"),
     "cnn, plain": _with(_CNN, "cnn", augmentation="none"),
     "cnn, strong": _with(_CNN, "cnn", augmentation="strong"),
     "frozen": _FROZEN,
-    "frozen, whole picture": _with(_FROZEN, "frozen", view="whole"),
+    "frozen, whole picture": _with(_FROZEN, "frozen", crop="none"),
     "frozen, 168 px": _with(_FROZEN, "frozen", size=168),
     "frozen, CLAHE": _with(_FROZEN, "frozen", equalization="clahe"),
     "frozen, oversampled": _with(_FROZEN, "frozen", imbalance="oversample"),
     "frozen, nothing against imbalance": _with(_FROZEN, "frozen", imbalance="none"),
     "frozen, label smoothing 0.05": _with(_FROZEN, "frozen", label_smoothing=0.05),
     "tuned": _TUNED,
-    "tuned, whole picture": _with(_TUNED, "tuned, not repainted", view="whole", repaint=False),
-    "tuned, not repainted": _with(_TUNED, "tuned", repaint=False),
-    "tuned, opacities drawn in": _with(_TUNED, "tuned", drawn_opacities=0.5),
-    "tuned, opacities drawn in, not repainted": _with(
-        _TUNED, "tuned, opacities drawn in", drawn_opacities=0.5, repaint=False
+    "tuned, whole picture": _with(
+        _TUNED, "tuned, not repainted", crop="none", randomize_background=False
     ),
-    "tuned, plain": _with(_TUNED, "tuned, not repainted", augmentation="none", repaint=False),
-    "tuned, statistics as trained": _with(_TUNED, "tuned", batch_statistics="moving"),
-    "tuned, statistics of augmented": _with(_TUNED, "tuned", batch_statistics="augmented"),
+    "tuned, not repainted": _with(_TUNED, "tuned", randomize_background=False),
+    "tuned, opacities drawn in": _with(_TUNED, "tuned", synthetic_opacity_ratio=0.5),
+    "tuned, opacities drawn in, not repainted": _with(
+        _TUNED, "tuned, opacities drawn in", synthetic_opacity_ratio=0.5, randomize_background=False
+    ),
+    "tuned, plain": _with(
+        _TUNED, "tuned, not repainted", augmentation="none", randomize_background=False
+    ),
+    "tuned, statistics as trained": _with(_TUNED, "tuned", batchnorm_recalibration="none"),
+    "tuned, statistics of augmented": _with(_TUNED, "tuned", batchnorm_recalibration="augmented"),
     "tuned, light": _with(_TUNED, "tuned", augmentation="light"),
     "tuned, last 40 layers": _with(_TUNED, "tuned", fine_tune_layers=40),
-    "tuned, consistency 2": _with(_TUNED, "tuned", consistency=2.0),
+    "tuned, consistency 2": _with(_TUNED, "tuned", consistency_weight=2.0),
     "tuned, then 2 epochs on, mean of both": replace(
-        _with(_TUNED, "tuned", fine_tune_epochs=2, kept_share=0.5), after="tuned"
+        _with(_TUNED, "tuned", fine_tune_epochs=2, weight_interpolation=0.5), after="tuned"
     ),
     "tuned, then taught by it for 2 epochs": Trial(
         {
             "size": 112,
-            "view": "lungs",
+            "crop": "lungs",
             "head_epochs": 0,
             "fine_tune_epochs": 2,
-            "rate": 2e-4,
-            "taught_by": "run",
+            "learning_rate": 2e-4,
+            "distill_from_start": True,
         },
         against="tuned",
         after="tuned",
@@ -127,7 +134,7 @@ TRIALS = {
 class ThreeFrames:
     """Test-time augmentation: reads a picture as it is, 10 % wider and 10 % higher."""
 
-    def __init__(self, reader: ensemble_classifier.Classifier) -> None:
+    def __init__(self, reader: ensemble.Classifier) -> None:
         self._reader, self.point = reader, reader.point
         self._frames = [shift.apply for shift in SHIFTS if shift.name in FRAMES]
 
@@ -151,7 +158,7 @@ class Trials:
         self._data, self._keep, self._weights = options.data, options.keep, options.weights
         self._table = dataset.index(options.data)
         self._others = (
-            {elsewhere.name(options.also): elsewhere.read(options.also)} if options.also else {}
+            {external.name(options.also): external.read(options.also)} if options.also else {}
         )
 
     def _run(self, name: str, seed: int) -> runs.Run:
@@ -160,20 +167,20 @@ class Trials:
         if called in known:
             return known[called]
         if trial.members:
-            return comparison.save_ensemble(
+            return compare_runs.save_ensemble(
                 called, [self._run(member, seed) for member in trial.members]
             )
         given = {"weights": self._weights} | trial.asked | {"name": called, "seed": seed}
         if trial.after:
             given["weights"] = str(self._run(trial.after, seed).model_file)
         begun = next((run for run in runs.unfinished(self._keep) if run.name == called), None)
-        return training.train(TrainingConfig(**given), self._data, models=self._keep, run=begun)
+        return train(TrainingConfig(**given), self._data, models=self._keep, run=begun)
 
     def judged(self, name: str, seed: int) -> dict[str, float]:
         """What is measured of a trial with a seed."""
         trial = TRIALS[name]
         run = self._run(trial.against if trial.frames else name, seed)
-        reader = ensemble_classifier.load(run)
+        reader = ensemble.load(run)
         held_out = self._table[reader.held_out(self._table)]
         if trial.frames:
             reader = ThreeFrames(reader)

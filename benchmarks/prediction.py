@@ -25,12 +25,13 @@ from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cxrlib import lungs, runs
-from cxrlib.classifier import Classifier
-from cxrlib.inference import load_network
-from cxrlib.phantom import phantom
-from cxrlib.pixels import prepare
-from pages.common.process import set_up_heaps
+from cxrlib import runs
+from cxrlib.images.preprocess import prepare
+from cxrlib.inference.classifier import Classifier
+from cxrlib.networks import lungs
+from cxrlib.networks.loading import load_network
+from cxrlib.synthetic.phantom import phantom
+from pages.shared.memory import set_up_heaps
 
 ROUNDS = 7
 BATCH = 32

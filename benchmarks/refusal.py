@@ -18,8 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import numpy as np
 
-from cxrlib import radiograph, runs
-from cxrlib.classifier import Classifier
+from cxrlib import runs
+from cxrlib.images import radiograph
+from cxrlib.inference.classifier import Classifier
 from cxrlib.metrics import wilson
 
 MADE_FROM = 60

@@ -32,19 +32,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cxrlib import dataset, devices, jobs, networks, phantom, practice, runs
-from cxrlib.augment import PRESETS
-from cxrlib.batches import Batches
-from cxrlib.config import TrainingConfig
-from cxrlib.fused import fused
-from cxrlib.pixels import cached_pixels
+from cxrlib import runs
+from cxrlib.data import dataset
+from cxrlib.images.preprocess import cached_pixels
+from cxrlib.networks import registry
+from cxrlib.networks.fused_batchnorm import fused
+from cxrlib.runs.config import TrainingConfig
+from cxrlib.synthetic import phantom
+from cxrlib.training import devices, jobs, practice
+from cxrlib.training.augment import PRESETS
+from cxrlib.training.batches import Batches
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 8698
 
 
 def compiled(name: str, size: int) -> keras.Model:
-    model = fused(networks.build(name, size=size, weights="none"))
+    model = fused(registry.build(name, size=size, weights="none"))
     model.compile("adam", "binary_crossentropy")
     return model
 
@@ -59,7 +63,7 @@ def batches(pixels: np.ndarray, recipe: str, batch: int) -> Batches:
     rows = np.arange(len(pixels))
     targets = (rows % 2).astype(np.float32)[:, None]
     weights = np.ones(len(rows), np.float32)
-    return Batches(pixels, rows, targets, weights, batch=batch, seed=0, recipe=PRESETS[recipe])
+    return Batches(pixels, rows, targets, weights, batch_size=batch, seed=0, recipe=PRESETS[recipe])
 
 
 def augmentation(rounds: int) -> None:

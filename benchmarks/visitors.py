@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
-from cxrlib import examples
+from cxrlib.data import examples
 
 _PATIENCE = 300_000  # milliseconds: on a busy machine a late answer is a slow one, not a fault
 

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pydantic import ValidationError
 
-from cxrlib import arguments, config, dataset, devices, ensembles, runs
-from cxrlib.methods import METHODS
-from cxrlib.radiograph import SUFFIXES, RadiographError
-from cxrlib.run_folder import StoppedError
+from cxrlib import arguments, runs
+from cxrlib.data import dataset
+from cxrlib.images.radiograph import SUFFIXES, RadiographError
+from cxrlib.inference.methods import METHODS
+from cxrlib.labels import NORMAL, PNEUMONIA
+from cxrlib.runs import config, ensembles
+from cxrlib.runs.folder import StoppedError
+from cxrlib.runs.legacy import RENAMED
+from cxrlib.training import devices
 
 if TYPE_CHECKING:
-    from cxrlib.classifier import Classifier, Prediction
-    from cxrlib.ensemble_classifier import EnsembleClassifier
+    from cxrlib.inference.classifier import Classifier, Prediction
+    from cxrlib.inference.ensemble import EnsembleClassifier
 
 # TensorFlow reports every CPU feature and missing GPU library at each start; its errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -59,12 +64,12 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from cxrlib import jobs
+    from cxrlib.training import jobs
 
     given = {
         name: value
         for name, value in vars(options).items()
-        if name in config.TrainingConfig.model_fields
+        if name in config.TrainingConfig.model_fields or name in RENAMED
     }
     if options.resume:
         if given or options.config:
@@ -82,7 +87,7 @@ def _train(options: argparse.Namespace) -> int:
             recorded = json.loads(options.config.read_text(encoding="utf-8"))
             if not isinstance(recorded, dict):
                 raise ValueError("it holds no settings")
-            given = config.again(recorded, options.models) | given
+            given = config.repeat_settings(recorded, options.models) | given
         except (OSError, ValueError) as error:
             print(f"{options.config} is not a run's config.json: {error}", file=sys.stderr)
             return 2
@@ -93,7 +98,7 @@ def _train(options: argparse.Namespace) -> int:
     try:
         return _work(run)
     finally:
-        if not run.finished and not run.began:
+        if not run.finished and not run.has_checkpoint:
             runs.delete(run)  # it never got to learn anything
 
 
@@ -109,12 +114,14 @@ def _move(run: runs.Run, data: Path | None, device: str | None) -> None:
 
 
 def _work(run: runs.Run) -> int:
-    from cxrlib import jobs
+    from cxrlib.training import jobs
 
     try:
         jobs.work(run)
     except StoppedError:
-        how = f" Go on with: python -m cxrlib train --resume {run.name}" if run.began else ""
+        how = (
+            f" Go on with: python -m cxrlib train --resume {run.name}" if run.has_checkpoint else ""
+        )
         print(f"Stopped.{how}", file=sys.stderr)
         return 1
     except ValueError as error:
@@ -128,9 +135,9 @@ def _work(run: runs.Run) -> int:
 
 
 def _train_lungs(options: argparse.Namespace) -> int:
-    from cxrlib import lungs_training
+    from cxrlib.training import lungs
 
-    run = lungs_training.train(
+    run = lungs.train(
         _data(options),
         options.lung_masks,
         name=runs.check_name(options.name),
@@ -143,18 +150,20 @@ def _train_lungs(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from cxrlib import classes, evaluation, metrics
-    from cxrlib.ensemble_classifier import load
+    from cxrlib import metrics
+    from cxrlib.evaluation import judge, three_classes
+    from cxrlib.inference.ensemble import load
+    from cxrlib.runs import operating_points
 
     classifier = load(runs.find(options.run))
     table = _pictures(options, classifier)
-    predictions = evaluation.predict_table(
+    predictions = judge.predict_table(
         table,
         classifier.distribution_of(table),
         classifier.class_names,
         classifier.calibration,
     )
-    measured = evaluation.measure(predictions, classifier.points)
+    measured = judge.measure(predictions, classifier.points)
     if options.json:
         print(json.dumps({"run": classifier.run.name, "split": options.split} | measured))
         return 0
@@ -163,10 +172,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         f"{measured['patients']} patients, {measured['pneumonia']} with pneumonia"
     )
     for name, point in classifier.points.items():
-        print(f"\n{evaluation.POINT_TITLES[name]}: probability >= {point.threshold:.3f}")
+        print(f"\n{operating_points.POINT_TITLES[name]}: probability >= {point.threshold:.3f}")
         for metric, estimate in metrics.summary_from_json(measured["points"][name]).items():
             print(f"  {metric:18} {estimate}")
-    if by_class := classes.read(measured):
+    if by_class := three_classes.read(measured):
         print(f"\n{by_class.sentence()}\n{by_class.table().to_string(index=False)}")
     return 0
 
@@ -189,18 +198,20 @@ def _pictures(
 
 
 def _stress(options: argparse.Namespace) -> int:
-    from cxrlib import elsewhere, evaluation, lungs, stress
-    from cxrlib.ensemble_classifier import load
+    from cxrlib.data import external
+    from cxrlib.evaluation import model_card, stress, stress_table
+    from cxrlib.inference.ensemble import load
+    from cxrlib.networks import lungs
 
     others = {}
     for source in options.also:
-        name = elsewhere.name(source)
+        name = external.name(source)
         if name in others:
             raise dataset.DatasetError(
                 f"Two sources of pictures are in folders called {name}, which is what the table "
                 "calls them: rename one."
             )
-        others[name] = elsewhere.read(source)
+        others[name] = external.read(source)
     classifier = load(runs.find(options.run))
     table = stress.measure(
         classifier,
@@ -210,17 +221,20 @@ def _stress(options: argparse.Namespace) -> int:
         lungs=lungs.shipped(),
     )
     classifier.run.save_stress(table)
-    evaluation.rewrite_card(classifier.run)
+    model_card.rewrite_card(classifier.run)
     if options.json:
         print(table.to_json(orient="records", lines=True), end="")
     else:
-        print(stress.readable(table).to_string(index=False))
+        print(stress_table.readable(table).to_string(index=False))
     return 0
 
 
 def _faithfulness(options: argparse.Namespace) -> int:
-    from cxrlib import explain, faithfulness, methods, phantom, radiograph
-    from cxrlib.classifier import Classifier
+    from cxrlib.evaluation import faithfulness
+    from cxrlib.images import radiograph
+    from cxrlib.inference import explain, methods
+    from cxrlib.inference.classifier import Classifier
+    from cxrlib.synthetic import phantom
 
     run = runs.find(options.run)
     if members := ensembles.member_names(run):
@@ -243,12 +257,12 @@ def _faithfulness(options: argparse.Namespace) -> int:
         explain.Explainer(
             explain.untrained(classifier.model, seed=options.seed), classifier.config["network"]
         ),
-        chosen["PNEUMONIA"],
+        chosen[PNEUMONIA],
         [
             phantom.phantom(_PHANTOMS + options.seed + number, pneumonia=True)
             for number in range(options.pictures)
         ],
-        chosen["NORMAL"],
+        chosen[NORMAL],
         seed=options.seed,
     )
     run.save_faithfulness(measured)
@@ -260,7 +274,7 @@ def _faithfulness(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from cxrlib.ensemble_classifier import load
+    from cxrlib.inference.ensemble import load
 
     classifier = load(runs.find(options.run))
     files = list(_files(options.paths))
@@ -303,8 +317,9 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 def _explain(options: argparse.Namespace) -> int:
     from PIL import Image
 
-    from cxrlib import plots, radiograph
-    from cxrlib.ensemble_classifier import load
+    from cxrlib import plots
+    from cxrlib.images import radiograph
+    from cxrlib.inference.ensemble import load
 
     try:
         picture = radiograph.read(options.file.read_bytes())

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from cxrlib import config, runs
-from cxrlib.methods import METHODS
+from cxrlib import runs
+from cxrlib.inference.methods import METHODS
+from cxrlib.runs import config
 
 _SPLITS = ("test", "val", "train", "validation")
 

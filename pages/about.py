@@ -5,8 +5,8 @@ import re
 import streamlit as st
 
 from cxrlib import runs
-from cxrlib.methods import METHODS
-from pages.common import front_door
+from cxrlib.inference.methods import METHODS
+from pages.shared import front_door
 
 front_door.enter()
 

@@ -2,25 +2,25 @@
 
 import streamlit as st
 
-from cxrlib import dataset
-from pages.common import front_door
-from pages.dataset_tabs import augmentation_tab, gallery_tab, overview_tab, place, shortcuts_tab
+from cxrlib.data import dataset
+from pages.dataset_parts import augmentation_tab, gallery_tab, overview_tab, shortcuts_tab
+from pages.shared import data_folder, front_door
 
 front_door.enter()
 
 st.title("Data set", anchor=False)
-folder = place.folder_in_use()
+folder = data_folder.folder_in_use()
 table, fingerprint = None, ""
 if folder:
     try:
         fingerprint = dataset.fingerprint(folder)
-        table = place.load(str(folder), fingerprint)
+        table = data_folder.load(str(folder), fingerprint)
     except (dataset.DatasetError, OSError) as error:
-        place.show_problem(str(error))
+        data_folder.show_problem(str(error))
 if table is None:
-    place.ask_for_data(folder)
+    data_folder.ask_for_data(folder)
     st.stop()
-place.show_place(table, folder)
+data_folder.show_place(table, folder)
 tabs = st.tabs(
     ["Overview", "Shortcuts", "Gallery", "Augmentation"], key="data_tab", bind="query-params"
 )

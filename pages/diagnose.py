@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from pages.common import front_door
 from pages.diagnose_parts import intake
+from pages.shared import front_door
 
 front_door.enter()
 st.title("Read a chest X-ray", anchor=False)

@@ -2,11 +2,13 @@
 
 import streamlit as st
 
-from cxrlib import evaluation, run_report, runs
-from cxrlib.evaluation import METRIC_TITLES
-from cxrlib.measured import Measured
-from pages.common import front_door
-from pages.metrics_tabs import errors, one_run, robustness, several_runs
+from cxrlib import runs
+from cxrlib.evaluation import html_report
+from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.runs import operating_points, records
+from cxrlib.runs.records import METRIC_TITLES
+from pages.metrics_parts import errors, one_run, robustness, several_runs
+from pages.shared import front_door
 
 TABS = (
     "Curves",
@@ -61,11 +63,11 @@ def show_headline(measured: Measured, point: str) -> None:
             "somewhat too good."
         )
     if "test" not in measured.metrics["splits"]:
-        title = evaluation.split_titles(measured.metrics)["test"]
+        title = records.split_titles(measured.metrics)["test"]
         remarks += f" The {title} pictures were not at hand: not measured on them."
     st.caption(
         f"{counts['pictures']} pictures of {counts['patients']} patients, {counts['pneumonia']} "
-        f"with pneumonia. Operating point {evaluation.POINT_TITLES[point]}, at "
+        f"with pneumonia. Operating point {operating_points.POINT_TITLES[point]}, at "
         f"{measured.points[point].threshold:.3f}.{remarks}"
     )
 
@@ -74,7 +76,7 @@ def report_button(measured: Measured, point: str) -> None:
     prevalence = st.session_state.get("prevalence", 10) / 100
     st.download_button(
         "Report as HTML",
-        lambda: run_report.html(measured, point, prevalence=prevalence),
+        lambda: html_report.html(measured, point, prevalence=prevalence),
         f"{measured.run.name}-{measured.split}-report.html",
         "text/html",
         icon=":material/description:",
@@ -91,7 +93,7 @@ if "run" not in st.session_state:
 point = st.session_state.point
 try:
     in_use = runs.find(st.session_state.run)
-    titles = evaluation.split_titles(in_use.metrics)
+    titles = records.split_titles(in_use.metrics)
     splits = [split for split in titles if split in in_use.metrics["splits"]]
 except runs.RunError as error:
     st.error(str(error))

@@ -3,13 +3,14 @@
 import streamlit as st
 from sqlalchemy.exc import SQLAlchemyError
 
-from cxrlib import dataset, runs
+from cxrlib import runs
+from cxrlib.data import dataset
 from cxrlib.reviews import ReviewError
-from pages.common import front_door
-from pages.common.permissions import why_not
-from pages.dataset_tabs.place import show_problem
-from pages.review_tabs import readers, reading, records, results, start
-from pages.review_tabs.parts import go_to, store
+from pages.review_parts import readers, reading, records, results, start
+from pages.review_parts.parts import go_to, store
+from pages.shared import front_door
+from pages.shared.data_folder import show_problem
+from pages.shared.permissions import why_not
 
 
 def show_session(uid: str) -> None:

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from pages.common import front_door
-from pages.common.permissions import why_not
-from pages.training_tabs import finished, new_run, under_way
-from pages.training_tabs.actions import show_problem
+from pages.shared import front_door
+from pages.shared.permissions import why_not
+from pages.training_parts import finished, new_run, under_way
+from pages.training_parts.actions import show_problem
 
 front_door.enter()
 st.title("Train", anchor=False)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 
-from cxrlib import phantom
+from cxrlib.synthetic import phantom
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from cxrlib.classifier import Classifier
+    from cxrlib.inference.classifier import Classifier
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
@@ -58,9 +58,9 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> "Classifier":
     """A small network taught on pairs of phantoms that differ by the opacity alone."""
-    from cxrlib import training
-    from cxrlib.classifier import Classifier
-    from cxrlib.config import TrainingConfig
+    from cxrlib.inference.classifier import Classifier
+    from cxrlib.runs.config import TrainingConfig
+    from cxrlib.training.train import train
 
     folder = tmp_path_factory.mktemp("pairs")
     for label in ("NORMAL", "PNEUMONIA"):
@@ -79,12 +79,12 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> "Classifier":
         head_epochs=0,
         fine_tune_epochs=24,
         patience=24,
-        rate=1e-2,
-        batch=16,
+        learning_rate=1e-2,
+        batch_size=16,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXR_CACHE_DIR", str(folder / "cache"))
-        return Classifier(training.train(config, folder, models=folder / "models"))
+        return Classifier(train(config, folder, models=folder / "models"))
 
 
 class Servers:

@@ -9,7 +9,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
-from cxrlib.radiograph import Radiograph
+from cxrlib.images.radiograph import Radiograph
 
 # A picture without symmetry, all 256 grey levels, smooth enough for lossy codecs.
 ROWS, COLUMNS = 240, 320

@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrlib import config, evaluation, methods, runs, stress
+from cxrlib import runs
+from cxrlib.evaluation import judge, model_card, stress_table
+from cxrlib.inference import methods
+from cxrlib.runs import config
 
 ENVIRONMENT = {"cxrlib": "0", "keras": "3", "backend": "none", "device": "none"}
 CNN = {"network": "cnn", "weights": "none", "head_epochs": 0, "size": 150}
@@ -54,7 +57,7 @@ def make_run(
 def make_three_class_run(models: Path, name: str, table: pd.DataFrame) -> runs.Run:
     """A finished run that tells bacterial from viral, not very well."""
     wanted = config.TrainingConfig(name=name, classes=3, head="softmax")
-    truth = evaluation.class_numbers(table, wanted.class_names)
+    truth = judge.class_numbers(table, wanted.class_names)
     raised = 2 * np.eye(3)[truth] + np.random.default_rng(3).normal(size=(len(table), 3))
     distribution = np.exp(raised) / np.exp(raised).sum(axis=1, keepdims=True)
     # So sure that bacterial and viral have no share.
@@ -66,12 +69,12 @@ def _finished(
     models: Path, wanted: config.TrainingConfig, table: pd.DataFrame, distribution: np.ndarray
 ) -> runs.Run:
     name = wanted.name
-    predictions, found = evaluation.judge(table, distribution, wanted.class_names)
+    predictions, found = judge.evaluate(table, distribution, wanted.class_names)
     run = runs.create(name, models=models)
     run.save_config(wanted.model_dump_json())
     run.save_environment(ENVIRONMENT)
     run.save_history(HISTORY)
-    run.finish(predictions, found, evaluation.card(wanted, ENVIRONMENT, found))
+    run.finish(predictions, found, model_card.card(wanted, ENVIRONMENT, found))
     return run
 
 
@@ -84,7 +87,7 @@ def make_runs(models: Path, table: pd.DataFrame) -> list[runs.Run]:
     ]
 
 
-def stress_table() -> pd.DataFrame:
+def stress_results() -> pd.DataFrame:
     """As of `stress.measure`: one mild and one strong step, and another hospital."""
     steps = [
         ("test", "unchanged", "none", 0.0, 0.0),
@@ -97,7 +100,10 @@ def stress_table() -> pd.DataFrame:
     for pictures_of, step, strength, changed, reversed_ in steps:
         row = {"pictures_of": pictures_of, "step": step, "group": "any", "strength": strength}
         row |= {"pictures": 120, "patients": 60, "pneumonia": 80}
-        values = dict.fromkeys(stress.ESTIMATES, 0.9) | {"changed": changed, "reversed": reversed_}
+        values = dict.fromkeys(stress_table.ESTIMATES, 0.9) | {
+            "changed": changed,
+            "reversed": reversed_,
+        }
         for name, value in values.items():
             row |= {name: value, f"{name}_low": value * 0.9, f"{name}_high": value * 1.1}
         rows.append(row)

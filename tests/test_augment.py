@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrlib.augment import PRESETS, Augmentation, augment, repaint_surroundings
-from cxrlib.phantom import phantom
-from cxrlib.pixels import frame
+from cxrlib.images.preprocess import frame
+from cxrlib.synthetic.phantom import phantom
+from cxrlib.training.augment import PRESETS, Augmentation, augment, repaint_surroundings
 
 PICTURE = phantom(3, pneumonia=True, size=160, aspect=1.25)
 OPACITY = PICTURE.opacity.astype(np.uint8) * 255

@@ -9,23 +9,23 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIGHT_ROOMS = [
     "cxrlib",
-    "cxrlib.augment",
-    "cxrlib.config",
-    "cxrlib.dataset",
-    "cxrlib.elsewhere",
-    "cxrlib.evaluation",
-    "cxrlib.examples",
-    "cxrlib.faithfulness",
-    "cxrlib.methods",
+    "cxrlib.training.augment",
+    "cxrlib.runs.config",
+    "cxrlib.data.dataset",
+    "cxrlib.data.external",
+    "cxrlib.evaluation.judge",
+    "cxrlib.data.examples",
+    "cxrlib.evaluation.faithfulness",
+    "cxrlib.inference.methods",
     "cxrlib.metrics",
-    "cxrlib.phantom",
-    "cxrlib.pixels",
+    "cxrlib.synthetic.phantom",
+    "cxrlib.images.preprocess",
     "cxrlib.plots",
-    "cxrlib.radiograph",
-    "cxrlib.report",
+    "cxrlib.images.radiograph",
+    "cxrlib.inference.pdf_report",
     "cxrlib.runs",
-    "cxrlib.shifts",
-    "cxrlib.stress",
+    "cxrlib.evaluation.perturbations",
+    "cxrlib.evaluation.stress",
     "cxrlib.__main__",
 ]
 HEAVY = ("tensorflow", "keras")
@@ -64,5 +64,8 @@ def test_the_empty_first_page_waits_for_no_slow_import() -> None:
 
 
 def test_the_app_and_training_do_without_the_tests_oracles() -> None:
-    rooms = "cxrlib.classifier, cxrlib.training, cxrlib.reviews.agreement, cxrlib.__main__"
+    rooms = (
+        "cxrlib.inference.classifier, cxrlib.training.train, cxrlib.reviews.agreement, "
+        "cxrlib.__main__"
+    )
     loaded_after(f"import sys; sys.modules['sklearn'] = None; import {rooms}")

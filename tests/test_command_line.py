@@ -10,9 +10,12 @@ import cv2
 import pytest
 from PIL import Image
 
-from cxrlib import config, dataset, jobs, runs
+from cxrlib import runs
 from cxrlib.__main__ import main
-from cxrlib.phantom import phantom
+from cxrlib.data import dataset
+from cxrlib.runs import config
+from cxrlib.synthetic.phantom import phantom
+from cxrlib.training import jobs
 
 
 @pytest.fixture
@@ -120,7 +123,7 @@ def test_a_run_goes_on_where_its_pictures_are_now(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
-    asked = config.for_network("cnn", name="tiny", size=96, fine_tune_epochs=1, batch=8)
+    asked = config.for_network("cnn", name="tiny", size=96, fine_tune_epochs=1, batch_size=8)
     jobs.create(config.TrainingConfig(**asked), tmp_path / "gone", on=["cpu"], models=tmp_path)
     resume = ["train", "--resume", "tiny", "--models", str(tmp_path)]
     assert main([*resume, "--rate", "0.1"]) == 2
@@ -143,7 +146,7 @@ def test_a_folder_without_pictures_is_no_success(
     ("arguments", "says"),
     [
         (["predict", "x.jpg", "--run", "nowhere"], "There is no run called nowhere"),
-        (["train", "--rate", "0"], "--rate: Should be greater than 0"),
+        (["train", "--learning-rate", "0"], "--learning-rate: Should be greater than 0"),
         (["train", "--name", "a/b"], "--name: A run's name has"),
         (["train", "--network", "cnn", "--classes", "3"], "softmax"),
         (["evaluate"], "set CXR_DATA_DIR"),

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from made_runs import make_run, make_runs, pictures
 
-from cxrlib import comparison, evaluation, metrics, run_report, runs, subgroups
-from cxrlib.comparison import ComparisonError
-from cxrlib.measured import FALSE_ALARM, MISSED, Measured, curve_figures
+from cxrlib import metrics, runs
+from cxrlib.evaluation import compare_runs, html_report, judge, subgroups
+from cxrlib.evaluation.compare_runs import ComparisonError
+from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured, curve_figures
+from cxrlib.runs import records
 
 POINT = "youden"
 
@@ -39,10 +41,10 @@ def readings(models):
     ("name", "split"), [(None, "validation"), ("good", "validation"), ("good", "test")]
 )
 def test_what_is_shown_is_what_evaluate_measures(models, name, split):
-    """`python -m cxrlib evaluate` prints `evaluation.measure`; the page shows metrics.json."""
+    """`python -m cxrlib evaluate` prints `judge.measure`; the page shows metrics.json."""
     run = runs.find(name, models=models) if name else runs.find(runs.SHIPPED)
     measured = Measured(run, split)
-    again = evaluation.measure(measured.predictions, measured.points)
+    again = judge.measure(measured.predictions, measured.points)
     assert measured.counts == {name: again[name] for name in measured.counts}
     for point in measured.points:
         found = metrics.summary_from_json(again["points"][point])
@@ -64,8 +66,8 @@ def test_errors_are_those_of_the_confusion_matrix_and_the_worst_comes_first(read
     threshold = measured.points[POINT].threshold
     matrix = measured.confusion(threshold)
     errors = measured.errors(threshold)
-    assert errors.kind.tolist() == [MISSED] * matrix.fn + [FALSE_ALARM] * matrix.fp
-    missed, alarms = (errors[errors.kind == kind] for kind in (MISSED, FALSE_ALARM))
+    assert errors.kind.tolist() == [FALSE_NEGATIVE] * matrix.fn + [FALSE_POSITIVE] * matrix.fp
+    missed, alarms = (errors[errors.kind == kind] for kind in (FALSE_NEGATIVE, FALSE_POSITIVE))
     assert set(missed.label) == {"PNEUMONIA"} and set(alarms.label) == {"NORMAL"}
     assert missed.probability.is_monotonic_increasing
     assert alarms.probability.is_monotonic_decreasing
@@ -131,7 +133,7 @@ def test_a_subgroup_of_one_class_says_what_is_undefined(readings):
 
 
 def test_run_table_has_settings_and_numbers_to_sort_by(readings):
-    table = comparison.run_table(readings, POINT).set_index("run")
+    table = compare_runs.run_table(readings, POINT).set_index("run")
     assert table.augmentation.to_dict() == {"good": "strong", "plain": "none", "partial": "strong"}
     assert set(table.split) == {"15%, seed 0"}
     assert table.pictures.to_dict() == {"good": 120, "plain": 120, "partial": 96}
@@ -143,7 +145,7 @@ def test_run_table_has_settings_and_numbers_to_sort_by(readings):
 
 
 def test_only_settings_that_differ_are_listed(readings):
-    found = comparison.configuration_differences([item.run for item in readings[:2]])
+    found = compare_runs.configuration_differences([item.run for item in readings[:2]])
     assert found.to_dict("index") == {
         "augmentation": {"good": "strong", "plain": "none"},
         "imbalance": {"good": "class weights", "plain": "none"},
@@ -154,14 +156,14 @@ def test_settings_that_an_older_run_did_not_know_are_listed(models, tmp_path):
     run = make_run(tmp_path, "older", pictures(), fine_tune_layers=3)
     settings = {name: value for name, value in run.config.items() if name != "seed"}
     run.save_config(json.dumps(settings))
-    found = comparison.configuration_differences([runs.find("good", models=models), run])
+    found = compare_runs.configuration_differences([runs.find("good", models=models), run])
     assert found.loc["fine tune layers"].to_dict() == {"good": "all", "older": "3"}
     assert found.loc["seed"].to_dict() == {"good": "0", "older": "not set"}
 
 
 def test_paired_tests_are_on_the_pictures_that_both_have(readings):
     good, _, partial = readings
-    found = comparison.paired(good, partial, POINT)
+    found = compare_runs.paired(good, partial, POINT)
     a = good.predictions.set_index("path")
     b = partial.predictions.sample(frac=1, random_state=0).set_index("path")
     a = a.loc[b.index]
@@ -180,14 +182,14 @@ def test_runs_without_common_pictures_cannot_be_compared(readings, tmp_path):
     run = make_run(tmp_path, "elsewhere", table.assign(path="x/" + table.path))
     other = Measured(run, "test")
     with pytest.raises(ComparisonError, match="no picture in common"):
-        comparison.paired(readings[0], other, POINT)
+        compare_runs.paired(readings[0], other, POINT)
     with pytest.raises(ComparisonError, match="Too few pictures"):
-        comparison.ensemble_table([readings[0], other], POINT)
+        compare_runs.ensemble_table([readings[0], other], POINT)
 
 
 def test_ensemble_averages_probabilities_and_is_judged_anew(readings):
     members = {item.run.name: item.run.predictions for item in readings}
-    predictions, found = comparison.ensemble(members)
+    predictions, found = compare_runs.ensemble(members)
     by_path = [table.set_index("path").probability for table in members.values()]
     mean = pd.concat(by_path, axis=1, join="inner").mean(axis=1)
     assert predictions.set_index("path").score.to_dict() == pytest.approx(mean.to_dict())
@@ -196,7 +198,7 @@ def test_ensemble_averages_probabilities_and_is_judged_anew(readings):
     chosen = metrics.operating_points(
         validation.label == "PNEUMONIA", validation.probability, groups=validation.patient
     )
-    assert evaluation.read_points(found) == chosen
+    assert records.read_points(found) == chosen
     assert set(found) == set(readings[0].metrics)
 
 
@@ -205,7 +207,7 @@ def test_two_independent_runs_are_better_together(tmp_path):
     members = [
         Measured(make_run(tmp_path, name, table, separation=2), "test") for name in ("a", "bb")
     ]
-    shown = comparison.ensemble_table(members, POINT)
+    shown = compare_runs.ensemble_table(members, POINT)
     together, *alone = (float(text.split()[0]) for text in shown.roc_auc)
     # Binormal scores: the mean of two independent ones lies further apart by the root of two.
     assert together > max(alone) + 0.03
@@ -232,7 +234,7 @@ class Page(HTMLParser):
 
 def test_report_holds_figures_tables_and_card_in_one_file(readings):
     measured = readings[0]
-    page = Page(run_report.html(measured, POINT, prevalence=0.1))
+    page = Page(html_report.html(measured, POINT, prevalence=0.1))
     # Nothing is fetched from elsewhere.
     assert page.sources and all(source.startswith("data:image/svg+xml") for source in page.sources)
     for source in page.sources:
@@ -251,7 +253,7 @@ def test_report_shows_a_stranger_s_names_as_text(tmp_path):
     table["path"] = table.path + "<script>alert(1)</script>"
     run = make_run(tmp_path, "strange", table, separation=0.5)
     (run.folder / "card.md").write_text("# Card\n<img src=x onerror=alert(1)>", encoding="utf-8")
-    page = Page(run_report.html(Measured(run, "test"), POINT, prevalence=0.1))
+    page = Page(html_report.html(Measured(run, "test"), POINT, prevalence=0.1))
     assert "script" not in page.tags
     assert all(source.startswith("data:") for source in page.sources)
     assert re.search(r"<script>alert\(1\)</script>", "".join(page.text))
@@ -260,6 +262,6 @@ def test_report_shows_a_stranger_s_names_as_text(tmp_path):
 def test_report_of_one_class_is_written_all_the_same(tmp_path):
     table = pictures().query("split == 'validation' or label == 'PNEUMONIA'")
     measured = Measured(make_run(tmp_path, "ill", table), "test")
-    text = run_report.html(measured, POINT, prevalence=0.1)
+    text = html_report.html(measured, POINT, prevalence=0.1)
     assert "undefined" in text
     assert "1,000 patients" not in text

@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from cxrlib import config
-from cxrlib.config import NetworkName, TrainingConfig
+from cxrlib.runs import config
+from cxrlib.runs.config import NetworkName, TrainingConfig
 
 
 def problems(**values: object) -> dict[str, str]:
@@ -29,10 +29,10 @@ def test_given_values_override_what_suits() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("rate", 0, "greater than 0"),
+        ("learning_rate", 0, "greater than 0"),
         ("size", 95, "greater than or equal to 96"),
         ("size", 513, "less than or equal to 512"),
-        ("batch", 1, "greater than or equal to 2"),
+        ("batch_size", 1, "greater than or equal to 2"),
         ("name", "a/b", "letters, digits"),
         ("network", "alexnet", "'cnn'"),
         ("weights", "notes.txt", ".h5"),
@@ -54,14 +54,23 @@ def test_bad_value_is_refused_at_its_field(field: str, value: object, reason: st
         ({"head_epochs": 0, "fine_tune_epochs": 0}, "Nothing to train"),
         ({"network": "cnn"}, "no pretrained weights"),
         ({"weights": "none"}, "cannot stay frozen"),
-        ({"consistency": 1, "augmentation": "none"}, "Consistency compares random variants"),
-        ({"consistency": 1, "fine_tune_epochs": 0}, "Consistency compares random variants"),
-        ({"consistency": 1, "batch": 15}, "an even batch"),
-        ({"repaint": True, "augmentation": "none", "fine_tune_epochs": 0}, "repaint off"),
-        ({"kept_share": 0.5}, "the network of another run"),
-        ({"consistency": 1, "distribute": True}, "set distribute off"),
-        ({"taught_by": "run", "head_epochs": 0}, "set weights to its model.keras"),
-        ({"taught_by": "run", "weights": "a/model.keras"}, "not the labels"),
+        (
+            {"consistency_weight": 1, "augmentation": "none"},
+            "Consistency_weight compares augmentations",
+        ),
+        (
+            {"consistency_weight": 1, "fine_tune_epochs": 0},
+            "Consistency_weight compares augmentations",
+        ),
+        ({"consistency_weight": 1, "batch_size": 15}, "an even "),
+        (
+            {"randomize_background": True, "augmentation": "none", "fine_tune_epochs": 0},
+            "randomize_background off",
+        ),
+        ({"weight_interpolation": 0.5}, "the network of another run"),
+        ({"consistency_weight": 1, "distribute": True}, "set distribute off"),
+        ({"distill_from_start": True, "head_epochs": 0}, "set weights to its model.keras"),
+        ({"distill_from_start": True, "weights": "a/model.keras"}, "does not use the labels"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(values: dict[str, object], reason: str) -> None:
@@ -71,10 +80,10 @@ def test_values_that_do_not_go_together_are_refused(values: dict[str, object], r
 def test_command_line_and_file_give_the_same_configuration() -> None:
     parser = argparse.ArgumentParser()
     config.add_arguments(parser)
-    line = "--size 128 --batch-statistics moving --rate 3e-4 --optimizer sgd --name x"
+    line = "--size 128 --batchnorm-recalibration none --learning-rate 3e-4 --optimizer sgd --name x"
     given = TrainingConfig(**vars(parser.parse_args(line.split())))
-    assert given.rate == 3e-4
-    assert given.batch_statistics == "moving"
+    assert given.learning_rate == 3e-4
+    assert given.batchnorm_recalibration == "none"
     assert TrainingConfig(**json.loads(given.model_dump_json())) == given
 
 

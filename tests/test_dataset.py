@@ -15,9 +15,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cxrlib import dataset, examples, overview
-from cxrlib.dataset import DatasetError
-from cxrlib.downloads import Download
+from cxrlib.data import dataset, examples, overview
+from cxrlib.data.dataset import DatasetError
+from cxrlib.data.downloads import Download
+from cxrlib.labels import BINARY
 
 STAND_IN_PORT = 7777  # where kagglehub looks with KAGGLE_API_ENVIRONMENT=TEST
 
@@ -176,7 +177,7 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows = []
     for patient in range(patients):
-        label = dataset.LABELS[patient % 3 > 0]
+        label = BINARY[patient % 3 > 0]
         split = rng.choice(["train", "train", "train", "val", "test"])
         for _ in range(rng.integers(1, 4)):
             rows.append((split, label, f"person{patient}", f"{rng.integers(10**9)}"))
@@ -204,10 +205,8 @@ def test_split_keeps_patients_and_copies_together(
 ) -> None:
     pool = table[table.split != "test"]
     pool = pool[~pool.digest.isin(table.digest[table.split == "test"])]
-    assume(
-        (pool.groupby("label").patient.nunique().reindex(dataset.LABELS, fill_value=0) > 8).all()
-    )
-    folds = dataset.assign_folds(table, validation_share=share, seed=seed)
+    assume((pool.groupby("label").patient.nunique().reindex(BINARY, fill_value=0) > 8).all())
+    folds = dataset.assign_folds(table, validation_fraction=share, seed=seed)
 
     assert folds.index.equals(table.index)
     assert ((folds == "test") == (table.split == "test")).all()
@@ -219,23 +218,23 @@ def test_split_keeps_patients_and_copies_together(
     assert (folds == "excluded").equals((table.split != "test") & table.digest.isin(tested))
     # Patients tied by copies go together: their group is the smallest step there is.
     largest = tied(pool).value_counts().max()
-    for label in dataset.LABELS:
+    for label in BINARY:
         sides = folds[learned & (table.label == label)]
         assert set(sides) == {"train", "validation"}
         assert abs((sides == "validation").sum() - share * len(sides)) <= 2 * largest
-    assert folds.equals(dataset.assign_folds(table, validation_share=share, seed=seed))
+    assert folds.equals(dataset.assign_folds(table, validation_fraction=share, seed=seed))
 
 
 def test_split_depends_on_the_seed_and_refuses_too_few_patients(phantoms: Path) -> None:
     table = dataset.index(phantoms)
     splits = {
-        tuple(dataset.assign_folds(table, validation_share=0.3, seed=seed)) for seed in range(5)
+        tuple(dataset.assign_folds(table, validation_fraction=0.3, seed=seed)) for seed in range(5)
     }
     assert len(splits) > 1
     normal = table[(table.label == "NORMAL") & (table.split != "test")]
     lone = table[(table.label == "PNEUMONIA") | (table.patient == normal.patient.iloc[0])]
     with pytest.raises(DatasetError, match=r"Only 1 patient\(s\) with the label NORMAL"):
-        dataset.assign_folds(lone[lone.split != "test"], validation_share=0.2, seed=0)
+        dataset.assign_folds(lone[lone.split != "test"], validation_fraction=0.2, seed=0)
 
 
 def test_the_real_set_is_read_and_split(real: Callable[[str], Path]) -> None:
@@ -243,7 +242,7 @@ def test_the_real_set_is_read_and_split(real: Callable[[str], Path]) -> None:
     counts = table.groupby(["split", "label"]).size()
     assert (counts["train", "NORMAL"], counts["train", "PNEUMONIA"]) == (1341, 3875)
     assert set(table.subtype[table.label == "PNEUMONIA"]) == {"bacterial", "viral"}
-    folds = dataset.assign_folds(table, validation_share=0.15, seed=0)
+    folds = dataset.assign_folds(table, validation_fraction=0.15, seed=0)
     own = overview.shared(table, folds)
     assert (own.patients, own.copies) == ([], [])
     learned = table[folds.isin(["train", "validation"])]
@@ -377,4 +376,4 @@ def test_a_folder_with_test_pictures_alone_can_be_measured_but_not_trained_on(
     table = dataset.index(tmp_path)
     assert set(table.split) == {"test"}
     with pytest.raises(dataset.DatasetError, match="no pictures to train on"):
-        dataset.assign_folds(table, validation_share=0.15, seed=0)
+        dataset.assign_folds(table, validation_fraction=0.15, seed=0)

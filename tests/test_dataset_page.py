@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import dataset
+from cxrlib.data import dataset
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

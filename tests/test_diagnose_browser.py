@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from cxrlib.phantom import phantom
+from cxrlib.synthetic.phantom import phantom
 
 pytestmark = pytest.mark.browser
 NETWORK_LOADED = 120_000

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import dataset, runs
-from cxrlib.phantom import phantom
+from cxrlib import runs
+from cxrlib.data import dataset
+from cxrlib.synthetic.phantom import phantom
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 

@@ -21,7 +21,7 @@ from PIL import Image
 from pydicom import config, uid
 from pydicom.dataset import Dataset
 
-from cxrlib.radiograph import RadiographError, read
+from cxrlib.images.radiograph import RadiographError, read
 
 
 @pytest.mark.parametrize("name", COMPRESSED)

@@ -11,11 +11,14 @@ import pytest
 from made_runs import make_run, make_runs, pictures
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import comparison, ensembles, evaluation, jobs, run_report, runs
+from cxrlib import runs
 from cxrlib.__main__ import main
-from cxrlib.comparison import ComparisonError
-from cxrlib.measured import Measured
-from cxrlib.phantom import phantom
+from cxrlib.evaluation import compare_runs, html_report, judge
+from cxrlib.evaluation.compare_runs import ComparisonError
+from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.runs import ensembles, records
+from cxrlib.synthetic.phantom import phantom
+from cxrlib.training import jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,7 +43,7 @@ def readable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kernel *= np.random.default_rng(0).uniform(0, 1.5, kernel.shape)
     network.layers[-1].set_weights([kernel, bias])
     network.save(members[1].model_file)
-    comparison.save_ensemble("both", members)
+    compare_runs.save_ensemble("both", members)
     return models
 
 
@@ -48,39 +51,39 @@ def readable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_saved_mean_is_a_run_with_numbers_of_its_own(made: list[runs.Run], tmp_path: Path):
-    comparison.save_ensemble("both", made[:2])
+    compare_runs.save_ensemble("both", made[:2])
     run = runs.find("both", models=tmp_path)
-    _, found = comparison.ensemble({member.name: member.predictions for member in made[:2]})
-    assert run.metrics == json.loads(json.dumps(found)) | {evaluation.OF_KAGGLE: False}
+    _, found = compare_runs.ensemble({member.name: member.predictions for member in made[:2]})
+    assert run.metrics == json.loads(json.dumps(found)) | {records.OF_KAGGLE: False}
     assert [member.name for member in ensembles.networks(run)] == ["good", "plain"]
     assert "good, plain" in run.card and "Results" in run.card
     measured = Measured(run, "test")
-    again = evaluation.measure(measured.predictions, measured.points)
+    again = judge.measure(measured.predictions, measured.points)
     assert again["points"]["youden"]["roc_auc"]["value"] == pytest.approx(
         measured.estimates("youden")["roc_auc"].value
     )
-    assert "Model card" in run_report.html(measured, "youden", prevalence=0.1)
-    table = comparison.run_table([measured, Measured(made[0], "test")], "youden")
+    assert "Model card" in html_report.html(measured, "youden", prevalence=0.1)
+    table = compare_runs.run_table([measured, Measured(made[0], "test")], "youden")
     assert table.network.tolist() == ["ensemble", "mobilenetv2"]
 
 
 def test_what_cannot_be_kept_is_refused_and_leaves_nothing(made: list[runs.Run], tmp_path: Path):
-    both = comparison.save_ensemble("both", made[:2])
+    both = compare_runs.save_ensemble("both", made[:2])
     elsewhere = make_run(tmp_path, "elsewhere", pictures().assign(path="x"))
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ComparisonError, match="Choose good and plain instead"):
-        comparison.save_ensemble("more", [both, made[2]])
+        compare_runs.save_ensemble("more", [both, made[2]])
     with pytest.raises(runs.RunError, match="already"):
-        comparison.save_ensemble("good", made[:2])
+        compare_runs.save_ensemble("good", made[:2])
     with pytest.raises(runs.RunError, match="letters, digits"):
-        comparison.save_ensemble("../out", made[:2])
+        compare_runs.save_ensemble("../out", made[:2])
     with pytest.raises(ComparisonError, match="Too few pictures"):
-        comparison.save_ensemble("apart", [made[0], elsewhere])
+        compare_runs.save_ensemble("apart", [made[0], elsewhere])
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_what_a_mean_needs_stays(made: list[runs.Run], tmp_path: Path):
-    both = comparison.save_ensemble("both", made[:2])
+    both = compare_runs.save_ensemble("both", made[:2])
     (tmp_path / "partial" / "config.json").write_text("{", encoding="utf-8")
     for change in (jobs.delete, partial(jobs.rename, name="better")):
         with pytest.raises(runs.RunError, match="both, a mean of runs, needs good"):
@@ -93,7 +96,7 @@ def test_what_a_mean_needs_stays(made: list[runs.Run], tmp_path: Path):
 
 
 def test_a_member_that_is_gone_is_named(made: list[runs.Run]):
-    both = comparison.save_ensemble("both", made[:2])
+    both = compare_runs.save_ensemble("both", made[:2])
     runs.delete(made[1])
     with pytest.raises(runs.RunError, match=r"both is the mean of good and plain.*called plain"):
         ensembles.networks(both)
@@ -104,7 +107,7 @@ def test_a_member_that_is_gone_is_named(made: list[runs.Run]):
 
 
 def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
-    from cxrlib.ensemble_classifier import load
+    from cxrlib.inference.ensemble import load
 
     run = runs.find("both", models=readable)
     both = load(run)
@@ -113,12 +116,12 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
     assert [answer.run for answer in answers] == ["one", "other"]
     assert abs(answers[0].probability - answers[1].probability) > 1e-4
     mean = np.mean([answer.probability for answer in answers])
-    expected = evaluation.read_calibration(run.metrics).apply([1 - mean, mean])[1]
+    expected = records.read_calibration(run.metrics).apply([1 - mean, mean])[1]
 
     prediction, found = both.read(radiograph.pixels)
     assert prediction.probability == pytest.approx(expected, abs=1e-6)
     assert prediction.run == "both"
-    assert prediction.point == evaluation.read_points(run.metrics)["youden"]
+    assert prediction.point == records.read_points(run.metrics)["youden"]
     assert both.predict(radiograph.pixels).probability == pytest.approx(expected, abs=1e-4)
     normal = phantom(4, pneumonia=False, size=300).pixels
     by_two = both.predict_all([normal, radiograph.pixels])
@@ -139,7 +142,7 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
 
 
 def test_a_command_for_single_networks_says_so(made: list[runs.Run], capsys: pytest.CaptureFixture):
-    both = comparison.save_ensemble("both", made[:2])
+    both = compare_runs.save_ensemble("both", made[:2])
     for command in (["faithfulness"], ["export", "--out", "network.h5"]):
         assert main([*command, "--run", str(both.folder)]) == 2
         said = capsys.readouterr().err

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrlib import evaluation, metrics, runs
+from cxrlib import metrics, runs
+from cxrlib.evaluation import judge, model_card
+from cxrlib.runs import records
 
 
 def outputs(seed: int = 0, pictures: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
@@ -32,11 +34,11 @@ def outputs(seed: int = 0, pictures: int = 400) -> tuple[pd.DataFrame, np.ndarra
 
 def test_what_is_chosen_does_not_look_at_the_test_pictures() -> None:
     table, distribution = outputs()
-    _, found = evaluation.judge(table, distribution, ["NORMAL", "PNEUMONIA"])
+    _, found = judge.evaluate(table, distribution, ["NORMAL", "PNEUMONIA"])
     spoilt = distribution.copy()
     is_test = (table.split == "test").to_numpy()
     spoilt[is_test] = spoilt[is_test][:, ::-1]
-    _, again = evaluation.judge(table, spoilt, ["NORMAL", "PNEUMONIA"])
+    _, again = judge.evaluate(table, spoilt, ["NORMAL", "PNEUMONIA"])
     assert again["calibration"] == found["calibration"]
     assert again["operating_points"] == found["operating_points"]
     assert again["splits"]["validation"] == found["splits"]["validation"]
@@ -45,12 +47,12 @@ def test_what_is_chosen_does_not_look_at_the_test_pictures() -> None:
 
 def test_calibration_cures_overconfidence_and_keeps_the_ranking() -> None:
     table, distribution = outputs(pictures=2000)
-    predictions, found = evaluation.judge(table, distribution, ["NORMAL", "PNEUMONIA"])
+    predictions, found = judge.evaluate(table, distribution, ["NORMAL", "PNEUMONIA"])
     assert found["calibration"]["temperature"] == pytest.approx(2.5, rel=0.2)
     for split, rows in predictions.groupby("split"):
         truth = rows.label == "PNEUMONIA"
         measured = found["splits"][split]
-        summary = evaluation.estimates(found, split, "youden")
+        summary = records.estimates(found, split, "youden")
         assert summary["ece"].value < measured["ece_uncalibrated"]
         assert summary["roc_auc"].value == pytest.approx(roc_auc_score(truth, rows.score))
 
@@ -60,11 +62,11 @@ def test_three_classes_score_is_everything_but_normal() -> None:
     rng = np.random.default_rng(1)
     distribution = rng.dirichlet([1, 1, 1], len(table))
     names = ["NORMAL", "BACTERIAL", "VIRAL"]
-    predictions, found = evaluation.judge(table, distribution, names)
+    predictions, found = judge.evaluate(table, distribution, names)
     assert found["classes"] == names
     np.testing.assert_allclose(predictions.score, distribution[:, 1:].sum(axis=1))
     np.testing.assert_allclose(predictions.probability, predictions.bacterial + predictions.viral)
-    numbers = evaluation.class_numbers(table, names)
+    numbers = judge.class_numbers(table, names)
     assert (table.subtype[numbers == 2] == "viral").all()
 
 
@@ -72,30 +74,30 @@ def test_shipped_run_is_whole_and_its_metrics_follow_from_its_predictions() -> N
     run = runs.find(runs.SHIPPED)
     assert run.model_file.stat().st_size <= 15 * 2**20
     stored = run.metrics
-    points = evaluation.read_points(stored)
+    points = records.read_points(stored)
     for split, rows in run.predictions.groupby("split"):
-        measured = evaluation.measure(rows, points)
+        measured = judge.measure(rows, points)
         for name in points:
             for metric, value in measured["points"][name].items():
                 assert value["value"] == pytest.approx(
                     stored["splits"][split]["points"][name][metric]["value"], abs=1e-4
                 ), (split, name, metric)
-    assert evaluation.estimates(stored, "validation", "youden")["roc_auc"].value >= 0.99
-    auc = evaluation.estimates(stored, "validation", stored["default_point"])["roc_auc"]
+    assert records.estimates(stored, "validation", "youden")["roc_auc"].value >= 0.99
+    auc = records.estimates(stored, "validation", stored["default_point"])["roc_auc"]
     assert f"| ROC-AUC | {auc} |" in run.card
 
 
 def test_trust_says_what_was_and_was_not_measured() -> None:
     table, distribution = outputs()
     only_validation = (table.split == "validation").to_numpy()
-    _, found = evaluation.judge(
+    _, found = judge.evaluate(
         table[only_validation], distribution[only_validation], ["NORMAL", "PNEUMONIA"]
     )
-    text = evaluation.trust(found, "youden", 0.9)
+    text = model_card.trust_statement(found, "youden", 0.9)
     assert "200 validation pictures" in text
     assert "On test pictures it was not measured" in text
     assert "children" not in text
-    of_kaggle = evaluation.trust(found | {evaluation.OF_KAGGLE: True}, "youden", 0.9)
+    of_kaggle = model_card.trust_statement(found | {records.OF_KAGGLE: True}, "youden", 0.9)
     assert "On official test pictures it was not measured" in of_kaggle
     assert "children from one hospital" in of_kaggle
     assert "somewhat too good" in text
@@ -103,7 +105,7 @@ def test_trust_says_what_was_and_was_not_measured() -> None:
     share = validation["pneumonia"] / validation["pictures"]
     rarer = metrics.at_prevalence(0.9, share, 0.1)
     assert f"{rarer:.0%}".replace("%", "\N{NO-BREAK SPACE}%") in text
-    sensitivity = evaluation.estimates(found, "validation", "youden")["sensitivity"]
+    sensitivity = records.estimates(found, "validation", "youden")["sensitivity"]
     assert f"{sensitivity.value:.0%}".replace("%", "\N{NO-BREAK SPACE}%") in text
     assert isinstance(sensitivity, metrics.Estimate)
 
@@ -112,7 +114,7 @@ def test_what_was_held_out_is_remembered_and_not_drawn_anew(tmp_path: Path) -> N
     table = made_runs.pictures()
     run = made_runs.make_run(tmp_path, "run", table)
     more = pd.concat([table, table.iloc[:1].assign(path="train/NORMAL/new.jpeg")])
-    held_out = evaluation.held_out(run, more)
+    held_out = records.held_out(run, more)
     assert list(more.path[held_out]) == list(table.path[table.split == "validation"])
     with pytest.raises(runs.RunError, match="1 are not in this folder"):
-        evaluation.held_out(run, table.drop(index=3))
+        records.held_out(run, table.drop(index=3))

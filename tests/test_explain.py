@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrlib import explain, phantom, runs
-from cxrlib.classifier import Classifier
-from cxrlib.methods import METHODS
+from cxrlib import runs
+from cxrlib.inference import explain
+from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.methods import METHODS
+from cxrlib.synthetic import phantom
 
 UNSEEN = range(5000, 5100)
 # The pointing game's margin: 15 pixels at 224 (Zhang et al., IJCV 2018).

@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrlib import explain, faithfulness, methods, metrics, phantom, runs
+from cxrlib import metrics, runs
 from cxrlib.__main__ import main
-from cxrlib.classifier import Classifier
+from cxrlib.evaluation import faithfulness
+from cxrlib.inference import explain, methods
+from cxrlib.inference.classifier import Classifier
+from cxrlib.synthetic import phantom
 
 UNSEEN = range(6000, 6006)
 

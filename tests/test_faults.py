@@ -16,10 +16,12 @@ from made_runs import make_run, pictures
 from sqlalchemy import create_engine
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import dataset, jobs, runs
-from cxrlib.config import TrainingConfig, for_network
+from cxrlib import runs
+from cxrlib.data import dataset
 from cxrlib.reviews import Store
-from pages.review_tabs import parts
+from cxrlib.runs.config import TrainingConfig, for_network
+from cxrlib.training import jobs
+from pages.review_parts import parts
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("diagnose", "dataset", "training", "metrics", "review", "about")
@@ -100,7 +102,7 @@ def test_a_run_without_its_network_says_so_when_a_picture_is_read(app: AppTest) 
 def test_a_run_from_elsewhere_cannot_bring_code_along(models: Path, tmp_path: Path) -> None:
     import keras
 
-    from cxrlib.classifier import Classifier
+    from cxrlib.inference.classifier import Classifier
 
     run = runs.find("good")
     mark = tmp_path / "the code ran"
@@ -161,7 +163,9 @@ def test_a_run_cannot_be_started_in_read_only_models(
 
 
 def test_a_full_disk_ends_training_in_a_sentence(phantoms: Path, models: Path) -> None:
-    config = TrainingConfig(**for_network("cnn", name="full", size=96, batch=4, fine_tune_epochs=1))
+    config = TrainingConfig(
+        **for_network("cnn", name="full", size=96, batch_size=4, fine_tune_epochs=1)
+    )
     run = jobs.create(config, phantoms, on=["cpu"])
     size = 200_000  # less than a checkpoint
 
@@ -169,7 +173,7 @@ def test_a_full_disk_ends_training_in_a_sentence(phantoms: Path, models: Path) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     # The decoded pictures lie on another disk.
-    from cxrlib.pixels import cached_pixels
+    from cxrlib.images.preprocess import cached_pixels
 
     cached_pixels(dataset.index(phantoms), 96, config.equalization)
     with run.log_file.open("wb") as log:

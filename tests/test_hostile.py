@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_files import COMPRESSED, ROWS, VALID
 
-from cxrlib.radiograph import RadiographError, read
+from cxrlib.images.radiograph import RadiographError, read
 
 PARSERS = tuple(str(Path(package.__file__).parent) for package in (PIL, pydicom))
 many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib import jobs, runs
-from cxrlib.config import TrainingConfig, for_network
+from cxrlib import runs
+from cxrlib.runs.config import TrainingConfig, for_network
+from cxrlib.training import jobs
 
 PATIENCE_SECONDS = 120
 
@@ -23,7 +24,7 @@ def start(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     started: list[runs.Run] = []
 
     def launch(name: str, *, data: Path = phantoms, **values: object) -> runs.Run:
-        values = {"size": 96, "batch": 4, "fine_tune_epochs": 4, "patience": 99} | values
+        values = {"size": 96, "batch_size": 4, "fine_tune_epochs": 4, "patience": 99} | values
         config = TrainingConfig(**for_network("cnn", name=name, **values))
         run = jobs.create(config, data, on=["cpu"], models=tmp_path / "models")
         started.append(run)
@@ -78,7 +79,7 @@ def test_second_run_waits_and_can_be_stopped_while_it_does(start: Callable) -> N
     wait(lambda: jobs.state(third) == "stopped", third)
     os.kill(first.progress["pid"], signal.SIGTERM)  # a request to stop, as when a machine goes down
     wait(lambda: jobs.state(first) == "stopped", first)
-    assert first.began
+    assert first.has_checkpoint
     wait(lambda: jobs.state(second) == "running", second)
     renamed = jobs.rename(third, "renamed")
     jobs.delete(renamed)
@@ -103,7 +104,8 @@ def test_training_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_jobs_and_configuration_load_without_tensorflow() -> None:
     program = (
-        "import sys; from cxrlib import jobs, config, devices, estimate, practice; "
+        "import sys; from cxrlib.runs import config; "
+        "from cxrlib.training import devices, estimate, jobs, practice; "
         "devices.found(); sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

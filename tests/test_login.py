@@ -13,8 +13,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from cxrlib import jobs
-from pages.common.permissions import granted
+from cxrlib.training import jobs
+from pages.shared.permissions import granted
 
 ROLES = {"train": ["Ada@example.org"], "review": ["ada@example.org", "bo@example.org"]}
 

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrlib import dataset, lungs, lungs_training, metrics, pixels, radiograph, runs
-from cxrlib.classifier import Prediction
-from cxrlib.lungs import SIZE, Lungs
+from cxrlib import metrics, runs
+from cxrlib.data import dataset
+from cxrlib.images import preprocess, radiograph
+from cxrlib.inference.classifier import Prediction
 from cxrlib.metrics import OperatingPoint
-from cxrlib.phantom import phantom
-from pages.common.lung_share import share_warning
+from cxrlib.networks import lungs
+from cxrlib.networks.lungs import SIZE, Lungs
+from cxrlib.synthetic.phantom import phantom
+from cxrlib.training.lungs import lung_masks, train
+from pages.shared.heat_in_lungs import share_warning
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def test_specks_are_no_lungs() -> None:
     alone = np.zeros((SIZE, SIZE), np.float32)
     alone[5:10, 5:10] = 1
     assert not Lungs(alone).found
-    assert Lungs(alone).box == pixels.WHOLE
+    assert Lungs(alone).box == preprocess.WHOLE
 
 
 def test_share_of_a_heatmap_inside() -> None:
@@ -110,7 +114,7 @@ def test_lungs_of_a_data_set_are_found_once(
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "kept"))
     table = dataset.index(phantoms)
     found = list(finder.find_cached(table, 200))
-    squares = pixels.cached_pixels(table, 200)
+    squares = preprocess.cached_pixels(table, 200)
     for one, anew in zip(found, finder.find_all(squares), strict=True):
         np.testing.assert_allclose(one.probability, anew.probability, atol=1e-3)
     for file in (tmp_path / "kept").glob("pixels-*"):
@@ -124,11 +128,11 @@ def test_lungs_of_a_data_set_are_found_once(
 
 def test_shipped_network_agrees_with_people(finder: lungs.LungFinder, real) -> None:
     table = dataset.index(real("chest_xray"))
-    held_out = table[dataset.assign_folds(table, validation_share=0.15, seed=0) == "validation"]
+    held_out = table[dataset.assign_folds(table, validation_fraction=0.15, seed=0) == "validation"]
     held_out = held_out.sample(60, random_state=0)
     root = Path(table.attrs["root"])
     pictures = [np.asarray(Image.open(root / path).convert("L")) for path in held_out.path]
-    masks = pixels.lung_masks(held_out, real("lung_masks"), SIZE)
+    masks = lung_masks(held_out, real("lung_masks"), SIZE)
     found = np.stack([one.mask for one in finder.find_all(pictures)])
     overlap = 2 * (found & masks).sum(axis=(1, 2)) / (found.sum((1, 2)) + masks.sum((1, 2)))
     assert overlap[masks.any(axis=(1, 2))].mean() > 0.94
@@ -149,7 +153,7 @@ def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
             file = tmp_path / place / "train" / label / f"person{number}_virus_{number}"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(f"{file}.{'jpeg' if place == 'data' else 'png'}")
-    run = lungs_training.train(
+    run = train(
         tmp_path / "data", tmp_path / "masks", name="lungs", epochs=6, models=tmp_path / "models"
     )
     assert run.finished
@@ -161,4 +165,4 @@ def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
 
 def test_masks_that_fit_no_picture_are_named(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(dataset.DatasetError, match="no lung mask for any picture"):
-        pixels.lung_masks(dataset.index(phantoms), tmp_path, SIZE)
+        lung_masks(dataset.index(phantoms), tmp_path, SIZE)

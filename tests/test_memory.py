@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from pages.common import process
+from pages.shared import memory
 
 ROUTINE = """
 import json, sys
@@ -125,10 +125,10 @@ def test_what_a_visitor_left_is_freed_at_the_next_look() -> None:
     visitor = Visitor()
     visitor.session = visitor  # as Streamlit's sessions are, part of a circle
     left = weakref.ref(visitor)
-    process.spare_from_collection()
+    memory.spare_from_collection()
     del visitor
     gc.collect()
     assert left(), "left out of Streamlit's collections"
-    process.spare_from_collection()
+    memory.spare_from_collection()
     assert not left()
     gc.unfreeze()

@@ -16,12 +16,13 @@ from made_runs import (
     make_runs,
     make_three_class_run,
     pictures,
-    stress_table,
+    stress_results,
 )
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import dataset, runs
-from cxrlib.measured import FALSE_ALARM, MISSED, Measured
+from cxrlib import runs
+from cxrlib.data import dataset
+from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured
 
 ROOT = Path(__file__).resolve().parent.parent
 TABS = [
@@ -147,15 +148,15 @@ def test_errors_are_listed_without_pictures(open_page):
     app = open_page(tab="Errors", run="plain")
     measured = Measured(runs.find("plain"), "test")
     errors = measured.errors(measured.points["youden"].threshold)
-    assert table(app).path.tolist() == errors.query("kind == @MISSED").path.tolist()
+    assert table(app).path.tolist() == errors.query("kind == @FALSE_NEGATIVE").path.tolist()
     assert any("under Data set" in caption.value for caption in app.caption)
-    app.segmented_control(key="errors").set_value(FALSE_ALARM).run()
-    assert table(app).path.tolist() == errors.query("kind == @FALSE_ALARM").path.tolist()
+    app.segmented_control(key="errors").set_value(FALSE_POSITIVE).run()
+    assert table(app).path.tolist() == errors.query("kind == @FALSE_POSITIVE").path.tolist()
 
 
 def test_errors_are_shown_where_the_pictures_are(open_page, tmp_path, monkeypatch, phantoms):
     index = dataset.index(phantoms)
-    folds = dataset.assign_folds(index, validation_share=0.5, seed=0)
+    folds = dataset.assign_folds(index, validation_fraction=0.5, seed=0)
     rows = index.assign(split=folds)[folds == "validation"]
     # A stranger's run might name files that are none of its business.
     rows["path"] = rows.path.where(rows.label == "PNEUMONIA", "../chest_xray/" + rows.path)
@@ -167,10 +168,10 @@ def test_errors_are_shown_where_the_pictures_are(open_page, tmp_path, monkeypatc
     errors = measured.errors(measured.points["youden"].threshold)
     app = open_page(tab="Errors")
     counts = errors.kind.value_counts()
-    assert len(app.get("image")) == len(app.get("page_link")) == min(8, counts[MISSED]) > 0
-    app.segmented_control(key="errors").set_value(FALSE_ALARM).run()
+    assert len(app.get("image")) == len(app.get("page_link")) == min(8, counts[FALSE_NEGATIVE]) > 0
+    app.segmented_control(key="errors").set_value(FALSE_POSITIVE).run()
     assert not app.exception
-    assert counts[FALSE_ALARM] and not app.get("image")
+    assert counts[FALSE_POSITIVE] and not app.get("image")
     assert any("not in the data-set folder" in caption.value for caption in app.caption)
 
 
@@ -214,7 +215,7 @@ def test_robustness_of_a_run_that_was_not_tested_says_how(open_page):
 
 def test_robustness_shows_steps_elsewhere_and_heatmaps(open_page, tmp_path, monkeypatch):
     good, *_ = make_runs(tmp_path, pictures())
-    good.save_stress(stress_table())
+    good.save_stress(stress_results())
     good.save_faithfulness(faithfulness_table())
     monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
     monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
@@ -277,8 +278,8 @@ def test_a_damaged_run_in_use_is_named(open_page, tmp_path, monkeypatch):
 
 def test_page_needs_no_tensorflow():
     code = (
-        "import sys, pages.metrics_tabs.errors, pages.metrics_tabs.one_run, "
-        "pages.metrics_tabs.several_runs, cxrlib.run_report; "
+        "import sys, pages.metrics_parts.errors, pages.metrics_parts.one_run, "
+        "pages.metrics_parts.several_runs, cxrlib.evaluation.html_report; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0

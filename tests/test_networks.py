@@ -6,12 +6,13 @@ import pytest
 from tf_keras_vis.gradcam import Gradcam
 from tf_keras_vis.saliency import Saliency
 
-from cxrlib import explain, inference, networks
-from cxrlib.config import NetworkName
-from cxrlib.phantom import phantom
-from cxrlib.pixels import prepare
+from cxrlib.images.preprocess import prepare
+from cxrlib.inference import explain
+from cxrlib.networks import loading, registry
+from cxrlib.runs.config import NetworkName
+from cxrlib.synthetic.phantom import phantom
 
-NAMES = list(networks.REGISTRY)
+NAMES = list(registry.REGISTRY)
 SQUARE = prepare(phantom(3, pneumonia=True, size=256).pixels, 96)
 
 
@@ -22,7 +23,7 @@ def test_registry_and_configuration_know_the_same_networks() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_network(name: str) -> None:
     keras.utils.set_random_seed(1)
-    model = networks.build(name, size=96, classes=3, head="softmax", weights="none")
+    model = registry.build(name, size=96, classes=3, head="softmax", weights="none")
 
     assert not [layer for layer in model.layers if isinstance(layer, keras.Model)], "not flat"
     assert model.input_shape == (None, 96, 96, 1)
@@ -54,13 +55,13 @@ def test_network(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_folding_normalization_changes_no_output(name: str) -> None:
-    model = networks.build(name, size=96, classes=2, head="sigmoid", weights="none")
+    model = registry.build(name, size=96, classes=2, head="sigmoid", weights="none")
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
     batch = np.stack([SQUARE, SQUARE[::-1]])[..., None]
-    small = inference.folded(model)
+    small = loading.folded(model)
     ours, theirs = (
         keras.Model(one.input, one.get_layer("pool").output).predict_on_batch(batch)
         for one in (small, model)
@@ -83,14 +84,14 @@ def test_folding_normalization_changes_no_output(name: str) -> None:
 def test_scaling_is_that_of_the_pretrained_weights(name: str, reference) -> None:
     grey = np.arange(96 * 96, dtype=np.float32).reshape(1, 96, 96, 1) % 256
     pixels = keras.Input((96, 96, 1))
-    scale = keras.Model(pixels, networks.REGISTRY[name].scale(pixels))
+    scale = keras.Model(pixels, registry.REGISTRY[name].scale(pixels))
     expected = reference(np.repeat(grey, 3, axis=-1))
     np.testing.assert_allclose(scale.predict_on_batch(grey), expected, atol=1e-4)
 
 
 def test_backbone_with_real_weights_is_that_of_keras_applications(real) -> None:
     file = str(real("weights") / "mobilenet_v2_imagenet_notop.weights.h5")
-    ours = networks.build("mobilenetv2", weights=file)
+    ours = registry.build("mobilenetv2", weights=file)
     features = keras.Model(ours.input, ours.get_layer("out_relu").output)
     theirs = keras.applications.MobileNetV2(
         include_top=False, input_shape=(224, 224, 3), weights=file
@@ -102,9 +103,9 @@ def test_backbone_with_real_weights_is_that_of_keras_applications(real) -> None:
 
 @pytest.mark.parametrize("name", ["cnn", "mobilenetv2"])
 def test_fused_normalization_learns_what_keras_does(name: str) -> None:
-    from cxrlib.fused import fused
+    from cxrlib.networks.fused_batchnorm import fused
 
-    model = networks.build(name, size=96, weights="none", dropout=0)
+    model = registry.build(name, size=96, weights="none", dropout=0)
     quick = fused(model)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (8, 96, 96, 1)).astype(np.uint8)
@@ -136,13 +137,13 @@ def test_fused_normalization_learns_what_keras_does(name: str) -> None:
 )
 def test_refusals_name_the_remedy(arguments: dict, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        networks.build(**arguments)
+        registry.build(**arguments)
 
 
 def test_a_network_begins_with_the_backbone_of_a_run_at_another_size(tmp_path) -> None:
-    learned = networks.build("mobilenetv2", size=96, weights="none")
+    learned = registry.build("mobilenetv2", size=96, weights="none")
     learned.save(tmp_path / "model.keras")
-    begun = networks.build(
+    begun = registry.build(
         "mobilenetv2", size=128, classes=3, head="softmax", weights=str(tmp_path / "model.keras")
     )
     for layer in ("Conv1", "block_16_project_BN", "Conv_1"):
@@ -156,14 +157,14 @@ def test_a_network_begins_with_the_backbone_of_a_run_at_another_size(tmp_path) -
 
 def test_a_run_of_another_network_is_refused_as_weights(tmp_path) -> None:
     file = tmp_path / "model.keras"
-    networks.build("cnn", size=96, weights="none").save(file)
-    with pytest.raises(networks.WeightsError, match="run of this network"):
-        networks.build("mobilenetv2", size=96, weights=str(file))
+    registry.build("cnn", size=96, weights="none").save(file)
+    with pytest.raises(registry.WeightsError, match="run of this network"):
+        registry.build("mobilenetv2", size=96, weights=str(file))
 
 
 def test_weights_of_another_network_are_refused(tmp_path) -> None:
     file = tmp_path / "other.weights.h5"
-    networks.build("cnn", size=96, weights="none").save_weights(file)
-    refused = pytest.raises(networks.WeightsError, match="does not hold weights of mobilenetv2")
+    registry.build("cnn", size=96, weights="none").save_weights(file)
+    refused = pytest.raises(registry.WeightsError, match="does not hold weights of mobilenetv2")
     with pytest.warns(UserWarning, match="no matching group"), refused:
-        networks.build("mobilenetv2", size=96, weights=str(file))
+        registry.build("mobilenetv2", size=96, weights=str(file))

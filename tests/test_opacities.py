@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cxrlib import phantom
-from cxrlib.batches import Batches
-from cxrlib.config import TrainingConfig
-from cxrlib.opacities import draw_opacities
-from cxrlib.pixels import frame
+from cxrlib.images.preprocess import frame
+from cxrlib.runs.config import TrainingConfig
+from cxrlib.synthetic import phantom
+from cxrlib.synthetic.opacities import draw_opacities
+from cxrlib.training.batches import Batches
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -40,7 +40,8 @@ def test_a_batch_draws_into_the_rows_it_was_told_and_anew_each_epoch() -> None:
     rows, drawn = np.array([0, 1, 2, 3, 2]), np.arange(5) == 4
     number = np.arange(5, dtype=np.float32)
     batches = Batches(
-        pixels, rows, number[:, None], number, batch=5, seed=0, size=128, lungs=lungs, drawn=drawn
+        pixels, rows, number[:, None], number, batch_size=5, seed=0, size=128, lungs=lungs,
+        drawn=drawn,
     )  # fmt: skip
     seen = []
     for epoch in range(2):
@@ -64,7 +65,7 @@ def test_opacities_drawn_once_are_those_that_are_shown_unchanged() -> None:
     boxes = [(0.1, 0.2, 0.9, 0.8)] * 3
     number = np.arange(4, dtype=np.float32)
     batches = Batches(
-        pixels, rows, number[:, None], number, batch=2, seed=0, size=96, lungs=lungs,
+        pixels, rows, number[:, None], number, batch_size=2, seed=0, size=96, lungs=lungs,
         boxes=boxes, drawn=drawn, drawn_once=True,
     )  # fmt: skip
     unchanged = np.concatenate(list(batches.unchanged()))
@@ -79,5 +80,5 @@ def test_opacities_drawn_once_are_those_that_are_shown_unchanged() -> None:
 
 def test_what_cannot_be_drawn_for_is_refused() -> None:
     for unfit in ({"classes": 3, "head": "softmax"}, {"fine_tune_epochs": 0}):
-        with pytest.raises(ValidationError, match="drawn_opacities=0"):
-            TrainingConfig(drawn_opacities=0.5, **unfit)
+        with pytest.raises(ValidationError, match="synthetic_opacity_ratio=0"):
+            TrainingConfig(synthetic_opacity_ratio=0.5, **unfit)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrlib import dataset, overview
+from cxrlib.data import dataset, overview
 
 
 def small_table() -> pd.DataFrame:
@@ -69,7 +69,7 @@ def test_separation_is_the_auc_whichever_class_is_larger() -> None:
     values = pd.Series(np.round(rng.normal(size=400) + (label == "PNEUMONIA"), 1))  # with ties
     table = pd.DataFrame({"label": label, "patient": [f"p{number // 2}" for number in range(400)]})
     expected = roc_auc_score(label == "PNEUMONIA", values)
-    found = overview.separation(table, values)
+    found = overview.univariate_auc(table, values)
     assert found.higher == "PNEUMONIA"
     assert found.auc.value == pytest.approx(expected)
     assert found.auc.low < expected < found.auc.high
@@ -79,16 +79,16 @@ def test_separation_is_the_auc_whichever_class_is_larger() -> None:
     width = 2 * 1.96 * math.sqrt(variance / (120 * 280))
     assert found.auc.high - found.auc.low == pytest.approx(width, rel=0.2)
 
-    turned = overview.separation(table, -values)
+    turned = overview.univariate_auc(table, -values)
     assert turned.higher == "NORMAL"
     assert turned.auc.value == pytest.approx(expected)
     assert (turned.auc.low, turned.auc.high) == pytest.approx((found.auc.low, found.auc.high))
     assert "normal is larger" in turned.words
 
-    constant = overview.separation(table, values * 0)
+    constant = overview.univariate_auc(table, values * 0)
     assert (constant.auc.value, constant.auc.low, constant.auc.high) == (0.5, 0.5, 0.5)
     assert constant.words == "says little or nothing"
-    one_class = overview.separation(table[:100], values[:100])
+    one_class = overview.univariate_auc(table[:100], values[:100])
     assert math.isnan(one_class.auc.value) and one_class.words == "says little or nothing"
 
 
@@ -97,8 +97,8 @@ def test_more_pictures_of_the_same_patients_make_no_interval_narrower() -> None:
     label = np.where(np.arange(90) < 40, "NORMAL", "PNEUMONIA")
     table = pd.DataFrame({"label": label, "patient": [f"p{number}" for number in range(90)]})
     values = pd.Series(rng.normal(size=90) + (label == "PNEUMONIA"))
-    once = overview.separation(table, values).auc
-    again = overview.separation(
+    once = overview.univariate_auc(table, values).auc
+    again = overview.univariate_auc(
         pd.concat([table] * 4, ignore_index=True), pd.concat([values] * 4, ignore_index=True)
     ).auc
     assert again.value == pytest.approx(once.value)
@@ -109,19 +109,21 @@ def test_a_shortcut_built_into_a_data_set_is_seen(phantoms: Path, tmp_path: Path
     table = dataset.index(phantoms)
     plain = overview.measures(table, overview.exposure(table, folder=tmp_path))
     assert set(plain) == set(overview.MEASURES)
-    assert overview.separation(table, plain.aspect).auc.low < 0.6, "phantoms' shape tells nothing"
+    assert overview.univariate_auc(table, plain.aspect).auc.low < 0.6, (
+        "phantoms' shape tells nothing"
+    )
 
     # As in the real set: pneumonia wider and brighter.
     ill = table.label == "PNEUMONIA"
     wider = table.assign(width=np.where(ill, table.height * 14 // 10, table.height))
-    found = overview.separation(wider, overview.measures(wider, None).aspect)
+    found = overview.univariate_auc(wider, overview.measures(wider, None).aspect)
     assert found.words == "nearly gives it away: pneumonia is larger"
 
 
 def test_exposure_does_not_hang_on_the_size_of_a_picture(tmp_path: Path) -> None:
     from PIL import Image
 
-    from cxrlib.phantom import phantom
+    from cxrlib.synthetic.phantom import phantom
 
     folder = tmp_path / "set"
     for label, size in (("NORMAL", 600), ("PNEUMONIA", 150)):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrlib.phantom import Phantom, phantom, write_dataset
+from cxrlib.synthetic.phantom import Phantom, phantom, write_dataset
 
 SIZE = 192
 SEEDS = range(24)

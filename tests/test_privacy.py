@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from made_files import dicom, to_bytes
 
-from cxrlib.phantom import phantom
+from cxrlib.synthetic.phantom import phantom
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,7 +26,7 @@ from made_files import (
 from PIL import Image
 from pydicom import uid
 
-from cxrlib.radiograph import MAX_BYTES, RadiographError, read, window
+from cxrlib.images.radiograph import MAX_BYTES, RadiographError, read, window
 
 # --- pictures --------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ def test_window_without_width_is_refused():
 
 def test_importing_is_light():
     heavy = "{'tensorflow', 'pydicom', 'imagecodecs', 'pandas', 'scipy', 'matplotlib'}"
-    code = f"import sys, cxrlib.radiograph; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, cxrlib.images.radiograph; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

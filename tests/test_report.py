@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrlib import plots, report
-from cxrlib.classifier import Prediction
-from cxrlib.lungs import SIZE, Lungs
+from cxrlib import plots
+from cxrlib.inference import pdf_report
+from cxrlib.inference.classifier import Prediction
 from cxrlib.metrics import OperatingPoint
-from cxrlib.phantom import phantom
+from cxrlib.networks.lungs import SIZE, Lungs
+from cxrlib.synthetic.phantom import phantom
 
 POINT = OperatingPoint("youden", 0.3, 0.2, 0.4)
 
@@ -29,7 +30,7 @@ def page(
     pixels = cv2.resize(phantom(1, pneumonia=True, size=256).pixels, (256, height))
     heat = np.linspace(0, 1, pixels.size, dtype=np.float32).reshape(pixels.shape)
     overlays = {method: plots.overlay(pixels, heat) for method in ("gradcam", "saliency")}
-    return report.pdf(
+    return pdf_report.pdf(
         name,
         pixels,
         overlays,

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from made_runs import pictures
 
-from cxrlib import dataset, reviews
+from cxrlib import reviews
+from cxrlib.data import dataset
+from cxrlib.images.radiograph import RadiographError
 from cxrlib.metrics import OperatingPoint
-from cxrlib.radiograph import RadiographError
 from cxrlib.reviews.display import window_presets
 
 POINT = OperatingPoint("youden", 0.4, 0.3, 0.5)

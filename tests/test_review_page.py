@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import create_engine
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import dataset, reviews
+from cxrlib import reviews
+from cxrlib.data import dataset
 from cxrlib.reviews import Store
-from pages.review_tabs import parts, reading, records
+from pages.review_parts import parts, reading, records
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrlib import elsewhere, evaluation, metrics, phantom, runs, stress
+from cxrlib import metrics, runs
 from cxrlib.__main__ import main
-from cxrlib.classifier import Classifier
-from cxrlib.dataset import DatasetError
-from cxrlib.pixels import prepare
-from cxrlib.shifts import SHIFTS, UNCHANGED, Shift
+from cxrlib.data import external
+from cxrlib.data.dataset import DatasetError
+from cxrlib.evaluation import judge, stress, stress_table
+from cxrlib.evaluation.perturbations import SHIFTS, UNCHANGED, Shift
+from cxrlib.images.preprocess import prepare
+from cxrlib.inference.classifier import Classifier
+from cxrlib.runs import records
+from cxrlib.synthetic import phantom
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_a_network_that_reads_the_edge_is_found_out(drawn: pd.DataFrame) -> None
     assert blackened.changed == blackened.reversed == 0.5
     assert darker.sensitivity == darker.specificity == 1
     assert darker.changed == 0
-    worst = stress.worst_mild(table.reset_index())
+    worst = stress_table.worst_mild(table.reset_index())
     assert worst.changed == table[table.strength == "mild"].changed.max() > 0.03
 
 
@@ -168,14 +172,14 @@ def abroad(tmp_path: Path) -> Path:
 
 
 def test_a_folder_by_label_and_a_table_by_finding(abroad: Path) -> None:
-    by_folder = elsewhere.read([str(abroad)])
+    by_folder = external.read([str(abroad)])
     assert by_folder.label.tolist() == ["NORMAL", "PNEUMONIA", "PNEUMONIA"]
-    by_table = elsewhere.read([str(abroad / "labels.csv"), "finding", "opacity", "clear"])
+    by_table = external.read([str(abroad / "labels.csv"), "finding", "opacity", "clear"])
     assert by_table.path.tolist() == ["NORMAL/0.png", "PNEUMONIA/1.png"]
     assert by_table.label.tolist() == ["NORMAL", "PNEUMONIA"]
     for source, table in ((abroad, by_folder), (abroad / "labels.csv", by_table)):
         assert all((Path(table.attrs["root"]) / path).is_file() for path in table.path)
-        assert elsewhere.name([str(source)]) == "far"
+        assert external.name([str(source)]) == "far"
 
 
 @pytest.mark.parametrize(
@@ -192,13 +196,13 @@ def test_other_pictures_that_are_not_there_are_answered_in_a_sentence(
     abroad: Path, words: list[str], says: str
 ) -> None:
     with pytest.raises(DatasetError, match=says):
-        elsewhere.read([str(abroad / words[0]), *words[1:]])
+        external.read([str(abroad / words[0]), *words[1:]])
 
 
 def test_a_listed_picture_that_is_missing_is_named(abroad: Path) -> None:
     (abroad / "NORMAL/0.png").unlink()
     with pytest.raises(DatasetError, match=r"1 of 2 pictures .* NORMAL/0\.png"):
-        elsewhere.read([str(abroad / "labels.csv"), "finding", "opacity", "clear"])
+        external.read([str(abroad / "labels.csv"), "finding", "opacity", "clear"])
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -216,8 +220,8 @@ def test_the_command_keeps_the_table_in_the_run_and_its_card(
     assert run.stress is None
     data = ["--data", str(phantoms), "--run", str(run.folder), "--split", "test"]
     assert main(["stress", *data, "--also", str(abroad), "--json"]) == 0
-    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    *steps, opacities, far = records
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *steps, opacities, far = rows
     assert [record["step"] for record in steps] == [s.name for s in (UNCHANGED, *SHIFTS)]
     assert far["pictures_of"] == "far"
     # Half of them are the normal ones as they are, and half with what the run learned to find.
@@ -225,7 +229,7 @@ def test_the_command_keeps_the_table_in_the_run_and_its_card(
     assert opacities["roc_auc"] > 0.7
 
     kept = run.stress
-    assert kept.roc_auc.tolist() == pytest.approx([record["roc_auc"] for record in records], 1e-4)
+    assert kept.roc_auc.tolist() == pytest.approx([record["roc_auc"] for record in rows], 1e-4)
     table = [line for line in run.card.splitlines() if line.startswith("| ")]
     assert sum(line.startswith("| test |") for line in table) == 1 + len(SHIFTS)
     assert sum(line.startswith("| far |") for line in table) == 1
@@ -234,10 +238,10 @@ def test_the_command_keeps_the_table_in_the_run_and_its_card(
     before = taught.run.card.replace(
         "errors; not measured here.", "errors, as on the pictures from elsewhere above."
     )
-    assert run.card.replace("\n".join(stress.card_section(kept)) + "\n", "") == before
-    unchanged = pd.Series(records[0])
-    measured = evaluation.estimates(
-        {"splits": {"test": evaluation.measure(_predictions(taught, phantoms), taught.points)}},
+    assert run.card.replace("\n".join(stress_table.card_section(kept)) + "\n", "") == before
+    unchanged = pd.Series(rows[0])
+    measured = records.estimates(
+        {"splits": {"test": judge.measure(_predictions(taught, phantoms), taught.points)}},
         "test",
         taught.point.name,
     )

@@ -11,17 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrlib import phantom, runs
-from cxrlib.config import TrainingConfig, for_network
-from cxrlib.estimate import COSTS
-from cxrlib.run_folder import StoppedError
+from cxrlib import runs
+from cxrlib.runs.config import TrainingConfig, for_network
+from cxrlib.runs.folder import StoppedError
+from cxrlib.synthetic import phantom
+from cxrlib.training.estimate import COSTS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def small(**values: object) -> TrainingConfig:
     return TrainingConfig(
-        **for_network("cnn", **{"size": 96, "batch": 4, "fine_tune_epochs": 4} | values)
+        **for_network("cnn", **{"size": 96, "batch_size": 4, "fine_tune_epochs": 4} | values)
     )
 
 
@@ -35,7 +36,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="module")
 def whole(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
     """A run that nobody interrupted; its validation AUC does not improve for two epochs."""
-    from cxrlib.training import train
+    from cxrlib.training.train import train
 
     return train(small(patience=2), phantoms, models=tmp_path_factory.mktemp("models"))
 
@@ -53,8 +54,8 @@ def stop_within(run: runs.Run, epoch: int) -> None:
 def test_run_stopped_within_an_epoch_ends_as_if_it_had_not_been(
     whole: runs.Run, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cxrlib import progress
-    from cxrlib.training import train
+    from cxrlib.training import progress
+    from cxrlib.training.train import train
 
     monkeypatch.setattr(progress, "_EVERY", 0.0)  # so that the looker-on sees every batch
     run = runs.create("cut", models=tmp_path)
@@ -78,10 +79,11 @@ def test_run_stopped_within_an_epoch_ends_as_if_it_had_not_been(
 
 
 def test_command_line_repeats_a_run_from_its_configuration(phantoms: Path, tmp_path: Path) -> None:
-    from cxrlib.training import train
+    from cxrlib.training.train import train
 
     config = small(
-        fine_tune_epochs=1, view="lungs", repaint=True, drawn_opacities=1, name="first"
+        fine_tune_epochs=1, crop="lungs", randomize_background=True, synthetic_opacity_ratio=1,
+        name="first",
     )  # fmt: skip
     first = train(config, phantoms, models=tmp_path)
     assert "To the normal pictures 100% were added" in first.card
@@ -113,7 +115,15 @@ def test_tensorboard_reads_the_history(whole: runs.Run) -> None:
                 curve = curves.setdefault(value.tag, {})
                 curve[event.step] = tf.make_ndarray(value.tensor).item()
     steps = range(1, len(whole.history) + 1)
-    for name in ("loss", "auc", "sensitivity", "val_loss", "val_auc", "val_sensitivity", "rate"):
+    for name in (
+        "loss",
+        "auc",
+        "sensitivity",
+        "val_loss",
+        "val_auc",
+        "val_sensitivity",
+        "learning_rate",
+    ):
         wanted = dict(zip(steps, whole.history[name], strict=True))
         assert curves[name] == pytest.approx(wanted, rel=1e-5)
 
@@ -121,15 +131,15 @@ def test_tensorboard_reads_the_history(whole: runs.Run) -> None:
 def test_batch_larger_than_the_data_is_refused_before_a_folder_is_made(
     phantoms: Path, tmp_path: Path
 ) -> None:
-    from cxrlib.training import TrainingError, train
+    from cxrlib.training.train import TrainingError, train
 
     with pytest.raises(TrainingError, match="choose a smaller batch"):
-        train(small(batch=1000), phantoms, models=tmp_path)
+        train(small(batch_size=1000), phantoms, models=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_run_is_not_gone_on_with_on_other_pictures(phantoms: Path, tmp_path: Path) -> None:
-    from cxrlib.training import TrainingError, train
+    from cxrlib.training.train import TrainingError, train
 
     run = runs.create("moved", models=tmp_path)
     run.request_stop()
@@ -144,8 +154,8 @@ def test_run_is_not_gone_on_with_on_other_pictures(phantoms: Path, tmp_path: Pat
 def test_three_classes_oversampled_with_the_head_trained_alone_first(
     phantoms: Path, tmp_path: Path
 ) -> None:
-    from cxrlib import networks
-    from cxrlib.training import train
+    from cxrlib.networks import registry
+    from cxrlib.training.train import train
 
     # Stands for pretrained weights: what is in them does not matter here.
     weights = tmp_path / "backbone.weights.h5"
@@ -156,9 +166,9 @@ def test_three_classes_oversampled_with_the_head_trained_alone_first(
     ).save_weights(weights)
     run = train(
         TrainingConfig(
-            size=96, batch=16, weights=str(weights), classes=3, head="softmax",
+            size=96, batch_size=16, weights=str(weights), classes=3, head="softmax",
             imbalance="oversample", head_epochs=2, fine_tune_epochs=1, fine_tune_layers=30,
-            consistency=1, name="three",
+            consistency_weight=1, name="three",
         ),
         phantoms,
         models=tmp_path / "models",
@@ -166,7 +176,7 @@ def test_three_classes_oversampled_with_the_head_trained_alone_first(
     assert list(run.history.phase) == ["head", "head", "fine-tune"]
     assert {"normal", "bacterial", "viral"} < set(run.predictions)
     trained = keras.saving.load_model(run.model_file)
-    untouched = networks.build(
+    untouched = registry.build(
         "mobilenetv2", size=96, classes=3, head="softmax", weights=str(weights)
     )
     kernels = (model.get_layer("block_1_expand").kernel for model in (trained, untouched))
@@ -180,15 +190,15 @@ def test_weights_begun_with_are_mixed_in_at_the_end_also_after_a_stop(
 ) -> None:
     import keras
 
-    from cxrlib import networks
-    from cxrlib.training import train
+    from cxrlib.networks import registry
+    from cxrlib.training.train import train
 
-    begun = networks.build("mobilenetv2", size=96, weights="none")
+    begun = registry.build("mobilenetv2", size=96, weights="none")
     begun.save(tmp_path / "model.keras")
 
     def trained(name: str, **values: float) -> keras.Model:
         config = TrainingConfig(
-            size=96, batch=16, weights=str(tmp_path / "model.keras"), augmentation="none",
+            size=96, batch_size=16, weights=str(tmp_path / "model.keras"), augmentation="none",
             head_epochs=1, fine_tune_epochs=0, **values,
         )  # fmt: skip
         run = runs.create(name, models=tmp_path / "models")
@@ -201,7 +211,7 @@ def test_weights_begun_with_are_mixed_in_at_the_end_also_after_a_stop(
         train(config, phantoms, run=run)
         return keras.saving.load_model(run.model_file)
 
-    reached, mixed = trained("reached"), trained("mixed", kept_share=0.25)
+    reached, mixed = trained("reached"), trained("mixed", weight_interpolation=0.25)
     for one, start, end in zip(
         mixed.get_weights(), begun.get_weights(), reached.get_weights(), strict=True
     ):
@@ -213,18 +223,19 @@ def test_a_run_teaches_what_it_says_of_unchanged_pictures_also_after_a_stop(
 ) -> None:
     import keras
 
-    from cxrlib import networks
-    from cxrlib.classifier import Classifier
-    from cxrlib.training import train
+    from cxrlib.inference.classifier import Classifier
+    from cxrlib.networks import registry
+    from cxrlib.training.train import train
 
     models, file = tmp_path / "models", tmp_path / "model.keras"
-    teacher = networks.build("mobilenetv2", size=96, weights="none")
+    teacher = registry.build("mobilenetv2", size=96, weights="none")
     # As it is, it says 0.5 of all; with this head something else of each, whatever is on it.
     head = teacher.get_layer("probability")
     features = keras.Model(teacher.input, teacher.get_layer("pool").output)
     config = TrainingConfig(
-        size=96, batch=16, weights=str(file), taught_by="run", head_epochs=0, fine_tune_epochs=1,
-        augmentation="light", rate=1e-5, dropout=0, drawn_opacities=0.5,
+        size=96, batch_size=16, weights=str(file), distill_from_start=True, head_epochs=0,
+        fine_tune_epochs=1,
+        augmentation="light", learning_rate=1e-5, dropout=0, synthetic_opacity_ratio=0.5,
     )  # fmt: skip
     noise = np.random.default_rng(0).integers(0, 256, (32, 96, 96, 1))
     seen = features.predict(noise, verbose=0)
@@ -254,9 +265,9 @@ import tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from pathlib import Path
-from cxrlib.config import TrainingConfig, for_network
-from cxrlib.training import train
-values = for_network("cnn", size=96, batch=8, fine_tune_epochs=1, distribute=True, name="two")
+from cxrlib.runs.config import TrainingConfig, for_network
+from cxrlib.training.train import train
+values = for_network("cnn", size=96, batch_size=8, fine_tune_epochs=1, distribute=True, name="two")
 train(TrainingConfig(**values), Path({str(phantoms)!r}), models=Path({str(tmp_path)!r}))
 """
     subprocess.run(
@@ -269,18 +280,18 @@ train(TrainingConfig(**values), Path({str(phantoms)!r}), models=Path({str(tmp_pa
 
 
 def test_spreading_over_one_device_is_refused(phantoms: Path, tmp_path: Path) -> None:
-    from cxrlib.training import TrainingError, train
+    from cxrlib.training.train import TrainingError, train
 
     with pytest.raises(TrainingError, match="only one device"):
         train(small(distribute=True), phantoms, models=tmp_path)
 
 
 def test_costs_of_every_network_are_known() -> None:
-    from cxrlib import networks
+    from cxrlib.networks import registry
 
-    assert set(COSTS) == set(networks.REGISTRY)
+    assert set(COSTS) == set(registry.REGISTRY)
     for name in ("cnn", "mobilenetv2"):
-        model = networks.build(name, weights="none")
+        model = registry.build(name, weights="none")
         values = sum(int(np.prod(layer.output.shape[1:])) for layer in model.layers)
         assert model.count_params() == pytest.approx(COSTS[name].parameters, rel=0.05)
         assert values == pytest.approx(COSTS[name].values, rel=0.05)
@@ -291,17 +302,19 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
 ) -> None:
     import keras
 
-    from cxrlib import dataset
-    from cxrlib.classifier import Classifier
-    from cxrlib.training import train
+    from cxrlib.data import dataset
+    from cxrlib.inference.classifier import Classifier
+    from cxrlib.training.train import train
 
     def away_from_plain(statistics: str) -> float:
         """How far the first layer's means are from those over plain training pictures."""
-        config = small(fine_tune_epochs=1, batch_statistics=statistics, augmentation="strong")
+        config = small(
+            fine_tune_epochs=1, batchnorm_recalibration=statistics, augmentation="strong"
+        )
         reader = Classifier(train(config, phantoms, models=tmp_path / statistics))
         table = dataset.index(phantoms)
         folds = dataset.assign_folds(
-            table, validation_share=config.validation_share, seed=config.seed
+            table, validation_fraction=config.validation_fraction, seed=config.seed
         )
         pictures = reader.prepared(table)[np.flatnonzero(folds == "train")][..., None]
         layers = [type(layer).__name__ for layer in reader.model.layers]
@@ -319,8 +332,8 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
 
 
 def test_layers_without_weights_alone_cannot_be_fine_tuned(phantoms: Path, tmp_path: Path) -> None:
-    from cxrlib.trainer import TrainingError
-    from cxrlib.training import train
+    from cxrlib.training.train import train
+    from cxrlib.training.trainer import TrainingError
 
     with pytest.raises(TrainingError, match="no weights to learn"):
         train(small(fine_tune_layers=2), phantoms, models=tmp_path)
@@ -329,14 +342,14 @@ def test_layers_without_weights_alone_cannot_be_fine_tuned(phantoms: Path, tmp_p
 def test_a_run_does_not_validate_on_what_the_run_it_begins_with_has_learned(
     phantoms: Path, tmp_path: Path
 ) -> None:
-    from cxrlib import networks
-    from cxrlib.trainer import TrainingError
-    from cxrlib.training import train
+    from cxrlib.networks import registry
+    from cxrlib.training.train import train
+    from cxrlib.training.trainer import TrainingError
 
-    asked = {"size": 96, "batch": 16, "head_epochs": 1, "fine_tune_epochs": 0}
+    asked = {"size": 96, "batch_size": 16, "head_epochs": 1, "fine_tune_epochs": 0}
     asked |= {"augmentation": "none"}
     (tmp_path / "begun").mkdir()
-    networks.build("mobilenetv2", size=96, weights="none").save(tmp_path / "begun" / "model.keras")
+    registry.build("mobilenetv2", size=96, weights="none").save(tmp_path / "begun" / "model.keras")
     weights = str(tmp_path / "begun" / "model.keras")
     first = train(
         TrainingConfig(weights=weights, seed=3, **asked), phantoms, models=tmp_path / "models"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxrlib.metrics.arrays import Floats, as_patients
-from cxrlib.metrics.estimates import Estimate, spanning
+from cxrlib.metrics.estimates import Estimate, covering
 
 REPLICATES = 1000
 
@@ -91,4 +91,4 @@ def mean(
 
     drawn = cluster_bootstrap(weighted, values.size, patients, replicates=replicates, seed=seed)
     low, high = percentile_interval(drawn)
-    return spanning(values.mean(), low[0], high[0])
+    return covering(values.mean(), low[0], high[0])

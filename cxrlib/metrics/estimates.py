@@ -42,7 +42,7 @@ class Estimate:
         return f"{value} ({low}{to}{high})"
 
 
-def spanning(value: float, low: float, high: float) -> Estimate:
+def covering(value: float, low: float, high: float) -> Estimate:
     """An estimate whose interval is stretched, where needed, to hold its value.
 
     A bootstrap interval of a few or very skewed data can miss the value it belongs to, which no
@@ -68,4 +68,4 @@ def wilson(successes: int, total: int) -> Estimate:
     centre = (p + z2 / (2 * total)) / (1 + z2 / total)
     half = Z_95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
     # Rounding must not push the end of 0 of n below 0, or of n of n short of 1.
-    return spanning(p, max(0.0, centre - half), min(1.0, centre + half))
+    return covering(p, max(0.0, centre - half), min(1.0, centre + half))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from cxrlib.metrics.arrays import Floats, as_labels, as_probabilities, ratio
 from cxrlib.metrics.bootstrap import REPLICATES, cluster_bootstrap, percentile_interval
 from cxrlib.metrics.curves import Ranking
-from cxrlib.metrics.estimates import spanning
+from cxrlib.metrics.estimates import covering
 
 OPERATING_POINTS = ("youden", "sensitivity_95", "sensitivity_99", "fixed_50")
 
@@ -74,7 +74,7 @@ def operating_points(
         )
     points = {}
     for name, *ends in zip(OPERATING_POINTS[:-1], chosen, low, high, strict=True):
-        estimate = spanning(*ends)
+        estimate = covering(*ends)
         points[name] = OperatingPoint(name, estimate.value, estimate.low, estimate.high)
     points["fixed_50"] = OperatingPoint("fixed_50", 0.5, 0.5, 0.5)
     return points

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cxrlib.metrics.confusion import Confusion
-from cxrlib.metrics.estimates import Z_95, Estimate, spanning
+from cxrlib.metrics.estimates import Z_95, Estimate, covering
 
 
 def likelihood_ratios(matrix: Confusion) -> tuple[Estimate, Estimate]:
@@ -62,9 +62,9 @@ def at_prevalence(probability: float, calibrated_on: float, prevalence: float) -
     for share in (calibrated_on, prevalence):
         if not 0 < share < 1:
             raise ValueError(f"The prevalence must lie between 0 and 1, and is {share}.")
-    ill = probability * prevalence / calibrated_on
-    healthy = (1 - probability) * (1 - prevalence) / (1 - calibrated_on)
-    return ill / (ill + healthy)
+    positive = probability * prevalence / calibrated_on
+    negative = (1 - probability) * (1 - prevalence) / (1 - calibrated_on)
+    return positive / (positive + negative)
 
 
 def natural_frequencies(matrix: Confusion, prevalence: float, patients: int = 1000) -> Confusion:
@@ -80,10 +80,10 @@ def natural_frequencies(matrix: Confusion, prevalence: float, patients: int = 10
             "What happens to patients can only be said from pictures of both classes, normal and "
             "pneumonia: choose other pictures."
         )
-    ill = round(patients * prevalence)
-    found = round(ill * matrix.sensitivity)
-    cleared = round((patients - ill) * matrix.specificity)
-    return Confusion(tp=found, fp=patients - ill - cleared, fn=ill - found, tn=cleared)
+    positive = round(patients * prevalence)
+    found = round(positive * matrix.sensitivity)
+    cleared = round((patients - positive) * matrix.specificity)
+    return Confusion(tp=found, fp=patients - positive - cleared, fn=positive - found, tn=cleared)
 
 
 def _ratio(value: float, matrix: Confusion) -> Estimate:
@@ -94,7 +94,7 @@ def _ratio(value: float, matrix: Confusion) -> Estimate:
     tp, fp, fn, tn = cells if cells.all() else cells + 0.5
     centre = math.log(tp / (tp + fn) * (fp + tn) / fp)
     error = math.sqrt(1 / tp - 1 / (tp + fn) + 1 / fp - 1 / (fp + tn))
-    return spanning(value, math.exp(centre - Z_95 * error), math.exp(centre + Z_95 * error))
+    return covering(value, math.exp(centre - Z_95 * error), math.exp(centre + Z_95 * error))
 
 
 def _probability(ratio: float, prevalence: float) -> float:

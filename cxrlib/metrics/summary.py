@@ -11,7 +11,7 @@ from cxrlib.metrics.bootstrap import REPLICATES, cluster_bootstrap, percentile_i
 from cxrlib.metrics.calibration import CALIBRATION_BINS, gaps_by_bin
 from cxrlib.metrics.confusion import balanced_accuracy_score, confusion, f1_score, matthews
 from cxrlib.metrics.curves import Ranking, area_under_roc, average_precision
-from cxrlib.metrics.estimates import Estimate, spanning
+from cxrlib.metrics.estimates import Estimate, covering
 
 _BOOTSTRAPPED = ("f1", "balanced_accuracy", "mcc", "roc_auc", "pr_auc", "brier", "ece")
 
@@ -79,7 +79,7 @@ def summarize(
     low[-1], high[-1] = np.maximum(0.0, 2 * values[-1] - high[-1]), 2 * values[-1] - low[-1]
     summary = confusion(positive, score, threshold).proportions()
     for name, *ends in zip(_BOOTSTRAPPED, values, low, high, strict=True):
-        summary[name] = spanning(*ends)
+        summary[name] = covering(*ends)
     return summary
 
 

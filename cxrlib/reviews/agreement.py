@@ -13,17 +13,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from cxrlib.labels import NORMAL, PNEUMONIA, is_pneumonia
 from cxrlib.metrics import Estimate, OperatingPoint, verdict, wilson
 from cxrlib.metrics.arrays import Floats, ratio
 from cxrlib.metrics.bootstrap import REPLICATES, cluster_bootstrap, percentile_interval
-from cxrlib.metrics.estimates import Z_95, spanning
+from cxrlib.metrics.estimates import Z_95, covering
 from cxrlib.reviews.schema import ANSWERS
 
 CALLS = ("normal", "pneumonia", "cannot tell")
 _MODEL_CALLS = {"unlikely": "normal", "likely": "pneumonia", "uncertain": "cannot tell"}
 _ANSWER_CALLS = {
-    answer: "cannot tell" if ill is None else "pneumonia" if ill else "normal"
-    for answer, ill in ANSWERS.items()
+    answer: "cannot tell" if positive is None else "pneumonia" if positive else "normal"
+    for answer, positive in ANSWERS.items()
 }
 
 
@@ -68,7 +69,7 @@ def session_result(readings: pd.DataFrame) -> SessionResult:
     judged = done[done.probability.notna()]
     compared = known[known.probability.notna()]
     changed = done[done["first"] != done["second"]]
-    truth = changed.label.map({"NORMAL": "normal", "PNEUMONIA": "pneumonia"})
+    truth = changed.label.map({NORMAL: "normal", PNEUMONIA: "pneumonia"})
     effect = np.select(
         [truth.isna(), changed.second == truth, changed["first"] == truth],
         ["unknown", "better", "worse"],
@@ -105,10 +106,10 @@ def with_calls(readings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _accuracy(rows: pd.DataFrame, answer: str) -> Accuracy:
-    ill = rows.label == "PNEUMONIA"
+    positive = is_pneumonia(rows.label)
     return Accuracy(
-        wilson(int((rows[answer][ill] == "pneumonia").sum()), int(ill.sum())),
-        wilson(int((rows[answer][~ill] == "normal").sum()), int((~ill).sum())),
+        wilson(int((rows[answer][positive] == "pneumonia").sum()), int(positive.sum())),
+        wilson(int((rows[answer][~positive] == "normal").sum()), int((~positive).sum())),
     )
 
 
@@ -148,7 +149,7 @@ def cohen_kappa(a: Sequence[str], b: Sequence[str]) -> Estimate:
     if variance < 1e-12:
         return Estimate(float(kappa), math.nan, math.nan)
     half = Z_95 * math.sqrt(variance)
-    return spanning(kappa, max(kappa - half, -1.0), min(kappa + half, 1.0))
+    return covering(kappa, max(kappa - half, -1.0), min(kappa + half, 1.0))
 
 
 def fleiss_kappa(counts: ArrayLike, *, seed: int = 0) -> Estimate:
@@ -175,7 +176,7 @@ def fleiss_kappa(counts: ArrayLike, *, seed: int = 0) -> Estimate:
     value = statistic(np.ones((1, len(table))))[0, 0]
     drawn = cluster_bootstrap(statistic, len(table), None, replicates=REPLICATES, seed=seed)
     low, high = percentile_interval(drawn)
-    return spanning(value, low[0], high[0])
+    return covering(value, low[0], high[0])
 
 
 def calls_by_reader(readings: pd.DataFrame, answer: str = "first") -> pd.DataFrame:

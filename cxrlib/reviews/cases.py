@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrlib import dataset, phantom, radiograph
+from cxrlib.data import dataset
+from cxrlib.images import radiograph
+from cxrlib.images.radiograph import Radiograph, RadiographError
+from cxrlib.labels import BINARY, NORMAL, PNEUMONIA, is_pneumonia
 from cxrlib.metrics import OperatingPoint
-from cxrlib.radiograph import Radiograph, RadiographError
+from cxrlib.synthetic import phantom
 
 _ENDINGS = {*radiograph.SUFFIXES, ""}  # DICOM files often have none
 _PHANTOM_SIDE = 768
@@ -77,7 +80,7 @@ def run_cases(
             rows = rows[rows.path.isin(there)]
     rows = _most_wanted(rows, strategy, point).drop_duplicates("patient")
     if strategy == "balanced":
-        half = [rows[rows.label == label] for label in dataset.LABELS]
+        half = [rows[rows.label == label] for label in BINARY]
         each = min(length // 2, *map(len, half))
         rows = pd.concat([part.head(each) for part in half])
     rows = rows.head(length).sample(frac=1, random_state=rng)
@@ -88,12 +91,12 @@ def run_cases(
 
 
 def _most_wanted(rows: pd.DataFrame, strategy: str, point: OperatingPoint) -> pd.DataFrame:
-    ill = rows.label == "PNEUMONIA"
+    positive = is_pneumonia(rows.label)
     if strategy == "hardest":
-        right = rows.probability.where(ill, 1 - rows.probability)
+        right = rows.probability.where(positive, 1 - rows.probability)
         return rows.loc[right.sort_values(kind="stable").index]
     if strategy == "errors":
-        return rows[ill != (rows.probability >= point.threshold)]
+        return rows[positive != (rows.probability >= point.threshold)]
     if strategy == "uncertain":
         edge = 1e-6
         odds = np.log(rows.probability.clip(edge, 1 - edge) / (1 - rows.probability).clip(edge))
@@ -120,7 +123,7 @@ def folder_cases(folder: Path, *, length: int, seed: int) -> list[Case]:
         except (RadiographError, OSError):
             continue
         key = f"file:{hashlib.blake2b(data, digest_size=16).hexdigest()}"
-        label = file.parent.name if file.parent.name in dataset.LABELS else ""
+        label = file.parent.name if file.parent.name in BINARY else ""
         found.setdefault(key, Case(str(file.resolve()), key, label))
         if len(found) == length:
             break
@@ -130,9 +133,9 @@ def folder_cases(folder: Path, *, length: int, seed: int) -> list[Case]:
 def practice_cases(*, length: int, seed: int) -> list[Case]:
     """Synthetic radiographs, half of them with an opacity, in random order."""
     rng = np.random.default_rng(seed)
-    ill = rng.permutation(np.arange(length) % 2 == 0)
+    positive = rng.permutation(np.arange(length) % 2 == 0)
     seeds = rng.choice(2**31, length, replace=False)
-    labels = np.where(ill, "PNEUMONIA", "NORMAL")
+    labels = np.where(positive, PNEUMONIA, NORMAL)
     return [
         Case(f"{number}/{label}", f"phantom:{number}/{label}", str(label))
         for number, label in zip(seeds, labels, strict=True)
@@ -172,5 +175,5 @@ def _from_dataset(path: str, folder: Path | None) -> Radiograph:
 
 def _drawn(path: str) -> Radiograph:
     seed, _, label = path.partition("/")
-    drawn = phantom.phantom(int(seed), pneumonia=label == "PNEUMONIA", size=_PHANTOM_SIDE)
+    drawn = phantom.phantom(int(seed), pneumonia=label == PNEUMONIA, size=_PHANTOM_SIDE)
     return Radiograph(drawn.pixels, "Synthetic", ())

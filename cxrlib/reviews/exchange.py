@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
 from cxrlib import tables
+from cxrlib.labels import NORMAL, PNEUMONIA
 from cxrlib.reviews.schema import ANSWERS, CONFIDENCES, RATINGS, Reading, Session
 from cxrlib.reviews.store import ReviewError, Store
 
@@ -113,7 +114,7 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     table = _typed(table)
     allowed = {
         "source": {"run", "folder", "practice"},
-        "label": {"", "NORMAL", "PNEUMONIA"},
+        "label": {"", NORMAL, PNEUMONIA},
         "first_answer": {None, *ANSWERS},
         "second_answer": {None, *ANSWERS},
         "rating": {None, *RATINGS},

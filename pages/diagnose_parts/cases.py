@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from cxrlib import dataset, radiograph, tables
-from cxrlib.examples import Example
-from cxrlib.methods import METHODS
-from cxrlib.radiograph import Radiograph, RadiographError
-from pages.common.networks import modified
+from cxrlib import tables
+from cxrlib.data import dataset
+from cxrlib.data.examples import Example
+from cxrlib.images import radiograph
+from cxrlib.images.radiograph import Radiograph, RadiographError
+from cxrlib.inference.methods import METHODS
+from pages.shared.loaded_models import modified
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from cxrlib.classifier import Classifier, Prediction
-    from cxrlib.explain import Explanation
+    from cxrlib.inference.classifier import Classifier, Prediction
+    from cxrlib.inference.explain import Explanation
 
 # A run's name, and when its networks were written: another may be trained under the same name.
 _Reader = tuple[str, tuple[float, ...]]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from cxrlib import dataset, examples
+from cxrlib.data import dataset, examples
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -60,7 +60,7 @@ def chosen_example() -> examples.Example | None:
     try:
         found = examples.all_examples(folder=folder, also=asked)
     except dataset.DatasetError as error:
-        from pages.dataset_tabs.place import show_problem  # the empty page waits for no pandas
+        from pages.shared.data_folder import show_problem  # the empty page waits for no pandas
 
         show_problem(str(error))
         found = examples.all_examples(also=asked)

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from cxrlib import plots, radiograph
-from cxrlib.methods import METHODS
-from cxrlib.pixels import equalize
-from pages.common.lung_share import show_share
+from cxrlib import plots
+from cxrlib.images import radiograph
+from cxrlib.images.preprocess import equalize
+from cxrlib.inference.methods import METHODS
 from pages.diagnose_parts.cases import Case, explained
+from pages.shared.heat_in_lungs import show_share
 
 if TYPE_CHECKING:
-    from cxrlib.classifier import Classifier, Prediction
-    from cxrlib.lungs import Lungs
+    from cxrlib.inference.classifier import Classifier, Prediction
+    from cxrlib.networks.lungs import Lungs
 
 VIEWS = {"none": "As taken", "clahe": "Local contrast (CLAHE)", "histogram": "Equalized histogram"}
 

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from PIL import Image
 
-from cxrlib import evaluation, plots, report, runs
-from cxrlib.methods import METHODS
-from cxrlib.points import POINT_TITLES
-from pages.common.lung_share import share_warning
-from pages.common.networks import classifier_of
-from pages.common.words import file_stem
+from cxrlib import plots, runs
+from cxrlib.evaluation import model_card
+from cxrlib.inference import pdf_report
+from cxrlib.inference.methods import METHODS
+from cxrlib.runs.operating_points import POINT_TITLES
 from pages.diagnose_parts.cases import Case, explained, judged, put_away, read_all, show_queue
 from pages.diagnose_parts.pictures import Display, display_controls, show_pictures
+from pages.shared.heat_in_lungs import share_warning
+from pages.shared.loaded_models import classifier_of
+from pages.shared.text import file_stem
 
 if TYPE_CHECKING:
-    from cxrlib.classifier import Classifier, Prediction
+    from cxrlib.inference.classifier import Classifier, Prediction
 
 ANOTHER_RUN = "Choose another run, or restore this one's folder."
 
@@ -112,7 +114,9 @@ def show_verdict(prediction: "Prediction") -> None:
 
 
 def trust(reader: "Classifier", prediction: "Prediction") -> str:
-    return evaluation.trust(reader.run.metrics, prediction.point.name, prediction.probability)
+    return model_card.trust_statement(
+        reader.run.metrics, prediction.point.name, prediction.probability
+    )
 
 
 def show_trust(reader: "Classifier", prediction: "Prediction") -> None:
@@ -157,7 +161,7 @@ def show_downloads(
             if prediction.lungs.found and heatmap.any()
         ]
         said = [prediction.reason, case.note, *case.warnings, *shares, display.words(view)]
-        return report.pdf(
+        return pdf_report.pdf(
             case.name,
             shown,
             {

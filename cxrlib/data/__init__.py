@@ -1,0 +1,1 @@
+"""Data sets: an index of radiographs with labels and patients, and where they come from."""

@@ -1,0 +1,405 @@
+"""A folder of X-rays in the layout of the Kaggle set: index, patients, splits, download.
+
+The set is ``paultimothymooney/chest-xray-pneumonia`` (Kermany et al., Cell 2018, CC BY 4.0).
+"""
+
+import hashlib
+import io
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tarfile import TarError
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+from cxrlib.labels import BINARY, NORMAL, PNEUMONIA
+
+# What takes long to load is imported where it is used, NumPy too: the app's first page, which needs
+# this module for its examples, should not wait for it.
+if TYPE_CHECKING:
+    import pandas as pd
+
+KAGGLE_HANDLE = "paultimothymooney/chest-xray-pneumonia"
+# The version is named, so that everybody gets the same pictures, and what was fetched before is
+# found again without a connection.
+_KAGGLE_VERSION = f"{KAGGLE_HANDLE}/versions/2"
+KAGGLE_PICTURES = {"train": 5216, "val": 16, "test": 624}
+SPLITS = ("train", "val", "test")
+LAYOUT = """\
+chest_xray/
+  train/NORMAL/*.jpeg   train/PNEUMONIA/*.jpeg
+  val/NORMAL/*.jpeg     val/PNEUMONIA/*.jpeg      (optional)
+  test/NORMAL/*.jpeg    test/PNEUMONIA/*.jpeg     (optional)"""
+# A few pictures of the official test folder that are worth fetching singly.
+KAGGLE_EXAMPLES = (
+    ("test", "NORMAL", "IM-0001-0001.jpeg"),
+    ("test", "NORMAL", "NORMAL2-IM-0007-0001.jpeg"),
+    ("test", "PNEUMONIA", "person100_bacteria_475.jpeg"),
+    ("test", "PNEUMONIA", "person1_virus_6.jpeg"),
+)
+INSTRUCTIONS = f"""\
+To get the data set by hand:
+  1. open https://www.kaggle.com/datasets/{KAGGLE_HANDLE} and press Download (2.3 GB);
+  2. unpack it, so that there is a folder
+{LAYOUT}
+  3. set CXR_DATA_DIR to that folder, or pass it with --data."""
+
+_EXTENSIONS = {".jpeg", ".jpg", ".png"}
+_ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # of a whole JPEG and PNG file
+_PATIENT = re.compile(r"(?:NORMAL2-)?IM-\d+|person\d+")
+# Of a whole name; the ending is left out.
+_PICTURE = re.compile(
+    r"((?:NORMAL2-)?IM-\d{4}-\d{4}(?:-\d{4})?|person\d{1,5}_(?:bacteria|virus)_\d{1,5})(?:\.jpeg)?",
+    re.ASCII,
+)
+_SUBTYPE = re.compile(r"person\d+_(bacteria|virus)_")
+_SUBTYPES = {"bacteria": "bacterial", "virus": "viral"}
+
+
+class DatasetError(ValueError):
+    """The data set is missing, incomplete or laid out otherwise; says what to do."""
+
+
+def configured_folder() -> Path | None:
+    """The folder that ``CXR_DATA_DIR`` names, else where `download` put the set, else None."""
+    folder = os.environ.get("CXR_DATA_DIR")
+    return Path(folder) if folder else downloaded_folder()
+
+
+def find_root(folder: Path) -> Path:
+    """The folder that holds the official folders: ``folder`` itself or ``chest_xray`` in it.
+
+    Any of them is enough to look at pictures and to measure runs; training needs ``train``.
+
+    Raises:
+        DatasetError: there is no such folder; the message shows the layout.
+    """
+    problem = "is not laid out as a data set" if folder.is_dir() else "does not exist"
+    for candidate in (folder, folder / "chest_xray"):
+        present = [split for split in SPLITS if (candidate / split).is_dir()]
+        missing = [
+            f"{split}/{label}"
+            for split in present
+            for label in BINARY
+            if not (candidate / split / label).is_dir()
+        ]
+        if missing:
+            problem = f"is incomplete: {missing[0]} is missing"
+        elif present:
+            return candidate
+    raise DatasetError(f"The folder {folder} {problem}. It should look like this:\n{LAYOUT}")
+
+
+def examples(folder: Path, count: int = 4) -> list[Path]:
+    """A few pictures of each class, held out ones where the folder has them.
+
+    Raises:
+        DatasetError: wrong layout.
+    """
+    root = find_root(folder)
+    split = next(name for name in ("test", "val", "train") if (root / name).is_dir())
+    return [file for label in BINARY for file in _class_files(root, split, label)[:count]]
+
+
+def picture_file(folder: Path, path: str) -> Path:
+    """The file of one picture of the data set.
+
+    Args:
+        folder: as for `find_root`.
+        path: as in `index`: ``train/NORMAL/IM-0115-0001.jpeg``. It may come from a stranger:
+            nothing but a picture of the data set is ever named.
+
+    Raises:
+        DatasetError: wrong layout, or no such picture.
+    """
+    root = find_root(folder)
+    split, _, rest = path.partition("/")
+    label, _, name = rest.partition("/")
+    # The name is looked up among those that are there, never joined to a path as it came.
+    if split in SPLITS and label in BINARY:
+        for file in _class_files(root, split, label):
+            if file.name == name:
+                return file
+    raise DatasetError(f"The data set in {root} has no picture {path}.")
+
+
+def fingerprint(folder: Path) -> str:
+    """A digest of the names, sizes and modification times of a data set's files.
+
+    It changes whenever a file is added, removed, renamed or written, and costs no reading: what
+    was derived from the files can be kept under it.
+
+    Raises:
+        DatasetError: wrong layout.
+    """
+    root = find_root(folder)
+    key = hashlib.blake2b(digest_size=12)
+    for file in _files(root):
+        status = file.stat()
+        name = file.relative_to(root).as_posix()
+        key.update(os.fsencode(f"{name}|{status.st_size}|{status.st_mtime_ns}\n"))
+    return key.hexdigest()
+
+
+def _files(root: Path) -> list[Path]:
+    return [
+        file for split in SPLITS for label in BINARY for file in _class_files(root, split, label)
+    ]
+
+
+def _class_files(root: Path, split: str, label: str) -> list[Path]:
+    return [
+        file
+        for file in sorted((root / split / label).glob("*"), key=lambda file: file.name)
+        if file.suffix.lower() in _EXTENSIONS and not file.name.startswith(".")
+    ]
+
+
+def index(folder: Path) -> "pd.DataFrame":
+    """Everything that is known of each picture without a network, one row a picture.
+
+    Returns:
+        Columns ``path`` (below `find_root`'s folder, with slashes), ``split`` (train, val,
+        test: the official one), ``label`` (NORMAL, PNEUMONIA), ``subtype`` (bacterial, viral
+        or empty), ``patient`` (from the file name; numbers start anew in the official test
+        folder), ``width`` and ``height`` in pixels, ``digest`` (of the file's bytes). Sorted
+        by path; ``attrs["root"]`` is the folder that the paths start from.
+
+    Raises:
+        DatasetError: wrong layout, an empty class folder, or files that are no pictures or cut
+            off; the message names them.
+    """
+    import pandas as pd
+
+    root = find_root(folder)
+    files = _files(root)
+    with ThreadPoolExecutor() as pool:
+        facts = list(pool.map(_facts, files))
+    broken = [
+        file.relative_to(root).as_posix()
+        for file, fact in zip(files, facts, strict=True)
+        if fact is None
+    ]
+    if broken:
+        others = f" and {len(broken) - 3} others" if len(broken) > 3 else ""
+        raise DatasetError(
+            f"{len(broken)} of {len(files)} files in {root} are damaged or cut off: "
+            f"{', '.join(broken[:3])}{others}. The download or copy may have broken off: fetch "
+            "them again, or delete them."
+        )
+    table = pd.DataFrame(
+        {
+            "path": file.relative_to(root).as_posix(),
+            "split": file.parent.parent.name,
+            "label": file.parent.name,
+            "subtype": subtype(file.name),
+            "patient": patient(file.name),
+            "width": width,
+            "height": height,
+            "digest": digest,
+        }
+        for file, (width, height, digest) in zip(files, facts, strict=True)
+    )
+    filled = {file.parent for file in files}
+    for split in SPLITS:
+        for label in BINARY:
+            if (root / split).is_dir() and root / split / label not in filled:
+                raise DatasetError(
+                    f"The folder {root / split / label} has no pictures. It should look like "
+                    f"this:\n{LAYOUT}"
+                )
+    table = table.sort_values("path", ignore_index=True)
+    table.attrs["root"] = str(root)
+    return table
+
+
+def _facts(file: Path) -> tuple[int, int, str] | None:
+    from PIL import Image
+
+    data = file.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
+            # Some programs pad or append to a whole file; decoding tells, but is slow.
+            if not data.endswith(_ENDS):
+                picture.load()
+    except (OSError, SyntaxError):
+        return None
+    return width, height, hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def patient(name: str) -> str:
+    """The patient a file name of the set speaks of, or the bare name where it speaks of none.
+
+    >>> patient("person12_bacteria_46.jpeg"), patient("IM-0551-0001-0002.jpeg")
+    ('person12', 'IM-0551')
+    """
+    match = _PATIENT.match(name)
+    return match[0] if match else Path(name).stem
+
+
+def subtype(name: str) -> str:
+    """``bacterial``, ``viral``, or empty where the file name does not say.
+
+    >>> subtype("person13_virus_47.jpeg")
+    'viral'
+    """
+    match = _SUBTYPE.match(name)
+    return _SUBTYPES[match[1]] if match else ""
+
+
+def duplicates(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows of `index` whose bytes another row has too, with a ``group`` number."""
+    repeated = table[table.duplicated("digest", keep=False)]
+    return repeated.assign(group=repeated.groupby("digest", sort=False).ngroup())
+
+
+def is_kaggle(table: "pd.DataFrame") -> bool:
+    """Whether an index has all that the Kaggle set has to train on, going by the numbers."""
+    counts = table.split.value_counts()
+    return all(counts.get(split, 0) == KAGGLE_PICTURES[split] for split in ("train", "val"))
+
+
+def assign_folds(table: "pd.DataFrame", *, validation_fraction: float, seed: int) -> "pd.Series":
+    """Which pictures train, validate and test a run.
+
+    Validation is carved from the official train and val folders together (the official val
+    has 16 pictures, too few to steer by). Pictures of one patient, and identical pictures,
+    stay on one side; each class gives the same share. A picture whose identical copy is in
+    the official test folder takes part in neither.
+
+    Returns:
+        Series aligned with ``table``: ``train``, ``validation``, ``test`` or ``excluded``.
+
+    Raises:
+        DatasetError: a class has too few patients for both sides.
+    """
+    import numpy as np
+    import pandas as pd
+
+    folds = pd.Series("train", index=table.index)
+    folds[table.split == "test"] = "test"
+    tested = set(table.digest[table.split == "test"])
+    folds[(table.split != "test") & table.digest.isin(tested)] = "excluded"
+
+    pool = table[folds == "train"]
+    if pool.empty:
+        raise DatasetError(
+            f"There are no pictures to train on: a folder train/ is needed.\n{LAYOUT}"
+        )
+    groups = _together(pool)
+    rng = np.random.default_rng(seed)
+    for label in BINARY:
+        # A group goes with the class of its first picture: mixed groups are rare mistakes.
+        first = pool.groupby(groups).label.first()
+        members = first.index[first == label].to_numpy()
+        sizes = groups.value_counts().loc[members].to_numpy()
+        order = rng.permutation(len(members))
+        wanted = validation_fraction * sizes.sum()
+        chosen = members[order][np.cumsum(sizes[order]) <= max(wanted, sizes[order][:1].sum())]
+        if len(chosen) == len(members):
+            raise DatasetError(
+                f"Only {len(members)} patient(s) with the label {label}: at least two are needed, "
+                "one to train and one to validate."
+            )
+        folds[groups.index[groups.isin(chosen)]] = "validation"
+    return folds
+
+
+def _together(table: "pd.DataFrame") -> "pd.Series":
+    """Number of the group each picture must stay with: same patient or same bytes."""
+    import numpy as np
+    import pandas as pd
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    patients, _ = pd.factorize(table.patient)
+    digests, _ = pd.factorize(table.digest)
+    links = coo_array(
+        (np.ones(len(table)), (patients, digests + patients.max() + 1)),
+        shape=(patients.max() + digests.max() + 2,) * 2,
+    )
+    _, component = connected_components(links, directed=False)
+    return pd.Series(component[patients], index=table.index)
+
+
+def download() -> Path:
+    """Fetch the whole set with kagglehub (2.3 GB); returns its root folder.
+
+    An interrupted download goes on where it stopped; what is there already is not fetched again.
+
+    Raises:
+        DatasetError: it could not be fetched; the message tells how to do it by hand.
+    """
+    return find_root(_fetch(None))
+
+
+def downloaded_folder() -> Path | None:
+    """Where an earlier `download` put the whole set, or None. Needs no connection."""
+    cache = os.environ.get("KAGGLEHUB_CACHE", Path.home() / ".cache" / "kagglehub")
+    if not Path(cache, "datasets", _KAGGLE_VERSION).is_dir():
+        return None  # without kagglehub, whose import the app's first page would wait for
+    from kagglehub.cache import Cache
+    from kagglehub.handle import parse_dataset_handle
+
+    folder = Cache().load_from_cache(parse_dataset_handle(_KAGGLE_VERSION))
+    return Path(folder) if folder else None
+
+
+def download_picture(split: str, label: str, name: str) -> bytes:
+    """Fetch one picture of the set by its name with kagglehub.
+
+    A name may come from a stranger, or be that of a patient: what is not called as the set's
+    pictures are is never asked for.
+
+    Raises:
+        DatasetError: there is none of that name, or it could not be fetched.
+    """
+    if split not in SPLITS or label not in BINARY or not _PICTURE.fullmatch(name):
+        raise DatasetError(f"The Kaggle set has no picture {split}/{label}/{name}.")
+    return _fetch(f"chest_xray/{split}/{label}/{name}").read_bytes()
+
+
+def download_test_picture(name: str) -> bytes:
+    """Fetch a picture of the official test folder by its name, which says what it shows.
+
+    Args:
+        name: as in the set, ``IM-0001-0001.jpeg`` or ``person1_virus_6.jpeg``; the ending may be
+            missing. It may come from a stranger: nothing but such a name is ever asked for.
+
+    Raises:
+        DatasetError: no picture of the set is called so, or it could not be fetched.
+    """
+    found = _PICTURE.fullmatch(name.strip())
+    if found is None:
+        raise DatasetError(
+            "No picture of the Kaggle set has such a name. They are called like "
+            "IM-0001-0001.jpeg (normal), person1_virus_6.jpeg or person100_bacteria_475.jpeg."
+        )
+    label = PNEUMONIA if name.strip().startswith("person") else NORMAL
+    return download_picture("test", label, f"{found[1]}.jpeg")
+
+
+def _fetch(path: str | None) -> Path:
+    import kagglehub
+    from kagglehub.exceptions import DataCorruptionError, UnauthenticatedError
+    from requests import HTTPError, RequestException
+
+    refused = (RequestException, UnauthenticatedError)
+    # What kagglehub lets out where an archive is damaged, or is none: a login page of a network.
+    damaged = (DataCorruptionError, BadZipFile, TarError, ValueError)
+    try:
+        return Path(kagglehub.dataset_download(_KAGGLE_VERSION, path=path))
+    except (*refused, *damaged, OSError) as error:
+        absent = isinstance(error, HTTPError) and error.response is not None
+        if path and absent and error.response.status_code == 404:
+            raise DatasetError(
+                f"The Kaggle set has no picture {path}. Check the name: the list is at "
+                f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}."
+            ) from error
+        raise DatasetError(
+            f"kagglehub could not fetch the {'picture' if path else 'data set'} "
+            f"({type(error).__name__}). Is this machine online, and is there room on its disk?"
+            f"\n{INSTRUCTIONS}"
+        ) from error

@@ -1,0 +1,115 @@
+"""Radiographs to try the app with: drawn ones, those of a data set at hand, and single ones of
+the Kaggle set that are fetched when asked for."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrlib.data import dataset
+from cxrlib.labels import BINARY
+
+# The first page of the app shows titles. What opens a picture is imported when one is opened.
+if TYPE_CHECKING:
+    from cxrlib.images.radiograph import Radiograph
+
+# Chosen of forty because the shipped run tells the two apart and points at the opacity: it never
+# saw a radiograph that is drawn as a whole, and misses many of their opacities.
+_SEED = 12
+_SIDE = 768
+
+
+@dataclass(frozen=True)
+class Example:
+    """A radiograph that can be opened by its title.
+
+    Attributes:
+        title: what a list of examples calls it.
+        load: opens it; raises `RadiographError` or `DatasetError`.
+        synthetic: whether a program drew it.
+        remote: whether it is fetched from elsewhere to be opened.
+    """
+
+    title: str
+    load: "Callable[[], Radiograph]"
+    synthetic: bool = False
+    remote: bool = False
+
+
+def all_examples(*, folder: Path | None = None, also: str | None = None) -> list[Example]:
+    """What there is to try: synthetic ones first.
+
+    Args:
+        folder: the data set, where there is one.
+        also: a picture that somebody asked for by its path in `dataset.index`, such as
+            ``train/NORMAL/IM-0115-0001.jpeg``; it comes last, under that title, from Kaggle where
+            there is no data set. It is left out where the set can have no picture there.
+
+    Raises:
+        DatasetError: the folder is no data set.
+    """
+    found = [
+        Example("Synthetic, with an opacity", partial(_draw, pneumonia=True), synthetic=True),
+        Example("Synthetic, normal", partial(_draw, pneumonia=False), synthetic=True),
+    ]
+    if folder is not None:
+        found += [
+            Example(f"{file.parent.name.capitalize()}: {file.name}", partial(_open, file))
+            for file in dataset.examples(folder)
+        ]
+    found += [
+        Example(
+            f"From Kaggle, {label.lower()}: {name}",
+            partial(_fetch, split, label, name),
+            remote=True,
+        )
+        for split, label, name in dataset.KAGGLE_EXAMPLES
+    ]
+    if also and also not in {example.title for example in found}:
+        asked = _asked(also, folder)
+        found += [asked] if asked else []
+    return found
+
+
+def _asked(path: str, folder: Path | None) -> Example | None:
+    """The picture at a path as of `dataset.index`; None where there can be none."""
+    if folder is not None:
+        with suppress(dataset.DatasetError):
+            return Example(path, partial(_open, dataset.picture_file(folder, path)))
+        return None
+    parts = path.split("/")
+    if len(parts) != 3 or parts[0] not in dataset.SPLITS or parts[1] not in BINARY:
+        return None
+    return Example(path, partial(_fetch, *parts), remote=True)
+
+
+def from_kaggle(name: str) -> Example:
+    """The picture of the Kaggle set's test folder that somebody asked for by its name.
+
+    Whether there is one shows when it is loaded (see `dataset.download_test_picture`).
+    """
+    return Example(name, lambda: _read(dataset.download_test_picture(name)), remote=True)
+
+
+def _draw(*, pneumonia: bool) -> "Radiograph":
+    from cxrlib.images.radiograph import Radiograph
+    from cxrlib.synthetic import phantom
+
+    pixels = phantom.phantom(_SEED, pneumonia=pneumonia, size=_SIDE).pixels
+    return Radiograph(pixels, "Synthetic", ())
+
+
+def _open(file: Path) -> "Radiograph":
+    return _read(file.read_bytes())
+
+
+def _fetch(split: str, label: str, name: str) -> "Radiograph":
+    return _read(dataset.download_picture(split, label, name))
+
+
+def _read(data: bytes) -> "Radiograph":
+    from cxrlib.images import radiograph
+
+    return radiograph.read(data)

@@ -1,0 +1,1 @@
+"""Judging runs: metrics, model cards, robustness, faithfulness of heatmaps, comparisons."""

@@ -1,0 +1,239 @@
+"""Runs beside each other: what they reached, how they were trained, and whether it differs.
+
+Works on run folders alone; neither the pictures nor a network are needed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrlib import __version__, metrics, runs
+from cxrlib.evaluation import judge, model_card
+from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.labels import BINARY, is_pneumonia
+from cxrlib.runs import ensembles, records
+from cxrlib.runs.folder import Run
+
+SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")
+NOT_SET = "not set"
+_SPLIT = ("validation fraction", "seed")
+_HEADLINE = ("roc_auc", "sensitivity", "specificity")
+ENSEMBLE_METRICS = (*_HEADLINE, "brier", "ece")
+
+
+class ComparisonError(ValueError):
+    """Runs cannot be compared; says why."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two runs on the pictures that both were held out from: AUC by DeLong, calls by McNemar."""
+
+    pictures: int
+    auc: metrics.AucComparison
+    calls: metrics.McNemar
+
+
+def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
+    """One row a run, at its own operating point ``point``.
+
+    Returns:
+        Columns ``run``; ``roc_auc``, ``sensitivity``, ``specificity`` as numbers, each followed
+        by its 95 % interval as text, ``… interval``; `SETTINGS` and ``split`` (share and seed of
+        the validation pictures) as text; ``pictures``, ``threshold``.
+
+    Raises:
+        RunError: a run's configuration is missing or damaged.
+    """
+    rows = []
+    for reading in readings:
+        asked, found = settings(reading.run), reading.estimates(point)
+        row: dict[str, Any] = {"run": reading.run.name}
+        for name in _HEADLINE:
+            row[name] = found[name].value
+            row[f"{name} interval"] = f"{found[name].low:.3f}–{found[name].high:.3f}"
+        row |= {name: asked.get(name, NOT_SET) for name in SETTINGS}
+        row |= {
+            "split": ", seed ".join(asked.get(name, NOT_SET) for name in _SPLIT),
+            "pictures": reading.counts["pictures"],
+            "threshold": reading.points[point].threshold,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def settings(run: Run) -> pd.Series:
+    """What a run was asked to do, in words: setting → value, both as text.
+
+    Raises:
+        RunError: the run's configuration is missing or damaged.
+    """
+    if "members" in run.config:
+        mean_of = {"network": "ensemble", "members": ", ".join(run.config["members"])}
+        return pd.Series(mean_of, name=run.name).rename_axis("setting")
+    asked = {
+        name.replace("_", " "): _in_words(name, value)
+        for name, value in run.config.items()
+        if name != "name"
+    }
+    return pd.Series(asked, dtype=str, name=run.name).rename_axis("setting")
+
+
+def configuration_differences(found: Sequence[Run]) -> pd.DataFrame:
+    """The settings in which runs differ: one row a setting, one column a run, as text.
+
+    Raises:
+        RunError: a run's files are missing or damaged.
+    """
+    table = pd.concat([settings(run) for run in found], axis=1).fillna(NOT_SET)
+    return table[table.nunique(axis=1) > 1]
+
+
+def _in_words(name: str, value: object) -> str:
+    if value is None:
+        return "all" if name == "fine_tune_layers" else "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "validation_fraction":
+        return f"{value:.0%}"
+    return str(value).replace("_", " ") if name == "imbalance" else str(value)
+
+
+def paired(first: Measured, second: Measured, point: str) -> Paired:
+    """Compare two runs on the same pictures; those that only one of them has are left out.
+
+    Args:
+        first: one run's reading of a split.
+        second: the other's.
+        point: name of the operating point at which each run makes its calls.
+
+    Raises:
+        ComparisonError: they share no pictures.
+    """
+    shared = first.predictions.merge(
+        second.predictions[["path", "probability"]], on="path", suffixes=("", "_b")
+    )
+    if shared.empty:
+        raise ComparisonError(
+            f"{first.run.name} and {second.run.name} have no picture in common that neither was "
+            "trained on. Train them with the same seed and validation share to compare them."
+        )
+    truth = is_pneumonia(shared.label)
+    return Paired(
+        len(shared),
+        metrics.delong_test(truth, shared.probability, shared.probability_b, groups=shared.patient),
+        metrics.mcnemar_test(
+            truth,
+            shared.probability >= first.points[point].threshold,
+            shared.probability_b >= second.points[point].threshold,
+        ),
+    )
+
+
+def ensemble(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The mean of several runs' calibrated probabilities, judged as a run of its own.
+
+    Temperature and operating points are chosen anew, on the validation pictures that all runs
+    were held out from; pictures that any run lacks are left out.
+
+    Args:
+        members: each run's `Run.predictions` by its name.
+
+    Returns:
+        What `judge.evaluate` returns: predictions and metrics.
+
+    Raises:
+        ComparisonError: the runs share too few validation pictures.
+    """
+    first, *others = members.values()
+    shared = first[["split", "path", "label", "subtype", "patient", "probability"]]
+    for number, table in enumerate(others):
+        other = table[["split", "path", "probability"]]
+        shared = shared.merge(other, on=["split", "path"], suffixes=("", f"_{number}"))
+    validation = shared[shared.split == "validation"]
+    if validation.patient.nunique() < 2 or validation.label.nunique() < 2:
+        raise ComparisonError(
+            "Too few pictures were held out from all of these runs to put them together. Train "
+            "them with the same seed and validation share."
+        )
+    mean = shared.filter(regex="^probability").mean(axis=1).to_numpy()
+    return judge.evaluate(shared, np.column_stack([1 - mean, mean]), BINARY)
+
+
+def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
+    """The ensemble of several runs beside its members, all on the pictures that they share.
+
+    Returns:
+        Columns ``run``, ``pictures``, ``threshold`` and one for each of `ENSEMBLE_METRICS`,
+        estimates with their intervals as text; the ensemble first.
+
+    Raises:
+        ComparisonError: as `ensemble`, or they share no pictures of the split.
+    """
+    predictions, found = ensemble({item.run.name: item.run.predictions for item in readings})
+    split = readings[0].split
+    if split not in found["splits"]:
+        raise ComparisonError(f"These runs have no {split} pictures in common.")
+    together = predictions[predictions.split == split]
+    threshold = found["operating_points"][point]["threshold"]
+    rows = [("mean of these runs", threshold, records.estimates(found, split, point))]
+    for item in readings:
+        own = item.predictions[item.predictions.path.isin(together.path)]
+        threshold = item.points[point].threshold
+        estimates = metrics.summarize(
+            is_pneumonia(own.label), own.probability, threshold=threshold, groups=own.patient
+        )
+        rows.append((item.run.name, threshold, estimates))
+    return pd.DataFrame(
+        {"run": name, "pictures": len(together), "threshold": threshold}
+        | {metric: str(estimates[metric]) for metric in ENSEMBLE_METRICS}
+        for name, threshold, estimates in rows
+    )
+
+
+def save_ensemble(name: str, members: Sequence[Run]) -> Run:
+    """Keep the mean of several runs as a run of its own, beside them.
+
+    Args:
+        name: what it shall be called.
+        members: two or more finished runs of one folder.
+
+    Raises:
+        ComparisonError: they share too few validation pictures, or one is an ensemble itself.
+        RunError: the name is taken or cannot name a folder, or a member's files are damaged.
+    """
+    for member in members:
+        if parts := ensembles.member_names(member):
+            raise ComparisonError(
+                f"{member.name} is a mean of runs already. Choose {' and '.join(parts)} instead."
+            )
+    runs.check_name(name)
+    predictions, found = ensemble({run.name: run.predictions for run in members})
+    found[records.OF_KAGGLE] = all(run.metrics.get(records.OF_KAGGLE) for run in members)
+    config = {"name": name, "members": [run.name for run in members]}
+    run = runs.create(name, models=members[0].folder.parent)
+    run.save_config(json.dumps(config, indent=1))
+    run.save_environment({"cxrlib": __version__})
+    run.finish(predictions, found, _ensemble_card(config["members"], found))
+    return run
+
+
+def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any]) -> str:
+    """An ensemble's model card, Markdown."""
+    lines = [
+        "# Model card",
+        "",
+        "**For education and research, not for diagnosis.** Reads frontal chest radiographs for "
+        "pneumonia and gives a calibrated probability.",
+        "",
+        "## How",
+        f"The mean of the calibrated probabilities of {len(members)} runs, calibrated anew: "
+        f"{', '.join(members)}. Their own cards say how each was trained, and on what.",
+        "",
+        *model_card.results_and_limits(run_metrics),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,116 @@
+"""A run's report: figures, tables and model card as one HTML file that needs nothing else."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from html import escape
+
+import pandas as pd
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+
+from cxrlib import metrics, plots
+from cxrlib.evaluation import compare_runs, subgroups, three_classes
+from cxrlib.evaluation.run_on_split import Measured, curve_figures
+from cxrlib.runs.operating_points import POINT_TITLES
+
+_STYLE = """\
+body{font:16px/1.5 system-ui,sans-serif;color:#16191b;background:#fff;max-width:60rem;
+margin:2rem auto;padding:0 1rem}
+h1,h2{line-height:1.2} h2{margin-top:2.5rem;border-bottom:1px solid #c9d1d4}
+table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto;margin:1rem 0}
+th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #dfe5e7;white-space:nowrap}
+.figures{display:flex;flex-wrap:wrap;gap:1rem} figure{margin:0;flex:1 1 24rem;max-width:34rem}
+figure img{width:100%} figcaption{font-weight:600}
+@page{size:A4;margin:15mm 12mm}
+@media print{body{font-size:10.5pt;margin:0;padding:0;max-width:none}
+h1,h2,h3{break-after:avoid} h2{margin-top:1.5rem} figure,tr{break-inside:avoid}
+.figures{display:block;orphans:1;widows:1}
+figure{display:inline-block;vertical-align:top;width:48%;margin:0 0 1rem}
+table{display:table;font-size:8.5pt} th,td{padding:.15rem .5rem}}"""
+
+
+def html(measured: Measured, point: str, *, prevalence: float) -> str:
+    """The report of a run on one split.
+
+    Args:
+        measured: the run and its split.
+        point: name of the operating point that calls are made at.
+        prevalence: share of pneumonia among the thousand patients, 0..1.
+    """
+    run, counts = measured.run, measured.counts
+    threshold = measured.points[point].threshold
+    results = measured.table(point)
+    results["95 % interval"] = [f"{low:.3f}–{high:.3f}" for low, high in _ends(results)]
+    groups = subgroups.by_subtype(measured.predictions, threshold)
+    by_class = measured.by_class
+    # A mean of runs did not learn anything itself.
+    learning = {"Learning curves": plots.learning_figure(run.history)} if run.has_history else {}
+    body = [
+        f"<h1>Run {escape(run.name)}</h1>",
+        f"<p>{counts['pictures']} {escape(measured.split)} pictures of {counts['patients']} "
+        f"patients, {counts['pneumonia']} with pneumonia. Operating point "
+        f"{escape(POINT_TITLES[point])}: pneumonia where the calibrated probability is at least "
+        f"{threshold:.3f}. Written {datetime.now():%Y-%m-%d %H:%M}.</p>",
+        "<p><strong>For education and research, not for diagnosis.</strong></p>",
+        "<h2>Results</h2>",
+        _table(results.drop(columns=["low", "high"])),
+        _figures(_drawn(measured, point, prevalence)),
+        "<h2>Subgroups</h2>",
+        *([f"<p>{escape(by_class.sentence())}</p>", _table(by_class.table())] if by_class else []),
+        _table(subgroups.as_table(groups)),
+        "<h2>Errors</h2>",
+        _table(measured.errors(threshold)),
+        "<h2>Training</h2>",
+        _figures(learning),
+        _table(compare_runs.settings(run).rename("value").reset_index()),
+        _table(pd.DataFrame(run.environment.items(), columns=["environment", "value"])),
+        # A card may come from elsewhere: what looks like HTML in it stays text.
+        MarkdownIt("commonmark", {"html": False}).enable("table").render(run.card),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>Run {escape(run.name)}</title><style>{_STYLE}</style></head><body>"
+        + "\n".join(body)
+        + "</body></html>\n"
+    )
+
+
+def _drawn(measured: Measured, point: str, prevalence: float) -> dict[str, Figure]:
+    threshold = measured.points[point].threshold
+    matrix = measured.confusion(threshold)
+    roc, recall = curve_figures([measured], point)
+    drawn = {
+        "ROC": roc,
+        "Precision–recall": recall,
+        "Confusion matrix": plots.confusion_figure(matrix),
+        "Calibration": measured.calibration_figure(),
+        "Probabilities by class": measured.histogram_figure(threshold),
+    }
+    if by_class := measured.by_class:
+        drawn["Three classes"] = plots.classes_figure(by_class.counts, three_classes.NAMES)
+    if 0 < measured.prevalence < 1:
+        drawn[f"1,000 patients, {prevalence:.0%} of them ill"] = plots.patients_figure(
+            metrics.natural_frequencies(matrix, prevalence)
+        )
+    return drawn
+
+
+def _figures(drawn: Mapping[str, Figure]) -> str:
+    pictures = []
+    for title, figure in drawn.items():
+        data = base64.b64encode(plots.svg(figure).encode()).decode()
+        pictures.append(
+            f"<figure><figcaption>{escape(title)}</figcaption>"
+            f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}"></figure>'
+        )
+    return f'<div class="figures">{"".join(pictures)}</div>'
+
+
+def _table(table: pd.DataFrame) -> str:
+    return table.to_html(index=False, border=0, na_rep="undefined", float_format="{:.3f}".format)
+
+
+def _ends(results: pd.DataFrame) -> Iterable[tuple[float, float]]:
+    return zip(results.low, results.high, strict=True)

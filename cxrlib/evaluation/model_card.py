@@ -1,0 +1,216 @@
+"""What is said of a run in prose: its model card, and how far to trust a probability."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from cxrlib import metrics, tables
+from cxrlib.evaluation import stress_table, three_classes
+from cxrlib.evaluation.perturbations import UNCHANGED
+from cxrlib.plots import percent
+from cxrlib.runs.config import TrainingConfig
+from cxrlib.runs.folder import Run
+from cxrlib.runs.operating_points import POINT_TITLES
+from cxrlib.runs.records import METRIC_TITLES, OF_KAGGLE, estimates, read_calibration, split_titles
+
+_RESULTS = "## Results"  # what stands above it in a card says how the run was made
+_RARER = 0.1  # a share of pneumonia that a reader may well meet
+
+
+def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: float) -> str:
+    """How far to trust a run and the probability that it gave, in sentences for its reader."""
+    sentences, titles = [], split_titles(run_metrics)
+    for split, measured in run_metrics["splits"].items():
+        found = estimates(run_metrics, split, point)
+        sentences.append(
+            f"On {measured['pictures']} {titles[split]} pictures of {measured['patients']} "
+            f"patients it had not been trained on, it found {_range(found['sensitivity'])} of "
+            f"the pneumonias and cleared {_range(found['specificity'])} of the normal pictures."
+        )
+        if by_class := three_classes.read(measured):
+            sentences.append(
+                f"It told normal, bacterial and viral apart in {_range(by_class.accuracy)} of them."
+            )
+    if "test" not in run_metrics["splits"]:
+        sentences.append(f"On {titles['test']} pictures it was not measured.")
+    validation = run_metrics["splits"]["validation"]
+    share = validation["pneumonia"] / validation["pictures"]
+    rarer = metrics.at_prevalence(probability, share, _RARER)
+    return " ".join(
+        [
+            *sentences,
+            "Threshold and calibration were chosen on these validation pictures, which makes the "
+            "figures of validation somewhat too good. The probability is for a share of pneumonia "
+            f"like theirs, {percent(share)}: where {percent(_RARER)} have pneumonia, "
+            f"{percent(probability)} become {percent(rarer)}.",
+            "All of them are children from one hospital. On adults, at another hospital or with "
+            "another machine, expect more errors."
+            if run_metrics.get(OF_KAGGLE)
+            else "All of them are of the set that it was trained on. On other patients, at another "
+            "hospital or with another machine, expect more errors.",
+        ]
+    )
+
+
+def _range(estimate: metrics.Estimate) -> str:
+    shown = f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+    return shown.replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def card(
+    config: TrainingConfig, environment: Mapping[str, Any], run_metrics: Mapping[str, Any]
+) -> str:
+    """The model card, Markdown, made from the run's own records alone."""
+    lines = [
+        "# Model card",
+        "",
+        "**For education and research, not for diagnosis.** Reads frontal chest radiographs for "
+        "pneumonia and gives a calibrated probability.",
+        "",
+        "## Trained on",
+        (
+            "The train and val folders of the Kaggle set `paultimothymooney/chest-xray-pneumonia` "
+            "(Kermany et al. 2018, CC BY 4.0): children of one to five years from one hospital."
+            if run_metrics.get(OF_KAGGLE)
+            else "A folder in the layout of the Kaggle set `paultimothymooney/"
+            "chest-xray-pneumonia`, not the whole of that set."
+        )
+        + f" Whole patients, {config.validation_fraction:.0%} of each class, were held out for "
+        "validation.",
+        "",
+        "## How",
+        _how(config),
+        "",
+        f"Keras {environment['keras']} on {environment['backend']}, {environment['device']}.",
+        "",
+        *results_and_limits(run_metrics),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _how(config: TrainingConfig) -> str:
+    """What a run was asked to do, in sentences."""
+    said = [
+        f"{config.network}, {config.size} px, classes {', '.join(config.class_names)}; "
+        f"starting weights {config.weights}; {config.head_epochs} epochs for the head, up to "
+        f"{config.fine_tune_epochs} of fine-tuning with {config.optimizer} at "
+        f"{config.learning_rate:g}; "
+        f"augmentation {config.augmentation}; imbalance: {config.imbalance}; seed {config.seed}.",
+        "It sees the box around the lungs, found by a network of its own and set to a standard "
+        "frame."
+        if config.crop == "lungs"
+        else "It sees the whole picture, squashed to a square.",
+    ]
+    if config.randomize_background:
+        said.append("In training, what lies outside the lungs was often painted over.")
+    if config.synthetic_opacity_ratio:
+        taught = ", taught as pneumonia" if not config.distill_from_start else ""
+        said.append(
+            f"To the normal pictures {config.synthetic_opacity_ratio:.0%} were added that had "
+            f"opacities drawn into their lungs{taught}."
+        )
+    if config.distill_from_start:
+        said.append(
+            "It learned to give changed pictures the log-odds that the run it began with gives "
+            "them unchanged (Ba and Caruana, NeurIPS 2014), its normalization frozen."
+        )
+    if config.consistency_weight:
+        said.append(
+            "Two random variants of each picture also had to be read alike (R-Drop, Liang et al., "
+            f"NeurIPS 2021; weight {config.consistency_weight:g})."
+        )
+    if config.weight_interpolation:
+        said.append(
+            "Its weights are interpolated between those of the run it started from, head included "
+            f"({config.weight_interpolation:.0%}), and the trained ones (after WiSE-FT, Wortsman "
+            "et al., CVPR 2022)."
+        )
+    if config.recalibrates_batchnorm:
+        said.append(
+            "Batch-normalization statistics were gathered anew on "
+            f"{config.batchnorm_recalibration} training pictures."
+        )
+    return " ".join(said)
+
+
+def results_and_limits(
+    run_metrics: Mapping[str, Any], stress: pd.DataFrame | None = None
+) -> list[str]:
+    """The lines of a model card that any run has, trained or an ensemble."""
+    point = run_metrics["default_point"]
+    calibration = read_calibration(run_metrics)
+    lines = [
+        _RESULTS,
+        "95 % intervals in brackets: Wilson for proportions, bootstrap by patient for the rest. "
+        f"Calibration (temperature {calibration.temperature:.2f}, class offsets "
+        f"{', '.join(f'{offset:.2f}' for offset in calibration.offsets)}; Alexandari et al., ICML "
+        "2020) and operating points were chosen on validation; the validation figures are "
+        "therefore somewhat too good.",
+    ]
+    for split, measured in run_metrics["splits"].items():
+        found = estimates(run_metrics, split, point)
+        threshold = run_metrics["operating_points"][point]["threshold"]
+        lines += [
+            "",
+            f"### {split}: {measured['pictures']} pictures of {measured['patients']} patients, "
+            f"{measured['pneumonia']} with pneumonia",
+            f"At the operating point {POINT_TITLES[point]}, probability ≥ {threshold:.3f}:",
+            "",
+            "| metric | value |",
+            "|---|---|",
+            *(f"| {title} | {found[name]} |" for name, title in METRIC_TITLES.items()),
+            f"| the same before calibration | {measured['ece_uncalibrated']:.3f} |",
+        ]
+        if by_class := three_classes.read(measured):
+            lines += [
+                "",
+                f"{by_class.sentence()} The most probable class, for each true one:",
+                "",
+                *tables.markdown(by_class.table()),
+            ]
+    if "test" not in run_metrics["splits"]:
+        title = split_titles(run_metrics)["test"]
+        lines += ["", f"The {title} folder was not at hand: **not measured** on it."]
+    if stress is not None:
+        lines += stress_table.card_section(stress)
+    of_kaggle = run_metrics.get(OF_KAGGLE)
+    lines += [
+        "",
+        "## Limits",
+        (
+            "- Children from one hospital. On adults, other hospitals, other machines"
+            if of_kaggle
+            else "- On other patients than those of its set, other hospitals, other machines"
+        )
+        + ", expect more errors"
+        + (
+            ", as on the pictures from elsewhere above."
+            if stress is not None and (stress.step == UNCHANGED.name).sum() > 1
+            else "; not measured here."
+        ),
+    ]
+    if of_kaggle:
+        lines += [
+            "- On the official test folder, networks trained this way keep their sensitivity and "
+            "lose specificity: they call healthy children ill more often than validation promises.",
+            "- In this set the picture's shape and resolution alone tell the classes apart to a "
+            "good part. Augmentation hides much of that from the network, not all.",
+        ]
+    lines += [
+        "- The probability holds for a share of pneumonia like that of the validation pictures; "
+        "where pneumonia is rarer, it is too high.",
+        "- Most pictures that are no frontal chest radiographs are turned away, not all.",
+        "- A heatmap shows what the network used, not where the disease is.",
+    ]
+    return lines
+
+
+def rewrite_card(run: Run) -> None:
+    """Bring a finished run's model card up to date with what has been measured since.
+
+    Raises:
+        RunError: the run's files are missing or damaged.
+    """
+    made, _, _ = run.card.partition(_RESULTS)
+    run.save_card(made + "\n".join(results_and_limits(run.metrics, run.stress)) + "\n")

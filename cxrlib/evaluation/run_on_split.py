@@ -1,0 +1,137 @@
+"""One run on one set of pictures: its numbers, its errors, and the figures made of them."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cxrlib import metrics, plots
+from cxrlib.evaluation import three_classes
+from cxrlib.labels import is_pneumonia
+from cxrlib.runs import records
+from cxrlib.runs.folder import Run, RunError
+
+FALSE_NEGATIVE, FALSE_POSITIVE = "missed pneumonia", "false alarm"
+
+
+class Measured:
+    """What a run said of the pictures of one split, against the truth.
+
+    Attributes:
+        run: the run.
+        split: ``validation`` or ``test``.
+        metrics: the run's ``metrics.json``.
+        points: its operating points by name.
+        predictions: the rows of its ``predictions.csv`` of this split.
+        truth: ``bool [n]``, whether each picture shows pneumonia.
+
+    Raises:
+        RunError: the run was not measured on this split, or its files are damaged.
+    """
+
+    def __init__(self, run: Run, split: str) -> None:
+        self.run, self.split = run, split
+        self.metrics = run.metrics
+        if split not in self.metrics["splits"]:
+            raise RunError(f"The run {run.name} was not measured on the {split} pictures.")
+        self.points = records.read_points(self.metrics)
+        table = run.predictions
+        self.predictions = table[table.split == split].reset_index(drop=True)
+        self.truth = is_pneumonia(self.predictions.label)
+
+    @property
+    def prevalence(self) -> float:
+        """Share of pneumonia among these pictures."""
+        return float(self.truth.mean())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of ``pictures``, ``patients`` and ``pneumonia``."""
+        measured = self.metrics["splits"][self.split]
+        return {name: measured[name] for name in ("pictures", "patients", "pneumonia")}
+
+    def estimates(self, point: str) -> dict[str, metrics.Estimate]:
+        """The metrics at an operating point, as the run's files have them."""
+        return records.estimates(self.metrics, self.split, point)
+
+    def table(self, point: str) -> pd.DataFrame:
+        """The same as a table: columns ``metric``, ``value``, ``low``, ``high``."""
+        found = self.estimates(point)
+        return pd.DataFrame(
+            {"metric": title, **vars(found[name])} for name, title in records.METRIC_TITLES.items()
+        )
+
+    def confusion(self, threshold: float) -> metrics.Confusion:
+        """The confusion matrix at any threshold."""
+        return metrics.confusion(self.truth, self.predictions.probability, threshold)
+
+    @property
+    def by_class(self) -> three_classes.ByClass | None:
+        """Which class is taken for which; None for a run of two classes."""
+        return three_classes.read(self.metrics["splits"][self.split])
+
+    def errors(self, threshold: float) -> pd.DataFrame:
+        """The pictures that are called wrongly, the most confidently wrong first.
+
+        Returns:
+            Columns ``kind`` (`FALSE_NEGATIVE` or `FALSE_POSITIVE`), ``path``, ``label``,
+            ``subtype``, ``patient``, ``probability``; missed ones first.
+        """
+        rows = self.predictions[["path", "label", "subtype", "patient", "probability"]]
+        called = rows.probability >= threshold
+        missed = rows[self.truth & ~called].sort_values("probability")
+        alarms = rows[~self.truth & called].sort_values("probability", ascending=False)
+        table = pd.concat([missed.assign(kind=FALSE_NEGATIVE), alarms.assign(kind=FALSE_POSITIVE)])
+        return table[["kind", *rows.columns]].reset_index(drop=True)
+
+    def calibration_figure(self) -> Figure:
+        """The calibration curve before and after calibration, with its errors."""
+        before = self.metrics["splits"][self.split]["ece_uncalibrated"]
+        after = self.estimates(self.metrics["default_point"])["ece"].value
+        return plots.calibration_figure(
+            {
+                f"calibrated · ECE {after:.3f}": metrics.reliability(
+                    self.truth, self.predictions.probability
+                ),
+                f"as the network gives it · ECE {before:.3f}": metrics.reliability(
+                    self.truth, self.predictions.score
+                ),
+            }
+        )
+
+    def histogram_figure(self, threshold: float) -> Figure:
+        """Probabilities of each class, pneumonia by subtype where the file names tell it."""
+        kind = self.predictions.subtype.where(
+            self.predictions.subtype != "", self.predictions.label.str.lower()
+        )
+        order = ("normal", "bacterial", "viral", "pneumonia")
+        return plots.histogram_figure(
+            {
+                name: self.predictions.probability[kind == name].to_numpy()
+                for name in order
+                if (kind == name).any()
+            },
+            threshold,
+        )
+
+
+def curve_figures(readings: Sequence[Measured], point: str) -> tuple[Figure, Figure]:
+    """ROC and precision–recall of one or several runs, with 95 % bands by patient.
+
+    The mark on each curve is the run's own operating point ``point``.
+    """
+    roc, roc_bands, recall, recall_bands, marks = {}, {}, {}, {}, {}
+    for reading in readings:
+        name, truth = reading.run.name, reading.truth
+        probability, patients = reading.predictions.probability, reading.predictions.patient
+        roc[name] = metrics.roc(truth, probability)
+        roc_bands[name] = metrics.roc_band(truth, probability, groups=patients)
+        recall[name] = metrics.precision_recall(truth, probability)
+        recall_bands[name] = metrics.precision_recall_band(truth, probability, groups=patients)
+        marks[name] = reading.confusion(reading.points[point].threshold)
+    return (
+        plots.roc_figure(roc, roc_bands, marks),
+        plots.precision_recall_figure(
+            recall, recall_bands, marks, prevalence=readings[0].prevalence
+        ),
+    )

@@ -1,0 +1,79 @@
+"""The table of a stress test (`stress.measure`), for people: estimates, sentences, card."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from cxrlib import metrics, tables
+
+ESTIMATES = ("roc_auc", "sensitivity", "specificity", "ece", "refused", "changed", "reversed")
+DRAWN = "drawn opacities"  # the group of that row
+
+
+def estimate(row: Mapping[str, float], name: str) -> metrics.Estimate:
+    """One of `ESTIMATES` from a row of the table."""
+    return metrics.Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+
+def worst_mild(table: pd.DataFrame) -> pd.Series:
+    """The row of the mild step that changes the most verdicts."""
+    mild = table[table.strength == "mild"]
+    return mild.loc[mild.changed.idxmax()]
+
+
+def on_drawn_opacities(table: pd.DataFrame) -> str:
+    """What became of the normal pictures with opacities drawn in, a sentence; empty if unknown."""
+    found = table[table.group == DRAWN]
+    if found.empty:
+        return ""
+    (row,) = found.to_dict("records")
+    return (
+        f"Opacities were drawn into the lungs of the {row['pneumonia']} normal ones: of these it "
+        f"calls {estimate(row, 'sensitivity')} pneumonia, and tells them from themselves without "
+        f"with a ROC-AUC of {estimate(row, 'roc_auc')}. Nothing but the opacity tells them apart, "
+        "neither shape nor sharpness nor exposure."
+    )
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text for people, an estimate with its interval in a cell."""
+    shown = pd.DataFrame(
+        {
+            "pictures": table.pictures_of,
+            "step": table.step,
+            "strength": table.strength.where(table.strength != "none", ""),
+        }
+    )
+    titles = {
+        "roc_auc": "ROC-AUC",
+        "sensitivity": "sensitivity",
+        "specificity": "specificity",
+        "ece": "calibration error",
+        "refused": "refused",
+        "changed": "verdicts changed",
+        "reversed": "verdicts reversed",
+    }
+    for name, title in titles.items():
+        known = [str(estimate(row, name)) for row in table.to_dict("records")]
+        shown[title] = [text if text != "undefined" else "" for text in known]
+    # Against itself nothing can change.
+    shown.loc[table.strength == "none", ["verdicts changed", "verdicts reversed"]] = ""
+    return shown
+
+
+def card_section(table: pd.DataFrame) -> list[str]:
+    """The model card's lines on a stress test, Markdown."""
+    first = table.iloc[0]
+    worst = worst_mild(table)
+    return [
+        "",
+        "## Under changed conditions",
+        f"The {first.pictures} {first.pictures_of} pictures, changed on purpose before the run saw "
+        "them, at the default operating point. A verdict has changed where it is another of "
+        "likely, uncertain, unlikely and refused than on the unchanged picture; reversed where it "
+        "went from likely to unlikely or back. Most changed under a mild step: "
+        f"{estimate(worst, 'changed')} ({worst.step}).",
+        "",
+        *tables.markdown(readable(table[table.group != DRAWN])),
+        *(["", drawn] if (drawn := on_drawn_opacities(table)) else []),
+    ]

@@ -1,0 +1,1 @@
+"""Reading radiographs with a finished run: probability, heatmaps, refusal, reports."""

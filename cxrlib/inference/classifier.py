@@ -1,0 +1,279 @@
+"""A finished run, ready to read X-rays."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+import pandas as pd
+
+from cxrlib import metrics
+from cxrlib.images import radiograph
+from cxrlib.images.preprocess import (
+    WHOLE,
+    Box,
+    cached_pixels,
+    equalize,
+    frame,
+    prepare,
+    square_side,
+)
+from cxrlib.images.radiograph import RadiographError
+from cxrlib.inference import explain, out_of_distribution
+from cxrlib.inference.explain import Explanation
+from cxrlib.networks import lungs
+from cxrlib.networks.loading import load_network
+from cxrlib.networks.lungs import Lungs
+from cxrlib.runs import ensembles, records
+from cxrlib.runs.folder import Run, RunError
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of one radiograph.
+
+    Attributes:
+        probability: calibrated probability of pneumonia.
+        classes: calibrated probability of each of the run's classes.
+        point: the operating point it is held against.
+        run: the run's name.
+        lungs: the picture's lung fields.
+        seen: the part of the picture that the network saw.
+        reason: why the picture should not be read, in a sentence; empty where it should.
+        insisted: whether it is read all the same.
+    """
+
+    probability: float
+    classes: dict[str, float]
+    point: metrics.OperatingPoint
+    run: str
+    lungs: Lungs
+    seen: Box = WHOLE
+    reason: str = ""
+    insisted: bool = False
+
+    def held_against(self, point: metrics.OperatingPoint) -> "Prediction":
+        """The same probability, judged at another operating point."""
+        return replace(self, point=point)
+
+    def insist(self) -> "Prediction":
+        """The same, read although there is a reason not to."""
+        return replace(self, insisted=True)
+
+    @property
+    def refused(self) -> bool:
+        """Whether there is a reason not to read the picture, and nobody insisted."""
+        return bool(self.reason) and not self.insisted
+
+    @property
+    def verdict(self) -> metrics.Verdict | Literal["refused"]:
+        """``likely``, ``unlikely``, ``uncertain`` within the operating point's interval; or
+        ``refused``.
+        """
+        return "refused" if self.refused else metrics.verdict(self.probability, self.point)
+
+    def as_record(self) -> dict[str, object]:
+        """Plain values, as the command line's ``--json`` and the tables give them.
+
+        What is refused has a ``reason`` and no ``probability``; what was insisted on has both.
+        """
+        record: dict[str, object] = {"verdict": self.verdict}
+        if not self.refused:
+            record = {"probability": round(self.probability, 4)} | record
+        if self.reason:
+            record["reason"] = self.reason
+        point = {"name": self.point.name, "threshold": self.point.threshold}
+        return record | {"operating_point": point, "run": self.run}
+
+
+class Classifier:
+    """The network of a finished run, with its calibration and operating points.
+
+    Args:
+        run: a finished run.
+        point: name of the operating point to hold probabilities against; by default the run's.
+
+    Raises:
+        RunError: the run's files are missing, damaged, or not of this version of Keras; or it is
+            an ensemble, which `ensemble.load` reads with.
+    """
+
+    def __init__(self, run: Run, *, point: str | None = None) -> None:
+        if members := ensembles.member_names(run):
+            raise RunError(
+                f"The run {run.name} is a mean of runs and has no network of its own: name one of "
+                f"them, {' or '.join(members)}."
+            )
+        self.run = run
+        self.config = run.config
+        run_metrics = run.metrics
+        self.points = records.read_points(run_metrics)
+        self.point = self.points[point or run_metrics["default_point"]]
+        self.class_names: list[str] = run_metrics["classes"]
+        self.calibration = records.read_calibration(run_metrics)
+        self._in_box = self.config["crop"] == "lungs"
+        self._side = square_side(self.config["size"]) if self._in_box else self.config["size"]
+        self._explainer = explain.Explainer(load_network(run), self.config["network"])
+        self.lungs = lungs.shipped()
+        self._novelty = out_of_distribution.load(run)
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The network as it was trained. Reading does without: see `loading.folded`."""
+        return load_network(self.run)
+
+    def prepare(self, pixels: np.ndarray) -> np.ndarray:
+        """A radiograph ``uint8 [height, width]`` as this network sees it."""
+        return self._look([pixels])[1][0]
+
+    def prepared(self, table: pd.DataFrame) -> np.ndarray:
+        """The pictures of an index (`dataset.index`) as this network sees them, from the cache.
+
+        Returns:
+            Read-only memory map ``uint8 [len(table), size, size]``.
+        """
+        size, equalization = self.config["size"], self.config["equalization"]
+        boxes = None
+        if self._in_box:
+            boxes = [one.box for one in self.lungs.find_cached(table, self._side)]
+        return cached_pixels(table, size, equalization, boxes)
+
+    def predict(self, pixels: np.ndarray) -> Prediction:
+        """Read one radiograph ``uint8 [height, width]``."""
+        return self.predict_all([pixels])[0]
+
+    def predict_all(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+        """Read some radiographs ``uint8 [height, width]`` in one pass."""
+        found, squares = self._look(pictures)
+        outputs = self._explainer.outputs_of(squares)
+        return [
+            self._prediction(features, logits, one)
+            for features, logits, one in zip(*outputs, found, strict=True)
+        ]
+
+    def read(self, pixels: np.ndarray) -> tuple[Prediction, dict[str, Explanation]]:
+        """Read one radiograph and explain it with Grad-CAM and saliency, in one pass.
+
+        Args:
+            pixels: ``uint8 [height, width]``.
+
+        Returns:
+            The prediction, and explanations by method on the picture's own grid.
+        """
+        (found,), (square,) = self._look([pixels])
+        features, logits, raw = self._explainer.read(square)
+        maps = {
+            method: self._explanation(method, values, pixels, found)
+            for method, values in raw.items()
+        }
+        return self._prediction(features, logits, found), maps
+
+    def explain(self, pixels: np.ndarray, method: str) -> Explanation:
+        """A heatmap of one radiograph by any method of `methods.METHODS`."""
+        (found,), (square,) = self._look([pixels])
+        raw = self._explainer.explain(square, method)
+        return self._explanation(method, raw, pixels, found)
+
+    def distribution(self, squares: np.ndarray) -> np.ndarray:
+        """Uncalibrated class probabilities ``[n, classes]`` of prepared pictures.
+
+        Args:
+            squares: ``uint8 [n, size, size]``, which may be a memory map.
+        """
+        return np.concatenate(
+            [
+                explain.probabilities(
+                    self._explainer.outputs_of(squares[start : start + _BATCH])[1]
+                )
+                for start in range(0, len(squares), _BATCH)
+            ]
+        )
+
+    def held_out(self, table: pd.DataFrame) -> pd.Series:
+        """As `records.held_out`."""
+        return records.held_out(self.run, table)
+
+    def distribution_of(self, table: pd.DataFrame) -> np.ndarray:
+        """`distribution` of the pictures of an index, ``[len(table), classes]``."""
+        return self.distribution(self.prepared(table))
+
+    def predict_files(
+        self, files: Iterable[Path]
+    ) -> Iterator[tuple[Path, Prediction | RadiographError]]:
+        """Read many files; decoding runs ahead of the network. Bad files give their error."""
+        # Each worker takes a batch from its files to its predictions: while one has the network,
+        # others decode. Results come in the files' order.
+        workers = (os.cpu_count() or 1) + 1
+        rest = iter(files)
+        waiting: deque[Future[list[tuple[Path, Prediction | RadiographError]]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            while True:
+                while len(waiting) < 2 * workers and (batch := list(islice(rest, _BATCH))):
+                    waiting.append(pool.submit(self._predict_batch, batch))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
+
+    def _predict_batch(self, files: list[Path]) -> list[tuple[Path, Prediction | RadiographError]]:
+        loaded = [self._load(file) for file in files]
+        squares = [square for square in loaded if isinstance(square, np.ndarray)]
+        predictions = iter(self.predict_all(squares) if squares else [])
+        return [
+            (file, one if isinstance(one, RadiographError) else next(predictions))
+            for file, one in zip(files, loaded, strict=True)
+        ]
+
+    def _load(self, file: Path) -> np.ndarray | RadiographError:
+        try:
+            return self._square(radiograph.read(file.read_bytes()).pixels)
+        except RadiographError as error:
+            return error
+        except OSError as error:
+            return RadiographError(f"The file cannot be opened: {error.strerror}.")
+
+    def _square(self, pixels: np.ndarray) -> np.ndarray:
+        """A whole picture, squashed: all that any of the networks sees of it."""
+        return prepare(pixels, self._side)
+
+    def _look(self, pictures: Sequence[np.ndarray]) -> tuple[list[Lungs], np.ndarray]:
+        """Lung fields of pictures, and what the network sees of them ``uint8 [n, size, size]``."""
+        squares = np.stack([self._square(picture) for picture in pictures])
+        found = list(self.lungs.find_all(squares))
+        equalization, size = self.config["equalization"], self.config["size"]
+        squares = [equalize(square, equalization) for square in squares]
+        if self._in_box:
+            squares = [
+                frame(square, one.box, size) for square, one in zip(squares, found, strict=True)
+            ]
+        return found, np.stack(squares)
+
+    def _prediction(self, features: np.ndarray, logits: np.ndarray, found: Lungs) -> Prediction:
+        calibrated = self.calibration.apply(explain.probabilities(logits[None]))[0]
+        return Prediction(
+            probability=float(1 - calibrated[0]),
+            classes={
+                name: float(value) for name, value in zip(self.class_names, calibrated, strict=True)
+            },
+            point=self.point,
+            run=self.run.name,
+            lungs=found,
+            seen=self._seen(found),
+            reason=self._novelty.reason(found, features),
+        )
+
+    def _explanation(
+        self, method: str, raw: np.ndarray, pixels: np.ndarray, found: Lungs
+    ) -> Explanation:
+        return Explanation(method, explain.normalize(raw), pixels.shape, self._seen(found))
+
+    def _seen(self, found: Lungs) -> Box:
+        return found.box if self._in_box else WHOLE

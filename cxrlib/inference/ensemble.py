@@ -1,0 +1,121 @@
+"""Any finished run, ready to read X-rays: a network of its own, or the mean of several."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxrlib.images.radiograph import RadiographError
+from cxrlib.inference import explain
+from cxrlib.inference.classifier import Classifier, Prediction
+from cxrlib.inference.explain import Explanation
+from cxrlib.runs import ensembles, records
+from cxrlib.runs.folder import Run
+
+_GRID = 256  # rows and columns of a mean of heatmaps
+
+
+class EnsembleClassifier:
+    """The mean of several runs' calibrated probabilities, with its own calibration and points.
+
+    Used as a `Classifier` is.
+
+    Args:
+        run: a finished run that is an ensemble.
+        point: name of the operating point to hold probabilities against; by default the run's.
+
+    Raises:
+        RunError: files of the run or of a member are missing or damaged.
+    """
+
+    def __init__(self, run: Run, *, point: str | None = None) -> None:
+        self.run = run
+        self.members = [Classifier(member) for member in ensembles.networks(run)]
+        self.points = records.read_points(run.metrics)
+        self.point = self.points[point or run.metrics["default_point"]]
+        self.class_names: list[str] = run.metrics["classes"]
+        self.calibration = records.read_calibration(run.metrics)
+
+    def predict(self, pixels: np.ndarray) -> Prediction:
+        """Read one radiograph ``uint8 [height, width]``."""
+        return self.predict_all([pixels])[0]
+
+    def predict_all(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+        """As `Classifier.predict_all`."""
+        by_member = (member.predict_all(pictures) for member in self.members)
+        return [self._together(predictions) for predictions in zip(*by_member, strict=True)]
+
+    def read(self, pixels: np.ndarray) -> tuple[Prediction, dict[str, Explanation]]:
+        """As `Classifier.read`; a heatmap is the mean of the members' heatmaps."""
+        predictions, maps = zip(*(member.read(pixels) for member in self.members), strict=True)
+        return self._together(predictions), {
+            method: _mean([found[method] for found in maps]) for method in maps[0]
+        }
+
+    def explain(self, pixels: np.ndarray, method: str) -> Explanation:
+        """The mean of the members' heatmaps by any method of `methods.METHODS`."""
+        return _mean([member.explain(pixels, method) for member in self.members])
+
+    def predict_files(
+        self, files: Iterable[Path]
+    ) -> Iterator[tuple[Path, Prediction | RadiographError]]:
+        """As `Classifier.predict_files`."""
+        files = list(files)
+        by_member = (member.predict_files(files) for member in self.members)
+        for file, *answers in zip(files, *by_member, strict=True):
+            results = [result for _, result in answers]
+            refused = next((one for one in results if isinstance(one, RadiographError)), None)
+            yield file, refused or self._together(results)
+
+    def held_out(self, table: pd.DataFrame) -> pd.Series:
+        """As `Classifier.held_out`: pictures that no member was trained on."""
+        return records.held_out(self.run, table)
+
+    def distribution_of(self, table: pd.DataFrame) -> np.ndarray:
+        """As `Classifier.distribution_of`: the mean of the members' calibrated probabilities."""
+        positive = [
+            1 - member.calibration.apply(member.distribution_of(table))[:, 0]
+            for member in self.members
+        ]
+        return _distribution(np.mean(positive, axis=0))
+
+    def _together(self, predictions: Sequence[Prediction]) -> Prediction:
+        """One prediction of several; it is refused where most of them are."""
+        mean = np.mean([prediction.probability for prediction in predictions])
+        calibrated = self.calibration.apply(_distribution(mean[None]))[0]
+        reasons = [prediction.reason for prediction in predictions if prediction.reason]
+        return replace(
+            predictions[0],
+            probability=float(1 - calibrated[0]),
+            classes=dict(zip(self.class_names, map(float, calibrated), strict=True)),
+            point=self.point,
+            run=self.run.name,
+            reason=reasons[0] if 2 * len(reasons) > len(predictions) else "",
+        )
+
+
+def _distribution(positive: np.ndarray) -> np.ndarray:
+    """Probabilities ``[n, 2]`` of normal and pneumonia from those of pneumonia ``[n]``."""
+    return np.column_stack([1 - positive, positive])
+
+
+def _mean(found: Sequence[Explanation]) -> Explanation:
+    maps = [explanation.on((_GRID, _GRID)) for explanation in found]
+    values = explain.normalize(np.mean(maps, axis=0))
+    return Explanation(found[0].method, values, found[0].shape)
+
+
+def load(run: Run, *, point: str | None = None) -> Classifier | EnsembleClassifier:
+    """What reads X-rays for a finished run.
+
+    Args:
+        run: a finished run.
+        point: name of the operating point to hold probabilities against; by default the run's.
+
+    Raises:
+        RunError: files of the run, or of an ensemble's member, are missing or damaged.
+    """
+    kind = EnsembleClassifier if ensembles.member_names(run) else Classifier
+    return kind(run, point=point)

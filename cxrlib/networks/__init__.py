@@ -1,0 +1,1 @@
+"""The architectures, and loading what was trained."""

@@ -1,0 +1,359 @@
+"""What a training run is asked to do, defined once.
+
+The command line, the form on the training page and the run's ``config.json`` all come from
+`TrainingConfig`. Nothing here imports Keras, so that a page can show the form at once.
+"""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from cxrlib import runs
+from cxrlib.labels import BINARY, SUBTYPES
+from cxrlib.runs.legacy import RENAMED, upgrade
+
+NetworkName = Literal["cnn", "mobilenetv2", "vgg16", "resnet50", "efficientnetb0", "densenet121"]
+Equalization = Literal["none", "histogram", "clahe"]
+AugmentationName = Literal["none", "light", "strong"]
+
+# The groups of fields on the form and in --help; a field without one is ADVANCED.
+BASIC = {"group": "Basic"}
+ADVANCED = {"group": "Advanced"}
+RESEARCH = {"group": "Research"}
+
+
+class TrainingConfig(BaseModel):
+    """One training run. A bad value is refused where it is set, with the reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    name: str | None = Field(
+        None,
+        description="name of the run; by default network, size and time",
+        json_schema_extra=BASIC,
+    )
+    network: NetworkName = Field("mobilenetv2", description="architecture", json_schema_extra=BASIC)
+    size: int = Field(
+        224, ge=96, le=512, description="side of the input, in pixels", json_schema_extra=BASIC
+    )
+    weights: str = Field(
+        "imagenet",
+        description="initial weights of the backbone: imagenet, none, a weights file (.h5), or the "
+        "model.keras of another run",
+        json_schema_extra=BASIC,
+    )
+    classes: Literal[2, 3] = Field(
+        2,
+        description="2: normal, pneumonia; 3: normal, bacterial, viral",
+        json_schema_extra=BASIC,
+    )
+    augmentation: AugmentationName = Field(
+        "strong", description="preset of random augmentation", json_schema_extra=BASIC
+    )
+    batch_size: int = Field(32, ge=2, le=1024, description="images a step", json_schema_extra=BASIC)
+    head_epochs: int = Field(
+        5,
+        ge=0,
+        le=200,
+        description="epochs for the head alone, backbone frozen",
+        json_schema_extra=BASIC,
+    )
+    fine_tune_epochs: int = Field(
+        8,
+        ge=0,
+        le=500,
+        description="epochs of fine-tuning after that (for the cnn, all of its training)",
+        json_schema_extra=BASIC,
+    )
+    learning_rate: float = Field(
+        1e-4, gt=0, le=1, description="peak learning rate of fine-tuning", json_schema_extra=BASIC
+    )
+
+    head: Literal["sigmoid", "softmax"] = Field(
+        "sigmoid", description="sigmoid (two classes) or softmax"
+    )
+    crop: Literal["none", "lungs"] = Field(
+        "none",
+        description="what the network sees: the whole image, or the bounding box of the lungs; "
+        "kept for serving",
+    )
+    equalization: Equalization = Field(
+        "none", description="contrast equalization of every image; kept for serving"
+    )
+    validation_fraction: float = Field(
+        0.15,
+        ge=0.05,
+        le=0.5,
+        description="fraction of train and val held out for validation, whole patients at a time",
+    )
+    imbalance: Literal["class_weights", "oversample", "none"] = Field(
+        "class_weights", description="how unequal class sizes are balanced"
+    )
+    fine_tune_layers: int | None = Field(
+        None,
+        ge=1,
+        description="fine-tune only the last N layers, of which Keras counts those without weights "
+        "too; by default all",
+    )
+    optimizer: Literal["adam", "adamw", "nadam", "sgd"] = Field("adam", description="optimizer")
+    head_learning_rate: float = Field(
+        1e-3, gt=0, le=1, description="learning rate while only the head is trained"
+    )
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="learning-rate schedule of fine-tuning; cosine has a short warm-up"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="label smoothing")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the last layer")
+    patience: int = Field(
+        5, ge=1, description="stop after N epochs without a better validation AUC"
+    )
+    mixed_precision: bool = Field(False, description="16-bit arithmetic on GPUs that have it")
+    distribute: bool = Field(False, description="split every batch over all GPUs of the machine")
+    seed: int = Field(0, ge=0, description="seed of split, weights, order and augmentation")
+
+    randomize_background: bool = Field(
+        False,
+        description="often replace what lies outside the lungs while training, so that the "
+        "network cannot rely on it",
+        json_schema_extra=RESEARCH,
+    )
+    synthetic_opacity_ratio: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="how many normal images, as a ratio of all normal ones, are added in "
+        "fine-tuning with synthetic opacities in their lungs, labelled pneumonia",
+        json_schema_extra=RESEARCH,
+    )
+    distill_from_start: bool = Field(
+        False,
+        description="instead of the labels, learn the log-odds that the run whose model.keras is "
+        "given as weights assigns to the images before augmentation",
+        json_schema_extra=RESEARCH,
+    )
+    consistency_weight: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="weight of the agreement between two augmentations of each image (R-Drop); "
+        "above 0 a batch holds two variants each of half as many images",
+        json_schema_extra=RESEARCH,
+    )
+    weight_interpolation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the initial weights in the served weights (WiSE-FT), when training "
+        "starts from another run; 0 serves the trained weights",
+        json_schema_extra=RESEARCH,
+    )
+    batchnorm_recalibration: Literal["plain", "augmented", "none"] = Field(
+        "plain",
+        description="batch-normalization statistics after fine-tuning: recomputed on plain or on "
+        "augmented training images, or the moving averages of training",
+        json_schema_extra=RESEARCH,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _todays_names(cls, values: Any) -> Any:
+        return upgrade(values) if isinstance(values, dict) else values
+
+    @field_validator("name")
+    @classmethod
+    def _folder_name(cls, name: str | None) -> str | None:
+        return None if name is None else runs.check_name(name)
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_exist(cls, weights: str) -> str:
+        if weights not in ("imagenet", "none") and Path(weights).suffix not in (".h5", ".keras"):
+            raise ValueError(
+                "weights are 'imagenet', 'none', or the path of an .h5 file or a run's model.keras"
+            )
+        return weights
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainingConfig":
+        if self.classes == 3 and self.head == "sigmoid":
+            raise ValueError("three classes need head=softmax: a sigmoid tells only two apart")
+        if self.head_epochs + self.fine_tune_epochs == 0:
+            raise ValueError("nothing to train: set head_epochs or fine_tune_epochs above 0")
+        if self.network == "cnn" and self.weights != "none":
+            raise ValueError("the cnn has no pretrained weights: set weights=none")
+        if self.weights == "none" and self.head_epochs > 0:
+            raise ValueError(
+                "a backbone without pretrained weights cannot stay frozen: set head_epochs=0"
+            )
+        if self.consistency_weight and (self.augmentation == "none" or not self.fine_tune_epochs):
+            raise ValueError(
+                "consistency_weight compares augmentations of an image in fine-tuning: set "
+                "augmentation and fine_tune_epochs, or consistency_weight=0"
+            )
+        if self.synthetic_opacity_ratio and (self.classes == 3 or not self.fine_tune_epochs):
+            raise ValueError(
+                "a synthetic opacity is neither bacterial nor viral, and is for fine-tuning: set "
+                "classes=2 and fine_tune_epochs, or synthetic_opacity_ratio=0"
+            )
+        if self.randomize_background and (
+            self.augmentation == "none" and not self.fine_tune_epochs
+        ):
+            raise ValueError(
+                "the background is randomized together with augmentation or in fine-tuning: set "
+                "augmentation or fine_tune_epochs, or randomize_background off"
+            )
+        if self.distill_from_start and (
+            not self.weights.endswith(".keras")
+            or self.augmentation == "none"
+            or not self.fine_tune_epochs
+        ):
+            raise ValueError(
+                "distillation needs a run to learn from and augmented images: set weights to its "
+                "model.keras, augmentation and fine_tune_epochs, or distill_from_start off"
+            )
+        if self.distill_from_start and (
+            self.head_epochs or self.label_smoothing or self.consistency_weight
+        ):
+            raise ValueError(
+                "distillation does not use the labels: set head_epochs, label_smoothing and "
+                "consistency_weight to 0, or distill_from_start off"
+            )
+        if self.weight_interpolation and not self.weights.endswith(".keras"):
+            raise ValueError(
+                "weight_interpolation needs the network of another run: set weights to its "
+                "model.keras"
+            )
+        if self.consistency_weight and (self.distribute or self.batch_size % 2):
+            raise ValueError(
+                "consistency_weight compares pairs within a batch: set distribute off and an even "
+                "batch_size"
+            )
+        return self
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The network's outputs in order; NORMAL is always first."""
+        return BINARY if self.classes == 2 else SUBTYPES
+
+    @property
+    def recalibrates_batchnorm(self) -> bool:
+        """Whether batch-normalization statistics are recomputed after training."""
+        trained = self.fine_tune_epochs > 0 and not self.distill_from_start
+        return trained and self.batchnorm_recalibration != "none"
+
+    def for_record(self, name: str) -> "TrainingConfig":
+        """As it is kept with the run of that name.
+
+        Where files lay on this machine is nobody's business; their names are, and of a run's
+        network also the run's.
+        """
+        file = Path(self.weights)
+        weights = f"{file.parent.name}/{file.name}" if file.suffix == ".keras" else file.name
+        return self.model_copy(update={"name": name, "weights": weights})
+
+
+def repeat_settings(recorded: dict[str, Any], models: Path) -> dict[str, Any]:
+    """What a run's ``config.json`` asks for, to be asked once more under another name.
+
+    Where the run began with another's network, that is the one of that run in ``models``.
+    """
+    beside = models / recorded.get("weights", "")
+    weights = {"weights": str(beside)} if beside.is_file() else {}
+    return {key: value for key, value in upgrade(recorded).items() if key != "name"} | weights
+
+
+def default_name(config: TrainingConfig) -> str:
+    """A run's name made of network, size and time."""
+    return f"{config.network}-{config.size}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def problems(error: ValidationError) -> dict[str, str]:
+    """What is wrong, a sentence a field; under the empty name what concerns several fields.
+
+    >>> try:
+    ...     TrainingConfig(learning_rate=0)
+    ... except ValidationError as error:
+    ...     problems(error)
+    {'learning_rate': 'Should be greater than 0, not 0.'}
+    """
+    found = {}
+    for problem in error.errors():
+        field = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] == "value_error":
+            sentence = str(problem["ctx"]["error"])
+        else:
+            said = problem["msg"].removeprefix("Input ").rstrip(".")
+            sentence = f"{said}, not {problem['input']}"
+        found[field] = sentence[0].upper() + sentence[1:].rstrip(".") + "."
+    return found
+
+
+def for_network(network: str, **values: object) -> dict[str, object]:
+    """Starting values that suit a network, overridden by ``values``."""
+    suited: dict[str, object] = {"network": network}
+    if network == "cnn":
+        suited |= {
+            "weights": "none",
+            "head_epochs": 0,
+            "fine_tune_epochs": 15,
+            "learning_rate": 1e-3,
+            "size": 150,
+        }
+    return suited | values
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One option a field of `TrainingConfig`; an option that is not given stays out.
+
+    Options of before version 0.2 still work and are not listed.
+    """
+    groups = {
+        group["group"]: parser.add_argument_group(f"{group['group'].lower()} settings")
+        for group in (BASIC, ADVANCED, RESEARCH)
+    }
+    for name, field in TrainingConfig.model_fields.items():
+        default = "" if field.default is None else f" (default: {field.default})"
+        help_text = f"{field.description}{default}".replace("%", "%%")
+        _add_option(groups[group_of(field)], name, field, help_text)
+    for old, new in RENAMED.items():
+        _add_option(parser, old, TrainingConfig.model_fields[new], argparse.SUPPRESS)
+
+
+def group_of(field: FieldInfo) -> str:
+    """The group of settings that a field stands in: Basic, Advanced or Research."""
+    return (field.json_schema_extra or ADVANCED)["group"]
+
+
+def _add_option(
+    to: argparse._ActionsContainer, name: str, field: FieldInfo, help_text: str
+) -> None:
+    option = "--" + name.replace("_", "-")
+    if field.annotation is bool and name != "taught_by":  # took labels or run
+        to.add_argument(
+            option,
+            action=argparse.BooleanOptionalAction,
+            default=argparse.SUPPRESS,
+            help=help_text,
+        )
+        return
+    literal = getattr(field.annotation, "__origin__", None) is Literal
+    choices = [str(value) for value in get_args(field.annotation)]
+    integer = literal and isinstance(get_args(field.annotation)[0], int)
+    to.add_argument(
+        option,
+        type=int if integer else str,
+        default=argparse.SUPPRESS,
+        metavar="{" + ",".join(choices) + "}" if literal else name.split("_")[-1].upper(),
+        help=help_text,
+    )

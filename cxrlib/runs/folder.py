@@ -1,0 +1,320 @@
+"""The run folder: everything that is known of one training run.
+
+This is the only module that knows the folder's file names. Every file is written beside its
+place and renamed, and ``UNFINISHED`` is the first file made and the last removed: a run killed
+at any moment leaves a folder that is either whole or says that it is not.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxrlib.runs.legacy import upgrade
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_UNFINISHED = "UNFINISHED"
+_CONFIG = "config.json"
+_ENVIRONMENT = "environment.json"
+_HISTORY = "history.csv"
+_MODEL = "model.keras"
+_PREDICTIONS = "predictions.csv"
+_METRICS = "metrics.json"
+_CARD = "card.md"
+_OUT_OF_DISTRIBUTION = "novelty.npz"  # the name that runs have had from the first
+_STRESS = "stress.csv"
+_FAITHFULNESS = "faithfulness.csv"
+_LOG = "log.txt"
+_LOCK = "lock"
+_TENSORBOARD = "tensorboard"
+# What is only there while a run is unfinished.
+_TASK = "task.json"
+_CHECKPOINT = "checkpoint.npz"
+_PROGRESS = "progress.json"
+_STOP = "stop-requested"
+_STOPPED = "stopped"
+_FAILURE = "failure.txt"
+
+_LOG_TAIL = 2**16  # bytes
+
+
+class RunError(ValueError):
+    """A run is missing, unfinished or damaged; says what to do."""
+
+
+class StoppedError(Exception):
+    """Training was asked to stop, and has kept what it learned."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Reading is lazy: nothing is opened before it is asked for."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was written to its end."""
+        return self._file(_METRICS).exists() and not self._file(_UNFINISHED).exists()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a run in this folder, finished or not."""
+        return self._file(_CONFIG).is_file()
+
+    @property
+    def pending(self) -> bool:
+        """Whether this machine was asked to train it and has not been through with it."""
+        return self._file(_TASK).exists() and not self.finished
+
+    @property
+    def requested_at(self) -> float:
+        """When it was asked for, seconds since 1970; 0 where the run is gone meanwhile."""
+        # Of a file that stays: a run may finish, and lose its task, while someone looks on.
+        file = self._file(_CONFIG)
+        try:
+            return file.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the run was asked to do, under the names of `TrainingConfig`."""
+        return upgrade(self._json(_CONFIG))
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions and device it was trained with."""
+        return self._json(_ENVIRONMENT)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Calibration, operating points, and results with intervals by split."""
+        return self._json(_METRICS)
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """One row an epoch."""
+        return self._csv(_HISTORY).rename(columns={"rate": "learning_rate"})
+
+    @property
+    def has_history(self) -> bool:
+        """Whether an epoch is finished."""
+        return self._file(_HISTORY).exists()
+
+    @property
+    def predictions(self) -> "pd.DataFrame":
+        """One row a held-out picture: split, path, label, subtype, patient, score and more."""
+        return self._csv(_PREDICTIONS, keep_default_na=False)
+
+    @property
+    def card(self) -> str:
+        """The model card, Markdown."""
+        return self._read(_CARD, lambda file: file.read_text(encoding="utf-8"))
+
+    @property
+    def stress(self) -> "pd.DataFrame | None":
+        """What `stress.measure` found; None where it has not been asked to."""
+        return self._csv(_STRESS) if self._file(_STRESS).exists() else None
+
+    @property
+    def faithfulness(self) -> "pd.DataFrame | None":
+        """What `faithfulness.measure` found; None where it has not been asked to."""
+        return self._csv(_FAITHFULNESS) if self._file(_FAITHFULNESS).exists() else None
+
+    @property
+    def model_file(self) -> Path:
+        """The network as ``.keras``."""
+        return self._file(_MODEL)
+
+    @property
+    def out_of_distribution_file(self) -> Path:
+        """What the run takes for a frontal chest radiograph."""
+        return self._file(_OUT_OF_DISTRIBUTION)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.checkpoint_file.exists()
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """What this machine was asked to do: ``config``, ``data``, ``devices``, ``queued``."""
+        return self._json(_TASK)
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What `write_progress` wrote last; empty before."""
+        try:
+            return json.loads(self._file(_PROGRESS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """What training goes on from."""
+        return self._file(_CHECKPOINT)
+
+    @property
+    def log_file(self) -> Path:
+        """What the run's process printed."""
+        return self._file(_LOG)
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked by the process that works on the run."""
+        return self._file(_LOCK)
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        """Event files for TensorBoard."""
+        return self._file(_TENSORBOARD)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether someone asked training to stop."""
+        return self._file(_STOP).exists()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether training stopped because it was asked to."""
+        return self._file(_STOPPED).exists()
+
+    @property
+    def failure(self) -> str:
+        """Why training failed, in a sentence; empty where it did not."""
+        file = self._file(_FAILURE)
+        return file.read_text(encoding="utf-8") if file.exists() else ""
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The log's last lines, of a progress bar only its latest state."""
+        if not self.log_file.exists():
+            return ""
+        with self.log_file.open("rb") as log:
+            log.seek(max(0, self.log_file.stat().st_size - _LOG_TAIL))
+            last = log.read().decode(errors="replace").rstrip("\n").split("\n")[-lines:]
+        return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in last)
+
+    def save_task(self, task: dict[str, Any]) -> None:
+        """Keep what this machine was asked to do until the run is finished."""
+        self._write(_TASK, json.dumps(task, indent=1))
+
+    def write_progress(self, activity: str, **facts: object) -> None:
+        """Write what this process is doing for the run."""
+        self._write(_PROGRESS, json.dumps({"activity": activity, "pid": os.getpid()} | facts))
+
+    def save_checkpoint(self, save: Callable[[Path], None]) -> None:
+        """Keep what training goes on from; ``save`` writes it to the path it is given."""
+        self._replace(_CHECKPOINT, save)
+
+    def mark_unfinished(self) -> None:
+        """Say that the run was not, or is no longer, whole."""
+        self._file(_UNFINISHED).write_text(
+            "This run was not trained to its end.\n", encoding="utf-8"
+        )
+
+    def request_stop(self) -> None:
+        """Ask training to stop after the batch it is at."""
+        self._file(_STOP).touch()
+
+    def mark_stopped(self) -> None:
+        """Say that the request to stop was followed."""
+        self._file(_STOP).replace(self._file(_STOPPED))
+
+    def save_failure(self, reason: str) -> None:
+        """Say why training failed."""
+        self._write(_FAILURE, reason)
+
+    def clear_marks(self) -> None:
+        """Forget how the last attempt ended, and what it left half written."""
+        for file in (_STOP, _STOPPED, _FAILURE, _PROGRESS):
+            self._file(file).unlink(missing_ok=True)
+        for file in self.folder.glob("partial-*"):
+            file.unlink()
+
+    def save_config(self, text: str) -> None:
+        """Keep the configuration, JSON."""
+        self._write(_CONFIG, text)
+
+    def save_environment(self, environment: dict[str, Any]) -> None:
+        """Keep versions and device."""
+        self._write(_ENVIRONMENT, json.dumps(environment, indent=1))
+
+    def save_history(self, history: "pd.DataFrame") -> None:
+        """Keep the epochs so far."""
+        self._write(_HISTORY, history.to_csv(index=False))
+
+    def save_model(self, save: Callable[[Path], None]) -> None:
+        """Keep the network; ``save`` writes it to the path it is given."""
+        self._replace(_MODEL, save)
+
+    def save_out_of_distribution(self, save: Callable[[Path], None]) -> None:
+        """Keep what is familiar; ``save`` writes it to the path it is given."""
+        self._replace(_OUT_OF_DISTRIBUTION, save)
+
+    def finish(self, predictions: "pd.DataFrame", metrics: dict[str, Any], card: str) -> None:
+        """Keep what the run came to and take the mark off: from now on it is finished."""
+        self._write(_PREDICTIONS, predictions.to_csv(index=False, float_format="%.7g"))
+        self._write(_CARD, card)
+        self._write(_METRICS, json.dumps(metrics, indent=1))
+        self._file(_UNFINISHED).unlink(missing_ok=True)
+        for file in (_TASK, _CHECKPOINT, _PROGRESS, _STOP):
+            self._file(file).unlink(missing_ok=True)
+
+    def save_stress(self, table: "pd.DataFrame") -> None:
+        """Keep what `stress.measure` found."""
+        self._write(_STRESS, table.to_csv(index=False, float_format="%.6g"))
+
+    def save_faithfulness(self, table: "pd.DataFrame") -> None:
+        """Keep what `faithfulness.measure` found."""
+        self._write(_FAITHFULNESS, table.to_csv(index=False, float_format="%.6g"))
+
+    def save_card(self, card: str) -> None:
+        """Keep the model card, Markdown, in place of the last."""
+        self._write(_CARD, card)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / name
+
+    def _write(self, name: str, text: str) -> None:
+        self._replace(name, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+    def _replace(self, name: str, save: Callable[[Path], object]) -> None:
+        partial = self.folder / f"partial-{os.getpid()}-{name}"
+        try:
+            save(partial)
+            partial.replace(self._file(name))
+        finally:
+            # On a full disk this is what makes room to say so.
+            partial.unlink(missing_ok=True)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        return self._read(name, lambda file: json.loads(file.read_text(encoding="utf-8")))
+
+    def _csv(self, name: str, **options: Any) -> "pd.DataFrame":
+        import pandas as pd  # the app's first page, which lists runs, does not wait for it
+
+        return self._read(name, lambda file: pd.read_csv(file, **options))
+
+    def _read(self, name: str, reader: Callable[[Path], Any]) -> Any:
+        try:
+            return reader(self._file(name))
+        except FileNotFoundError as error:
+            raise RunError(
+                f"The run {self.name} has no {name}: it was not copied whole, or did not finish. "
+                "Copy the folder again or train anew."
+            ) from error
+        except ValueError as error:
+            raise RunError(
+                f"The file {name} of the run {self.name} is damaged. Copy the folder again or "
+                "train anew."
+            ) from error

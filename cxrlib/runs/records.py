@@ -1,0 +1,75 @@
+"""What a finished run's ``metrics.json`` and ``predictions.csv`` hold, read back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from cxrlib import metrics
+from cxrlib.runs.folder import Run, RunError
+
+METRIC_TITLES = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC (average precision)",
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity (recall)",
+    "specificity": "Specificity",
+    "precision": "Precision (PPV)",
+    "npv": "Negative predictive value",
+    "f1": "F1",
+    "balanced_accuracy": "Balanced accuracy",
+    "mcc": "Matthews correlation",
+    "brier": "Brier score",
+    "ece": "Calibration error (ECE)",
+}
+# Of a run's metrics: whether it was trained on the Kaggle set's train and val folders, all of them.
+OF_KAGGLE = "of_kaggle"
+
+
+def read_points(run_metrics: Mapping[str, Any]) -> dict[str, metrics.OperatingPoint]:
+    """The operating points that a run's ``metrics.json`` holds."""
+    return {
+        name: metrics.OperatingPoint(name, **ends)
+        for name, ends in run_metrics["operating_points"].items()
+    }
+
+
+def read_calibration(run_metrics: Mapping[str, Any]) -> metrics.Calibration:
+    """The calibration that a run's ``metrics.json`` holds."""
+    stored = run_metrics["calibration"]
+    return metrics.Calibration(stored["temperature"], tuple(stored["offsets"]))
+
+
+def held_out(run: Run, table: pd.DataFrame) -> pd.Series:
+    """Which pictures of an index a run was validated on, ``bool`` aligned with ``table``.
+
+    By the run's record: a folder with one picture more or less would be split otherwise, and
+    pictures that the run was trained on would pass for held out.
+
+    Raises:
+        RunError: the index lacks some of them, or the run's files are damaged.
+    """
+    paths = run.predictions.query("split == 'validation'").path
+    missing = paths[~paths.isin(table.path)]
+    if len(missing):
+        raise RunError(
+            f"The run {run.name} was validated on {len(paths)} pictures, of which {len(missing)} "
+            f"are not in this folder ({missing.iloc[0]} is one). Name the folder that it was "
+            "trained on, as it was then, or measure the run on another split."
+        )
+    return table.path.isin(paths)
+
+
+def estimates(
+    run_metrics: Mapping[str, Any], split: str, point: str
+) -> dict[str, metrics.Estimate]:
+    """A run's metrics on one split at one operating point."""
+    return metrics.summary_from_json(run_metrics["splits"][split]["points"][point])
+
+
+def split_titles(run_metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What the splits that a run can be measured on are called."""
+    return {
+        "test": "official test" if run_metrics.get(OF_KAGGLE) else "test",
+        "validation": "validation",
+    }

@@ -1,0 +1,1 @@
+"""Drawn radiographs: anatomy, phantoms, opacities."""

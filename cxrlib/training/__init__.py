@@ -1,0 +1,1 @@
+"""Training runs: the job, its epochs, batches, losses and checkpoints."""

@@ -1,0 +1,247 @@
+"""Random geometry and exposure for training pictures.
+
+Works on ``uint8 [height, width]`` with NumPy and OpenCV, outside the network: the pages preview
+it without loading Keras, and it overlaps with the training step on any backend. All geometry is
+one resampling, so that a picture is blurred once, not once a transform.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from cxrlib.images.preprocess import WHOLE, Box, frame, into_frame
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each random change may go; zero switches it off.
+
+    Attributes:
+        rotation: degrees either way.
+        shift: share of the side, either way, in both directions.
+        zoom: share larger or smaller, both sides alike.
+        stretch: share by which width and height change independently. In the Kaggle set the
+            aspect ratio alone separates the classes, so squashed pictures must not tell it.
+        flip: mirror left and right half the time. Off in the presets: the heart's side is
+            anatomy.
+        brightness: share of the grey scale, either way.
+        contrast: share more or less.
+        gamma: power of two, either way.
+        blur: largest standard deviation of a Gaussian, as a share of the side, for half the
+            pictures.
+        noise: largest standard deviation in grey levels at 168 px, for half the pictures; larger
+            pictures have smaller pixels, which are the noisier for it.
+        resolution: fewest pixels along the side to which half the pictures are shrunk before they
+            are enlarged again.
+        erase: largest share of the picture's area painted over, for a third of the pictures
+            (Zhong et al., AAAI 2020).
+    """
+
+    rotation: float = 0
+    shift: float = 0
+    zoom: float = 0
+    stretch: float = 0
+    flip: bool = False
+    brightness: float = 0
+    contrast: float = 0
+    gamma: float = 0
+    blur: float = 0
+    noise: float = 0
+    resolution: float = 0
+    erase: float = 0
+
+
+PRESETS = {
+    "none": Augmentation(),
+    "light": Augmentation(
+        rotation=5, shift=0.04, zoom=0.06, stretch=0.05, brightness=0.05, contrast=0.1, gamma=0.15
+    ),
+    "strong": Augmentation(
+        rotation=10,
+        shift=0.08,
+        zoom=0.12,
+        stretch=0.25,
+        brightness=0.12,
+        contrast=0.25,
+        gamma=0.6,
+        blur=0.016,
+        noise=15,
+        resolution=48,
+        erase=0.08,
+    ),
+}
+
+_SHARE_DEGRADED = 1 / 2
+_NOISE_SIDE = 168
+_SHARE_ERASED = 1 / 3
+_SHARE_REPAINTED = 0.6
+
+
+def describe(recipe: Augmentation) -> str:
+    """A recipe in words.
+
+    >>> describe(Augmentation(rotation=5, stretch=0.05, gamma=0.15))
+    'rotation ±5°, width and height ±5 % each, gamma 0.90 to 1.11'
+    >>> describe(Augmentation())
+    'nothing is changed'
+    """
+    parts = [
+        (recipe.rotation, f"rotation ±{recipe.rotation:g}°"),
+        (recipe.shift, f"shift ±{recipe.shift:.0%}"),
+        (recipe.zoom, f"zoom ±{recipe.zoom:.0%}"),
+        (recipe.stretch, f"width and height ±{recipe.stretch:.0%} each"),
+        (recipe.flip, "mirrored half the time"),
+        (recipe.brightness, f"brightness ±{recipe.brightness:.0%}"),
+        (recipe.contrast, f"contrast ±{recipe.contrast:.0%}"),
+        (recipe.gamma, f"gamma {2**-recipe.gamma:.2f} to {2**recipe.gamma:.2f}"),
+        (recipe.blur, f"half blurred by up to {recipe.blur:.1%} of the side"),
+        (
+            recipe.noise,
+            f"half with noise of up to {recipe.noise:g} grey levels at {_NOISE_SIDE} px",
+        ),
+        (recipe.resolution, f"half shrunk down to {recipe.resolution:g} px and enlarged"),
+        (recipe.erase, f"a third with up to {recipe.erase:.0%} of the area painted over"),
+    ]
+    words = ", ".join(text for used, text in parts if used)
+    return words.replace("%", " %") or "nothing is changed"
+
+
+def augment(
+    pixels: np.ndarray,
+    recipe: Augmentation,
+    rng: np.random.Generator,
+    box: Box = WHOLE,
+    size: int | None = None,
+) -> np.ndarray:
+    """One random variant of a picture.
+
+    Args:
+        pixels: ``uint8 [height, width]``.
+        recipe: how far it may go.
+        rng: source of chance; the same state gives the same variant.
+        box: the part of the picture that is wanted. What a change moves into sight comes from
+            the picture around the box.
+        size: side of what is wanted; by default as large as the picture.
+
+    Returns:
+        ``uint8 [size, size]`` or ``[height, width]``; ``pixels`` itself where nothing is to be
+        done.
+    """
+    if recipe == PRESETS["none"]:
+        return frame(pixels, box, size) if size else pixels
+    # Most draws come first and in one order, so that a switched-off step shifts few others.
+    place = rng.uniform(-1, 1, 6)
+    light = rng.uniform(-1, 1, 3)
+    degrade = rng.uniform(size=8)
+    flipped = rng.random() < 0.5 and recipe.flip
+    target = (size, size) if size else pixels.shape
+    pixels = _move(pixels, recipe, place, box, target, flipped, replicate=degrade[6] < 0.5)
+    side = min(pixels.shape)
+    least = recipe.resolution / side
+    if degrade[0] < _SHARE_DEGRADED and 0 < least < 1:
+        factor = least + (1 - least) * degrade[1]
+        pixels = _lose_resolution(pixels, factor)
+    if degrade[2] < _SHARE_DEGRADED and recipe.blur:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), max(0.3, recipe.blur * side * degrade[3]))
+    pixels = _expose(pixels, recipe, light)
+    if degrade[4] < _SHARE_DEGRADED and recipe.noise:
+        most = recipe.noise * side / _NOISE_SIDE
+        noise = rng.standard_normal(pixels.shape, np.float32) * (most * degrade[5])
+        pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    if degrade[7] < _SHARE_ERASED and recipe.erase:
+        pixels = _erase(pixels, recipe.erase, rng)
+    return pixels
+
+
+def repaint_surroundings(
+    pixels: np.ndarray, lungs: np.ndarray, other: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """A picture whose lungs are its own and whose surroundings tell nothing of its class.
+
+    Shoulders, borders, markers and the size of the child go with the classes of the Kaggle set.
+    More than half the time they are painted over, with softly fading edges: by one grey, by
+    another picture out of focus, or by this one out of focus and in another exposure.
+
+    Args:
+        pixels: ``uint8 [height, width]``.
+        lungs: ``uint8 [rows, columns]`` over the same picture, 1 where the lungs are; all 0 where
+            that is not known, and the picture then stays as it is.
+        other: any other picture of the same shape.
+        rng: source of chance.
+
+    Returns:
+        ``uint8 [height, width]``.
+    """
+    if rng.random() > _SHARE_REPAINTED or not lungs.any():
+        return pixels
+    lungs = cv2.resize(lungs, pixels.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    margin = int(rng.integers(4, 22))
+    keep = cv2.dilate(lungs, np.ones((margin, margin), np.uint8)).astype(np.float32)
+    keep = cv2.GaussianBlur(keep, (0, 0), rng.uniform(1, 5))
+    how = rng.random()
+    if how < 0.35:
+        painted = np.full(pixels.shape, rng.integers(256), np.float32)
+    elif how < 0.75:
+        painted = cv2.GaussianBlur(other.astype(np.float32), (0, 0), rng.uniform(3, 15))
+    else:
+        painted = cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), rng.uniform(8, 30))
+        painted += rng.integers(-60, 60)
+    return np.clip(pixels * keep + painted * (1 - keep), 0, 255).astype(np.uint8)
+
+
+def _move(
+    pixels: np.ndarray,
+    recipe: Augmentation,
+    draws: np.ndarray,
+    box: Box,
+    target: tuple[int, int],
+    flipped: bool,
+    *,
+    replicate: bool,
+) -> np.ndarray:
+    height, width = target
+    angle = np.deg2rad(recipe.rotation * draws[0])
+    zoom = (1 + recipe.zoom) ** draws[1]
+    wide = zoom * (1 + recipe.stretch) ** draws[2] * (-1 if flipped else 1)
+    high = zoom * (1 + recipe.stretch) ** draws[3]
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ np.diag([wide, high])
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    shift = recipe.shift * draws[4:6] * (width, height)
+    framed = into_frame(pixels.shape, box, target)
+    # One map for box and change: the picture is resampled once.
+    matrix = np.column_stack(
+        [linear @ framed[:, :2], linear @ (framed[:, 2] - centre) + centre + shift]
+    )
+    # Neither a black nor a smeared margin may become a sign of one class.
+    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(
+        pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border
+    )
+
+
+def _lose_resolution(pixels: np.ndarray, factor: float) -> np.ndarray:
+    height, width = pixels.shape
+    small = (max(1, round(width * factor)), max(1, round(height * factor)))
+    shrunk = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _expose(pixels: np.ndarray, recipe: Augmentation, draws: np.ndarray) -> np.ndarray:
+    levels = np.linspace(0, 1, 256)
+    levels = levels ** (2 ** (recipe.gamma * draws[0]))
+    levels = (levels - 0.5) * (1 + recipe.contrast) ** draws[1] + 0.5 + recipe.brightness * draws[2]
+    return cv2.LUT(pixels, np.clip(levels * 255 + 0.5, 0, 255).astype(np.uint8))
+
+
+def _erase(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    height, width = pixels.shape
+    area = share * rng.uniform(0.1, 1)
+    ratio = np.exp(rng.uniform(-1, 1) * np.log(3))
+    high = max(1, round(min(1, np.sqrt(area * ratio)) * height))
+    wide = max(1, round(min(1, np.sqrt(area / ratio)) * width))
+    top, left = rng.integers(height - high + 1), rng.integers(width - wide + 1)
+    erased = pixels.copy()
+    erased[top : top + high, left : left + wide] = rng.integers(256)
+    return erased

@@ -1,0 +1,84 @@
+"""What a training run will roughly take, before it is started: time, memory, disk.
+
+Made from each network's size and from what was measured on two machines; right to a factor of
+two or three. Once a run goes, what it measures itself counts.
+"""
+
+from dataclasses import dataclass
+
+from cxrlib.images.preprocess import square_side
+from cxrlib.runs.config import TrainingConfig
+
+_SIDE = 224
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one network: ``parameters``; and at 224 pixels, for one picture, ``values`` in all
+    layers' outputs and ``products``, the multiplications of a forward pass."""
+
+    parameters: float
+    values: float
+    products: float
+
+
+COSTS = {
+    "cnn": Cost(0.063e6, 0.97e6, 0.061e9),
+    "mobilenetv2": Cost(2.3e6, 21.9e6, 0.30e9),
+    "vgg16": Cost(14.7e6, 15.4e6, 15.3e9),
+    "resnet50": Cost(23.6e6, 37.3e6, 3.86e9),
+    "efficientnetb0": Cost(4.1e6, 25.2e6, 0.38e9),
+    "densenet121": Cost(7.0e6, 50.1e6, 2.83e9),
+}
+# Products a second, and values a second written and read again.
+_CPU_CORE = (40e9, 2.5e9)
+_GPU = (5e12, 60e9)
+_AUGMENTED_A_CORE = 900 * _SIDE**2  # pixels a second
+_START_SECONDS = 25
+_BASE_MEMORY = 0.8e9
+_LUNGS = 2 * 128**2  # bytes a picture: where its lungs are
+_NORMAL = 0.26  # of the Kaggle set's pictures
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``seconds`` of training, and bytes: ``memory`` on the device, ``decoded`` pictures that the
+    cache keeps, and ``learned``, what the run's folder takes while it trains."""
+
+    seconds: float
+    memory: float
+    decoded: float
+    learned: float
+
+
+def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) -> Estimate:
+    """What a run on ``pictures`` (train and val together) will roughly take.
+
+    ``gpus`` is how many GPUs it trains on, 0 for the CPU; ``cores`` those of the CPU.
+    """
+    cost, area = COSTS[config.network], (config.size / _SIDE) ** 2
+    products, values = _GPU if gpus else (speed * cores for speed in _CPU_CORE)
+    forward = area * (cost.products / products + cost.values / values) / max(gpus, 1)
+    learned = pictures * (1 - config.validation_fraction) * (2 if config.consistency_weight else 1)
+    learned *= 1 + _NORMAL * config.synthetic_opacity_ratio
+    validated = pictures * config.validation_fraction
+    step = 3 * forward
+    if config.augmentation != "none":
+        step = max(step, config.size**2 / (_AUGMENTED_A_CORE * cores))
+    seconds = _START_SECONDS + config.fine_tune_epochs * (learned * step + validated * forward)
+    if config.distill_from_start:
+        seconds += learned * forward
+    if config.head_epochs:
+        # One pass for the features; without fine-tuning, augmented, the backbone runs each epoch.
+        passes = 1 if config.fine_tune_epochs or config.augmentation == "none" else None
+        seconds += (passes or config.head_epochs) * pictures * forward
+    # Weights, gradients, two moments, and the best so far; outputs of all layers and, of the
+    # largest few, their gradients.
+    weights = 4 * 5 * cost.parameters
+    outputs = 4 * 1.5 * cost.values * area * config.batch_size / max(gpus, 1)
+    decoded = config.size**2 + _LUNGS
+    if config.crop == "lungs":
+        decoded += square_side(config.size) ** 2
+    return Estimate(
+        seconds, (0 if gpus else _BASE_MEMORY) + weights + outputs, pictures * decoded, weights
+    )

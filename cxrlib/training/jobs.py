@@ -1,0 +1,316 @@
+"""Runs in the background: start, follow, stop, resume.
+
+A run trains in a process of its own, which outlives the page and the server that started it. All
+that is known of it is in its folder, so any number of pages, and the command line, see the same.
+No TensorFlow here: the process that trains loads it when its turn comes.
+
+Two kinds of file locks, which the system lets go of however a process ends: a run's says whether
+anyone works on it, and no reused process id can mislead; a device's is held by the one run that
+trains on it.
+"""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from cxrlib import runs
+from cxrlib.images.preprocess import cache_folder
+from cxrlib.runs import ensembles
+from cxrlib.runs.config import TrainingConfig, default_name
+from cxrlib.runs.folder import Run, RunError, StoppedError
+from cxrlib.training import devices
+
+State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
+
+_PROJECT = Path(__file__).resolve().parents[2]
+_QUEUE_SECONDS = 0.5
+# Long enough to outlast another page's look at the lock.
+_LOOK_SECONDS = 0.03
+
+
+def allowed(secrets: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether this app may start, delete and download.
+
+    ``CXR_TRAINING=on|off`` decides, else ``[training] enabled`` in Streamlit's secrets, and what is
+    neither on nor true is off; otherwise it may, except on Streamlit Community Cloud, where
+    everyone shares one small machine.
+    """
+    if asked := os.environ.get("CXR_TRAINING", "").strip():
+        return asked.lower() == "on"
+    if "enabled" in secrets.get("training", {}):
+        return secrets["training"]["enabled"] is True
+    # Where Community Cloud keeps the apps that it runs.
+    return not _PROJECT.is_relative_to("/mount/src")
+
+
+def state(run: Run) -> State:
+    """Where a run stands: ``interrupted`` is one whose process went without a word."""
+    if run.finished:
+        return "finished"
+    if alive(run):
+        return "queued" if run.progress.get("activity") == "queued" else "running"
+    if run.finished:  # it ended between the two looks
+        return "finished"
+    if run.failure:
+        return "failed"
+    return "stopped" if run.stopped else "interrupted"
+
+
+def alive(run: Run) -> bool:
+    """Whether a process works on the run, or waits for its turn."""
+    if not run.lock_file.exists():
+        return False
+    try:
+        with FileLock(run.lock_file).acquire(timeout=_LOOK_SECONDS, poll_interval=0.01):
+            return False
+    except Timeout:
+        return True
+
+
+def create(
+    config: TrainingConfig,
+    data: Path,
+    *,
+    on: Sequence[str] | None = None,
+    models: Path = runs.MODELS,
+) -> Run:
+    """Make the folder of a run that is to be trained.
+
+    Args:
+        config: what to do.
+        data: a data-set folder.
+        on: ids of `devices.found`; by default the first, or with ``config.distribute`` all GPUs.
+        models: where the run's folder goes.
+
+    Raises:
+        RunError: there is a run of that name.
+    """
+    if on is None:
+        known = [device.id for device in devices.found()]
+        on = [name for name in known if name != "cpu"] if config.distribute else known[:1]
+    run = runs.create(config.name or default_name(config), models=models)
+    run.save_config(config.for_record(run.name).model_dump_json(indent=1))
+    run.save_task(
+        {
+            "config": config.model_dump() | {"name": run.name, "weights": _absolute(config)},
+            "data": str(data.resolve()),
+            "devices": sorted(on) or ["cpu"],
+            "queued": time.time(),
+        }
+    )
+    return run
+
+
+def _absolute(config: TrainingConfig) -> str:
+    if config.weights in ("imagenet", "none"):
+        return config.weights
+    return str(Path(config.weights).resolve())
+
+
+def launch(run: Run) -> None:
+    """Work on an unfinished run in a process of its own; returns when that has taken it over.
+
+    Raises:
+        RunError: a process works on it already.
+    """
+    if alive(run):
+        raise RunError(f"The run {run.name} is being trained already.")
+    run.clear_marks()
+    command = [sys.executable, "-m", "cxrlib", "train", "--resume", run.name]
+    # The log keeps a progress bar's latest states only every ten seconds.
+    environment = os.environ | {"TQDM_MININTERVAL": "10", "PYTHONUNBUFFERED": "1"}
+    with run.log_file.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--models", str(run.folder.parent)],
+            cwd=_PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    while process.poll() is None and not alive(run):
+        time.sleep(0.05)
+
+
+def rename(run: Run, name: str) -> Run:
+    """Give a run another name.
+
+    Raises:
+        RunError: it is being trained, an ensemble needs it, or the name will not do.
+    """
+    _idle(run)
+    _unneeded(run)
+    return runs.rename(run, name)
+
+
+def delete(run: Run) -> None:
+    """Remove a run.
+
+    Raises:
+        RunError: it is being trained, an ensemble needs it, or it is the shipped one.
+    """
+    _idle(run)
+    _unneeded(run)
+    runs.delete(run)
+
+
+def _idle(run: Run) -> None:
+    if alive(run):
+        raise RunError(f"The run {run.name} is being trained: stop it first.")
+
+
+def _unneeded(run: Run) -> None:
+    if found := ensembles.needing(run):
+        raise RunError(
+            f"{' and '.join(found)}, a mean of runs, needs {run.name} under this name. Delete "
+            f"{'them' if len(found) > 1 else 'it'} first."
+        )
+
+
+def as_h5(run: Run) -> bytes:
+    """A finished run's network in Keras' older format, made by a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="cxrlib-") as folder:
+        file = Path(folder) / "model.h5"
+        command = [sys.executable, "-m", "cxrlib", "export", "--run", str(run.folder)]
+        subprocess.run([*command, "--out", str(file)], cwd=_PROJECT, check=True)
+        return file.read_bytes()
+
+
+def work(run: Run) -> None:
+    """Train an unfinished run in this process, when its devices are free.
+
+    A first interrupt or termination signal is a request to stop.
+
+    Raises:
+        StoppedError: it was asked to stop.
+        RunError: another process works on it.
+        Exception: whatever training raises; the reason is kept with the run.
+    """
+    try:
+        lock = FileLock(run.lock_file).acquire(timeout=2)
+    except Timeout as error:
+        raise RunError(f"The run {run.name} is being trained already.") from error
+    with lock, _Reported(run), _stopped_by_signals(run), ExitStack() as held:
+        run.clear_marks()
+        task = run.task
+        for device in task["devices"]:
+            held.enter_context(_hold_device(run, device))
+        devices.use(task["devices"])
+
+        from cxrlib.training import practice
+        from cxrlib.training.train import TrainingError, gpus, train
+
+        if task["devices"] != ["cpu"] and not gpus():
+            raise TrainingError(
+                "There is a GPU, but Keras cannot use it: install its CUDA libraries "
+                "(pip install 'tensorflow[and-cuda]'), or train on the CPU."
+            )
+        data = Path(task["data"])
+        if data == practice.folder() and not data.is_dir():
+            run.write_progress("drawing synthetic radiographs")
+            practice.draw()
+        train(TrainingConfig(**task["config"]), data, run=run)
+
+
+@contextmanager
+def _stopped_by_signals(run: Run) -> Iterator[None]:
+    def stop(number: int, frame: object) -> None:
+        run.request_stop()
+        signal.signal(number, before[number])  # a second one ends the process
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _hold_device(run: Run, device: str) -> Iterator[None]:
+    """Hold a device, when it is free and no earlier run waits for it."""
+    folder = cache_folder() / "devices"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{device.replace(':', '-')}.lock")
+    run.write_progress("queued", device=device)
+    while True:
+        if run.stop_requested:
+            run.mark_stopped()
+            raise StoppedError
+        if not _earlier_run_waits(run, device):
+            try:
+                lock.acquire(timeout=0)
+                break
+            except Timeout:
+                pass
+        time.sleep(_QUEUE_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _earlier_run_waits(run: Run, device: str) -> bool:
+    since = run.task["queued"]
+
+    def earlier(other: Run) -> bool:
+        try:
+            return (
+                state(other) == "queued"
+                and other.progress.get("device") == device
+                and other.task["queued"] < since
+            )
+        except (RunError, FileNotFoundError):
+            return False  # it was deleted meanwhile
+
+    others = [other for other in runs.unfinished(run.folder.parent) if other.name != run.name]
+    return any(map(earlier, others))
+
+
+class _Reported:
+    """Keeps with the run why its training failed, and lets the exception pass."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, StoppedError):
+            self._run.save_failure(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    if type(error).__module__.startswith("cxrlib."):
+        return str(error)  # made for people
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "There is no space left on the disk, or for you on it. Free some, then resume."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{error.filename} may not be read or written. Change its permissions or choose "
+            "another folder, then resume."
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return (
+            "The device's memory does not suffice. Duplicate the run with a smaller batch or "
+            "size, or free memory and resume."
+        )
+    return f"Training broke off: {type(error).__name__}. The log says more."

@@ -1,0 +1,42 @@
+"""Training without a data set: phantoms, and a run on them that takes about a minute on a CPU."""
+
+import tempfile
+from pathlib import Path
+
+from cxrlib.images.preprocess import cache_folder
+from cxrlib.runs.config import for_network
+from cxrlib.synthetic import phantom
+
+PATIENTS = 600
+_PIXELS = 128
+
+
+def folder() -> Path:
+    """Where the data set of synthetic radiographs is, once it is drawn."""
+    # Another number of patients is another data set.
+    return (cache_folder() / f"phantoms-{PATIENTS}").resolve()
+
+
+def draw() -> None:
+    """Draw the data set, which takes half a minute.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    place = folder()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as partial:
+        drawn = Path(partial) / place.name
+        phantom.write_dataset(drawn, patients=PATIENTS, size=_PIXELS)
+        try:
+            drawn.rename(place)
+        except OSError:
+            if not place.is_dir():  # somebody else may have drawn it meanwhile
+                raise
+
+
+def values() -> dict[str, object]:
+    """What to ask of such a run, for `TrainingConfig`."""
+    return for_network(
+        "cnn", size=96, fine_tune_epochs=12, batch=8, augmentation="none", dropout=0.0
+    )

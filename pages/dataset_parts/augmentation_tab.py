@@ -1,0 +1,101 @@
+"""One picture under each augmentation preset and contrast treatment."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from cxrlib import plots
+from cxrlib.images import preprocess
+from cxrlib.training.augment import PRESETS, augment, describe
+from pages.dataset_parts.gallery_tab import read
+from pages.shared.text import plain
+
+VARIANTS = 6
+TREATMENTS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "As taken": (
+        "What the network is given, unless its run says otherwise.",
+        lambda picture: picture,
+    ),
+    "Histogram equalization": (
+        "All grey levels equally frequent: much contrast, also of what is only noise.",
+        lambda picture: preprocess.equalize(picture, "histogram"),
+    ),
+    "CLAHE": (
+        "The same place by place and limited: markings of the lung stand out.",
+        lambda picture: preprocess.equalize(picture, "clahe"),
+    ),
+    "Edges (Canny)": (
+        "Lines where grey levels change quickly: ribs and borders, not the opacity.",
+        lambda picture: preprocess.edges(picture, "canny"),
+    ),
+    "Edges (Sobel)": (
+        "How quickly they change: soft opacities leave hardly a trace.",
+        lambda picture: preprocess.edges(picture, "sobel"),
+    ),
+}
+
+
+def other_picture(pictures: int) -> None:
+    st.session_state.data_sample = int(np.random.default_rng().integers(pictures)) + 1
+
+
+def show(table: pd.DataFrame) -> None:
+    st.markdown(
+        "In training, every picture is changed a little at random each time it is seen, so that "
+        "the network cannot lean on what does not matter: how the child lay, how the film was "
+        "exposed, what shape the picture has."
+    )
+    picture_number, another, draw, size, _ = st.columns(
+        [2, 2, 2, 2, 2], vertical_alignment="bottom"
+    )
+    place = picture_number.number_input(
+        "Picture", 1, len(table), key="data_sample", bind="query-params", persist_state="session"
+    )
+    another.button(
+        "Another picture", icon=":material/shuffle:", width="stretch",
+        on_click=other_picture, args=(len(table),),
+    )  # fmt: skip
+    seed = draw.number_input(
+        "Draw", 1, 9999, key="data_draw", bind="query-params", persist_state="session",
+        help="Each number is another throw of the dice; the same number gives the same pictures.",
+    )  # fmt: skip
+    side = size.selectbox(
+        "Network input", [150, 224, 320], index=1, format_func=lambda side: f"{side} × {side}",
+        key="data_side", bind="query-params", persist_state="session",
+    )  # fmt: skip
+    row = table.iloc[int(place) - 1]
+    st.caption(f"{plain(row.path)}, squashed to a square as the network sees it")
+    radiograph = read(table, row.path)
+    if radiograph is None:
+        return
+    square = preprocess.prepare(radiograph.pixels, int(side))
+    for name, recipe in PRESETS.items():
+        st.markdown(f"**Preset {name}:** {describe(recipe)}.")
+        rng = np.random.default_rng(int(seed))
+        with st.grid(VARIANTS, min_column_width=110):
+            for variant in range(1 if name == "none" else VARIANTS):
+                st.image(
+                    augment(square, recipe, rng),
+                    width="stretch",
+                    output_format="JPEG",
+                    alt=f"Variant {variant + 1} under the preset {name}",
+                )
+    st.header("What contrast treatment does to it", anchor=False)
+    st.caption(
+        "Histogram equalization and CLAHE can be chosen for a run, which then treats every "
+        "picture alike, in training and in reading. Edges are for your eyes only."
+    )
+    shown = plots.for_screen(radiograph.pixels)
+    with st.grid(5, min_column_width=150):
+        for title, (words, treat) in TREATMENTS.items():
+            with st.container(gap="xsmall"):
+                st.image(
+                    treat(shown),
+                    width="stretch",
+                    output_format="JPEG",
+                    alt=f"{title} of {row.path}",
+                )
+                st.markdown(f"**{title}**")
+                st.caption(words)

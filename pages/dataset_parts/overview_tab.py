@@ -1,0 +1,152 @@
+"""Counts, imbalance, splits, and what the sides of a split share."""
+
+import pandas as pd
+import streamlit as st
+
+from cxrlib import runs
+from cxrlib.data import dataset, overview
+from cxrlib.runs import ensembles
+from cxrlib.runs.config import TrainingConfig
+from pages.dataset_parts.gallery_tab import ALL
+from pages.shared.data_folder import show_problem
+from pages.shared.text import number, plain
+
+SIDES = {
+    "train": "Train",
+    "validation": "Validation",
+    "val": "Val",
+    "test": "Test",
+    "excluded": "Left out",
+}
+
+
+def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Which side each picture is on in the run in use, and where that comes from."""
+    share, seed = (
+        TrainingConfig.model_fields[name].default for name in ("validation_fraction", "seed")
+    )
+    name, recorded = st.session_state.get("run"), None
+    if name:
+        try:
+            run = runs.find(name)
+            first = ensembles.networks(run)[0].config
+            share, seed = first["validation_fraction"], first["seed"]
+            recorded = run.predictions.query("split == 'validation'").path
+        except runs.RunError as error:
+            st.warning(plain(error))
+    folds = dataset.assign_folds(table, validation_fraction=share, seed=seed)
+    who = "a new run" if recorded is None else f"the run {plain(name)}"
+    source = (
+        f"as {who} splits it, {100 * share:.0f}\N{NO-BREAK SPACE}% for validation, seed {seed}."
+    )
+    if recorded is not None and set(recorded) != set(table.path[folds == "validation"]):
+        source += (
+            f" That run was made with other pictures than are here: its record lists "
+            f"{number(len(recorded))} validation pictures."
+        )
+    return folds, source
+
+
+def show_counts(table: pd.DataFrame, sides: pd.Series, label: str) -> None:
+    counts = overview.counts(table, sides)
+    counts = counts.reindex([side for side in SIDES if side in counts.index]).rename(index=SIDES)
+    st.dataframe(
+        counts.assign(share=100 * counts.share).rename_axis("Side"),
+        column_config={
+            "pictures": st.column_config.NumberColumn("Pictures", format="localized"),
+            "normal": st.column_config.NumberColumn("Normal", format="localized"),
+            "pneumonia": st.column_config.NumberColumn("Pneumonia", format="localized"),
+            "bacterial": st.column_config.NumberColumn("Bacterial", format="localized"),
+            "viral": st.column_config.NumberColumn("Viral", format="localized"),
+            "patients": st.column_config.NumberColumn("Patients", format="localized"),
+            "share": st.column_config.ProgressColumn(
+                "Share of pneumonia", format="%.0f %%", min_value=0, max_value=100
+            ),
+        },
+        alt=label,
+    )
+
+
+def show_shared(table: pd.DataFrame, folds: pd.Series) -> None:
+    official, own = overview.shared(table, table.split), overview.shared(table, folds)
+    rows = {
+        "Official folders": official,
+        "Split in use": own,
+    }
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Patients": {k: len(v.patients) for k, v in rows.items()},
+                "Identical pictures": {k: len(v.copies) for k, v in rows.items()},
+            }
+        ).rename_axis("Split"),
+        alt="Patients and identical pictures that several sides of a split share",
+    )
+    for name, found in rows.items():
+        if found.patients:
+            listed = ", ".join(found.patients[:12])
+            more = " and more" if len(found.patients) > 12 else ""
+            st.caption(f"{name}, patients on several sides: {plain(listed)}{more}.")
+    copies = dataset.duplicates(table)
+    groups = copies.group.nunique()
+    if groups:
+        text, button = st.columns([3, 1], vertical_alignment="center")
+        text.markdown(
+            f"{len(copies)} files are copies of one another, byte by byte: {groups} different "
+            "pictures. The split in use keeps copies together."
+        )
+        button.button(
+            "Show the copies", on_click=go_to_copies, icon=":material/content_copy:",
+            width="stretch",
+        )  # fmt: skip
+    else:
+        st.markdown("No picture is there twice.")
+    left_out = int((folds == "excluded").sum())
+    if left_out:
+        st.markdown(
+            f"{left_out} pictures take no part in the split in use: identical copies of them are "
+            "in the official test folder."
+        )
+
+
+def go_to_copies() -> None:
+    for key in ("data_split", "data_class", "data_subtype", "data_size"):
+        st.session_state[key] = ALL
+    st.session_state.data_name = ""
+    st.session_state.data_copies = True
+    st.session_state.data_page = 1
+    st.session_state.data_tab = "Gallery"
+
+
+def show(table: pd.DataFrame) -> None:
+    st.markdown(overview.imbalance(table))
+    st.header("Official folders", anchor=False)
+    show_counts(table, table.split, "Pictures and patients of each official folder")
+    st.caption(
+        f"{overview.completeness(table)} The official val folder has too few pictures to steer a "
+        "training by."
+    )
+    st.header("Split in use", anchor=False)
+    try:
+        folds, source = split_in_use(table)
+    except dataset.DatasetError as error:
+        show_problem(str(error))
+        return
+    show_counts(table, folds, "Pictures and patients on each side of the split in use")
+    st.caption(
+        f"Train and val together, {source} Whole patients go to one side. The test folder stays "
+        "as it is."
+    )
+    if not (table.split == "test").any():
+        st.info(
+            "There is no test folder here: runs made with this folder are measured on validation "
+            "pictures only.",
+            icon=":material/info:",
+        )
+    st.header("Shared between sides", anchor=False)
+    show_shared(table, folds)
+    st.caption(
+        "Who is who is told from the file names. In the official test folder patient numbers "
+        "start anew, so a number that is in train and in test is no sign of the same child; "
+        "whether children are in both cannot be told."
+    )

@@ -1,0 +1,111 @@
+"""What tells the classes apart without a look at the lungs."""
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from cxrlib import plots
+from cxrlib.data import overview
+from pages.shared.text import plain
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def exposure_task(fingerprint: str, _table: pd.DataFrame) -> overview.ExposureTask:
+    task = overview.ExposureTask(_table)
+    task.join(timeout=0.5)  # long enough where it was measured before
+    return task
+
+
+@st.cache_data(max_entries=8, show_spinner="Comparing the classes")
+def separations(
+    fingerprint: str, known: tuple[str, ...], _table: pd.DataFrame, _values: pd.DataFrame
+) -> pd.DataFrame:
+    """One row a measure: median and quartiles by class, and how far it tells them apart."""
+    official = _table.split == "test"
+    rows = []
+    for name in known:
+        row: dict[str, str] = {"Alone": overview.MEASURES[name].partition(" (")[0]}
+        for title, part in (("AUC, train and val", ~official), ("AUC, test", official)):
+            if part.any():
+                found = overview.univariate_auc(_table[part], _values[name][part])
+                row[title] = str(found.auc)
+                row.setdefault("In words", found.words)
+        for label, title in overview.CLASSES.items():
+            low, middle, high = _values[name][_table.label == label].quantile([0.25, 0.5, 0.75])
+            row[title] = f"{middle:.3g} ({low:.3g}–{high:.3g})"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@st.fragment(run_every=1)
+def follow_exposure(task: overview.ExposureTask) -> None:
+    st.progress(
+        task.share,
+        "Measuring brightness and contrast of every picture. This is done once; you can go "
+        "elsewhere meanwhile.",
+    )
+    if not task.is_alive():
+        st.rerun()
+
+
+def show(table: pd.DataFrame, fingerprint: str) -> None:
+    st.markdown(
+        "A network learns whatever tells the classes apart. If the size of a picture alone does, "
+        "it need not look at the lungs. Below is how far each trivial number, alone, separates "
+        "pneumonia from normal: **AUC 0.5 is guessing, 1 is always right**."
+    )
+    task = exposure_task(fingerprint, table)
+    if task.is_alive():
+        follow_exposure(task)
+    if task.problem:
+        st.warning(plain(task.problem))
+        st.button("Try again", icon=":material/refresh:", on_click=exposure_task.clear)
+    values = overview.measures(table, task.result)
+    constant = [name for name in values if values[name].nunique() == 1]
+    if constant:
+        listed = ", ".join(
+            f"{overview.MEASURES[name].lower()} {values[name].iloc[0]:.3g}" for name in constant
+        )
+        st.caption(f"The same in all pictures, and so no help: {listed}.")
+    values = values.drop(columns=constant)
+    if values.empty:
+        return
+    found = separations(fingerprint, tuple(values), table, values)
+    st.dataframe(found, hide_index=True, alt="How far trivial numbers tell the classes apart")
+    st.caption(
+        "AUC with its 95 % interval, bootstrapped over patients; median and quartiles by class. "
+        "Where an AUC is high, prefer the augmentation preset *strong*: it varies shape, "
+        "sharpness and exposure, so that a network gains less by them. Where train and test "
+        "differ, such a shortcut fails on the test pictures."
+    )
+    with st.grid(3, min_column_width=280):
+        for name in values:
+            with st.container():
+                show_spread(table, values[name], overview.MEASURES[name])
+
+
+def show_spread(table: pd.DataFrame, values: pd.Series, title: str) -> None:
+    st.markdown(f"**{title}**")
+    spread = overview.histogram(table, values).replace({"label": overview.CLASSES})
+    scale = alt.Scale(domain=list(overview.CLASSES.values()), range=list(plots.SERIES[:2]))
+    chart = (
+        alt.Chart(spread)
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X("value:Q", title=None, scale=alt.Scale(zero=False, nice=False)),
+            y=alt.Y("share:Q", title="Share of the class", axis=alt.Axis(format="%", tickCount=3)),
+            color=alt.Color("label:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
+            strokeDash=alt.StrokeDash(
+                "label:N",
+                title=None,
+                scale=alt.Scale(domain=list(overview.CLASSES.values()), range=[[1, 0], [5, 3]]),
+            ),
+            tooltip=[
+                alt.Tooltip("label:N", title="Class"),
+                alt.Tooltip("value:Q", title="From", format=".4g"),
+                alt.Tooltip("share:Q", title="Share", format=".1%"),
+            ],
+        )
+        .properties(height=190)
+    )
+    st.altair_chart(chart, alt=f"{title}: how it is spread among normal and pneumonia pictures")

@@ -1,0 +1,293 @@
+"""Tabs about the run in use: threshold, calibration, subgroups, learning."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from cxrlib import metrics, plots
+from cxrlib.data import overview
+from cxrlib.data.dataset import DatasetError
+from cxrlib.evaluation import compare_runs, subgroups, three_classes
+from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.images.radiograph import RadiographError
+from cxrlib.metrics import Confusion, Estimate
+from cxrlib.runs import ensembles
+from pages.shared.downloadable import picture_folder, show_figure, show_table
+from pages.shared.text import plain
+
+
+def show_threshold(measured: Measured, point: str) -> None:
+    """Move the threshold and the prevalence, and see what becomes of a thousand patients."""
+    left, right = st.columns(2, gap="medium")
+    threshold = _threshold(left, measured, point)
+    prevalence = prevalence_slider(right, measured)
+    matrix = measured.confusion(threshold)
+    name = f"{measured.run.name}-{measured.split}"
+    if not 0 < measured.prevalence < 1:
+        st.info("These pictures are all of one class: what happens to patients cannot be said.")
+        return
+    people = metrics.natural_frequencies(matrix, prevalence)
+    drawing, numbers = st.columns([3, 2], gap="medium")
+    with drawing:
+        st.markdown("**1,000 patients**")
+        show_figure(
+            plots.patients_figure(people),
+            f"{name}-patients",
+            f"Of 1,000 patients: {people.tp} true positives, {people.fn} false negatives, "
+            f"{people.fp} false positives, {people.tn} true negatives",
+        )
+    with numbers:
+        st.markdown(_in_words(people))
+        show_table(_table(matrix, prevalence), f"{name}-threshold", "Metrics at this threshold")
+    spread, cells = st.columns([3, 2], gap="medium")
+    with spread:
+        st.markdown("**Probabilities by class**")
+        show_figure(
+            measured.histogram_figure(threshold),
+            f"{name}-threshold-probabilities",
+            "Histograms of the probability by class, with the threshold as a line",
+        )
+    with cells:
+        st.markdown("**Confusion matrix**")
+        show_figure(
+            plots.confusion_figure(matrix),
+            f"{name}-confusion",
+            f"Found {matrix.tp}, missed {matrix.fn}, false alarms {matrix.fp}, cleared {matrix.tn}",
+        )
+
+
+def _threshold(place: st.delta_generator.DeltaGenerator, measured: Measured, point: str) -> float:
+    """The threshold that is set; an operating point's own, to all its digits, where it is."""
+    chosen = measured.points[point].threshold
+    shown = round(chosen, 3)
+    # Another run or operating point in the sidebar moves the threshold there.
+    basis = (measured.run.name, point)
+    if st.session_state.setdefault("threshold_of", basis) != basis:
+        st.session_state.threshold_of = basis
+        st.session_state.threshold = shown
+    elif "threshold" not in st.session_state and "threshold" not in st.query_params:
+        st.session_state.threshold = shown
+    value = place.slider(
+        "Threshold",
+        0.0,
+        1.0,
+        step=0.001,
+        format="%.3f",
+        key="threshold",
+        bind="query-params",
+        persist_state="session",
+        help="Pneumonia is called where the calibrated probability is at least this. The run's "
+        "own operating points are in the sidebar.",
+    )
+    return chosen if value == shown else value
+
+
+def prevalence_slider(place: st.delta_generator.DeltaGenerator, measured: Measured) -> float:
+    """The share of patients who have pneumonia, 0..1."""
+    return (
+        place.slider(
+            "Patients who have pneumonia",
+            1,
+            99,
+            10,
+            format="%d %%",
+            key="prevalence",
+            bind="query-params",
+            persist_state="session",
+            help=f"Among these pictures it is {plots.percent(measured.prevalence)}. Where you work "
+            "it is probably less, and predictive values depend on it.",
+        )
+        / 100
+    )
+
+
+def _in_words(people: Confusion) -> str:
+    positive, negative = people.tp + people.fn, people.fp + people.tn
+    lines = [
+        f"**{positive}** have pneumonia: {people.tp} found, **{people.fn} missed**.",
+        f"**{negative}** do not: {people.tn} cleared, **{people.fp} called positive by mistake**.",
+        f"Of {people.tp + people.fp} called positive, {people.tp} really have pneumonia.",
+        f"Of {people.fn + people.tn} cleared, {people.fn} have pneumonia after all.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(matrix: Confusion, prevalence: float) -> pd.DataFrame:
+    proportions = matrix.proportions()
+    ppv, npv = metrics.predictive_values(matrix, prevalence)
+    positive, negative = metrics.likelihood_ratios(matrix)
+    rows = {
+        "Sensitivity": str(proportions["sensitivity"]),
+        "Specificity": str(proportions["specificity"]),
+        "Positive predictive value": str(ppv),
+        "Negative predictive value": str(npv),
+        "Positive likelihood ratio": _factor(positive),
+        "Negative likelihood ratio": _factor(negative),
+    }
+    return pd.DataFrame({"metric": rows.keys(), "value (95 % interval)": rows.values()})
+
+
+def _factor(ratio: Estimate) -> str:
+    """A likelihood ratio, which may be infinite, to two digits."""
+    if math.isnan(ratio.value):
+        return "undefined"
+    value, low, high = (
+        "∞" if math.isinf(end) else f"{end:.2f}" if end < 10 else f"{end:.0f}"
+        for end in (ratio.value, ratio.low, ratio.high)
+    )
+    return f"{value} ({low}–{high})"
+
+
+def show_calibration(measured: Measured, point: str) -> None:
+    """Whether a probability means what it says."""
+    name = f"{measured.run.name}-{measured.split}"
+    curve, spread = st.columns(2, gap="medium")
+    with curve:
+        st.markdown("**Of pictures with this probability, how many show pneumonia?**")
+        show_figure(
+            measured.calibration_figure(),
+            f"{name}-calibration",
+            "Calibration curve before and after calibration",
+        )
+    with spread:
+        st.markdown("**Probabilities by class**")
+        show_figure(
+            measured.histogram_figure(measured.points[point].threshold),
+            f"{name}-probabilities",
+            "Histograms of the probability by class, with the threshold as a line",
+        )
+    st.caption(
+        f"On the dotted line a probability of 70 % is right in 70 of 100 cases. Bars are 95 % "
+        f"intervals: short where there are many pictures. ECE, the calibration error, is the mean "
+        f"distance from the line. Calibration, a temperature "
+        f"({measured.metrics['calibration']['temperature']:.2f}) and an offset for each class, was "
+        "fitted on validation for the smallest log loss: where the ECE is small already, it may "
+        "rise a little."
+    )
+
+
+def show_subgroups(measured: Measured, point: str) -> None:
+    """The same numbers on parts of the pictures."""
+    if by_class := measured.by_class:
+        _show_classes(measured, by_class)
+    threshold = measured.points[point].threshold
+    groups = subgroups.by_subtype(measured.predictions, threshold)
+    if st.toggle(
+        "Also by size and exposure",
+        key="files",
+        bind="query-params",
+        help="Reads the pictures, the first time for some seconds.",
+    ):
+        folder = picture_folder()
+        if folder is not None:
+            groups |= _by_file(measured, threshold, folder)
+    name = f"{measured.run.name}-{measured.split}-subgroups"
+    show_table(subgroups.as_table(groups), name, "Metrics of each subgroup")
+    for column, (metric, title) in zip(
+        st.columns(3),
+        {
+            "roc_auc": "ROC-AUC",
+            "sensitivity": "Sensitivity",
+            "specificity": "Specificity",
+        }.items(),
+        strict=True,
+    ):
+        with column:
+            show_figure(
+                plots.intervals_figure(
+                    {label: getattr(group, metric) for label, group in groups.items()}, title
+                ),
+                f"{name}-{metric}",
+                f"{title} of each subgroup with its 95 % interval",
+            )
+    st.caption(
+        "Subtypes are compared with the same normal pictures, so that specificity is that of all. "
+        "Small groups have wide intervals: a difference within them says nothing."
+    )
+
+
+def _show_classes(measured: Measured, found: three_classes.ByClass) -> None:
+    """Which of three classes is taken for which."""
+    name = f"{measured.run.name}-{measured.split}-classes"
+    st.markdown("**The most probable of the three classes**")
+    drawing, numbers = st.columns([2, 3], gap="medium")
+    with drawing:
+        show_figure(
+            plots.classes_figure(found.counts, three_classes.NAMES),
+            name,
+            "How often each class was most probable, for each true class",
+        )
+    with numbers:
+        show_table(found.table(), name, "How often each class was most probable, by true class")
+        st.markdown(found.sentence())
+        left_out = f" Left out: {found.unknown} whose names do not tell." if found.unknown else ""
+        st.caption(
+            "What is bacterial and what viral is told by the data set's file names alone; on a "
+            f"radiograph the two look much alike.{left_out}"
+        )
+    st.markdown("**Pneumonia against normal, by subtype**")
+
+
+def _by_file(measured: Measured, threshold: float, folder: Path) -> dict[str, subgroups.Subgroup]:
+    try:
+        table = overview.cached_index(folder)
+        root = table.attrs["root"]
+        table = measured.predictions.merge(table[["path", "width", "height", "digest"]], on="path")
+        if table.empty:
+            st.caption("The data-set folder has none of these pictures.")
+            return {}
+        table.attrs["root"] = root
+        with st.spinner("Measuring the pictures"):
+            brightness = overview.exposure(table).brightness
+    except (DatasetError, RadiographError, OSError) as error:
+        st.warning(str(error))
+        return {}
+    return subgroups.by_thirds(table, table.height, "height", threshold) | subgroups.by_thirds(
+        table, brightness, "brightness", threshold
+    )
+
+
+def show_learning(measured: Measured) -> None:
+    """How training went."""
+    run = measured.run
+    if members := ensembles.member_names(run):
+        st.info("This run is a mean of others and was not trained itself. See how they learned:")
+        for member in members:
+            st.page_link(
+                "pages/metrics.py",
+                label=plain(member),
+                icon=":material/monitoring:",
+                query_params={"run": member, "tab": "Learning"},
+            )
+        return
+    history = run.history
+    drawing, table = st.columns([3, 2], gap="medium")
+    with drawing:
+        st.markdown("**By epoch**")
+        show_figure(
+            plots.learning_figure(history),
+            f"{run.name}-learning",
+            "Loss, and AUC, sensitivity and specificity on validation, by epoch",
+        )
+        if history.phase.nunique() > 1:
+            st.caption("Dotted line: from here on the backbone is trained too.")
+    with table:
+        st.markdown("**Asked for**")
+        asked = compare_runs.settings(run).rename("value").reset_index()
+        show_table(asked, f"{run.name}-settings", "What the run was asked to do")
+    st.markdown("**In numbers**")
+    shown = history.assign(epoch=range(1, len(history) + 1)).rename(columns=_history_title)
+    formats = {"learning_rate": "%.1e", "seconds": "%.0f"}
+    columns = {
+        name: st.column_config.NumberColumn(format=formats.get(name, "%.3f"))
+        for name in shown.columns[shown.dtypes == "float"]
+    }
+    show_table(shown, f"{run.name}-history", "One row an epoch", csv=history, columns=columns)
+
+
+def _history_title(column: str) -> str:
+    """A column of a run's history, in words."""
+    name = column.removeprefix("val_")
+    return name.replace("auc", "AUC") + (", validation" if name != column else "")

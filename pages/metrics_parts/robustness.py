@@ -1,0 +1,130 @@
+"""The tab of robustness: pictures changed on purpose, pictures from elsewhere, heatmaps tested."""
+
+import pandas as pd
+import streamlit as st
+
+from cxrlib import plots
+from cxrlib.evaluation import stress_table
+from cxrlib.evaluation.perturbations import UNCHANGED
+from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.inference import methods
+from pages.shared.downloadable import show_figure, show_table
+
+_STRENGTHS = {"mild": "Mild steps", "strong": "Strong steps"}
+# What the project asks of the run that it ships.
+_MOST_CHANGED = 0.03
+
+
+def show_robustness(measured: Measured) -> None:
+    """What becomes of a run's verdicts and heatmaps when it is put to the test."""
+    run = measured.run
+    st.markdown("**When the pictures change**")
+    if run.stress is None:
+        st.info(
+            "This run has not been put to the test yet. This measures it, which takes some "
+            f"minutes:\n\n`python -m cxrlib stress --data FOLDER --run {run.name}`"
+        )
+    else:
+        _show_stress(run.stress, run.name)
+    st.markdown("**How far to trust the heatmaps**")
+    if run.faithfulness is None:
+        st.info(
+            "The heatmaps of this run have not been put to the test yet. This measures them, "
+            f"which takes some minutes:\n\n`python -m cxrlib faithfulness --data FOLDER --run "
+            f"{run.name}`"
+        )
+    else:
+        _show_faithfulness(run.faithfulness, run.name)
+
+
+def _show_stress(table: pd.DataFrame, name: str) -> None:
+    changed_on_purpose = table[table.pictures_of == table.pictures_of[0]]
+    elsewhere = table[(table.step == UNCHANGED.name) & (table.pictures_of != table.pictures_of[0])]
+    worst = stress_table.worst_mild(table)
+    st.markdown(
+        f"The {worst.pictures} {worst.pictures_of} pictures, changed on purpose before the run saw "
+        "them. Mild steps are met every day, and no more than "
+        f"{plots.percent(_MOST_CHANGED)} of the verdicts should change under any of them. Here "
+        f"it is at most **{100 * worst.changed:.1f}\N{NO-BREAK SPACE}%** ({worst.step})."
+    )
+    strength = st.segmented_control(
+        "Steps",
+        list(_STRENGTHS),
+        default="mild",
+        required=True,
+        format_func=_STRENGTHS.__getitem__,
+        key="steps",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    rows = changed_on_purpose[changed_on_purpose.strength.isin(["none", strength])]
+    rates, verdicts = st.columns(2, gap="large")
+    with rates:
+        _show_steps(rows, ("sensitivity", "specificity"), "Share called rightly", name, strength)
+    with verdicts:
+        _show_steps(
+            rows[rows.strength != "none"],
+            ("changed", "reversed"),
+            "Share of verdicts",
+            name,
+            strength,
+        )
+    st.caption(
+        "With 95 % intervals (Wilson). Dotted: unchanged pictures. A verdict has *changed* where "
+        "it is another of likely, uncertain, unlikely and refused than on the unchanged picture, "
+        "and is *reversed* where it went from likely to unlikely or back; the line is at 3 %. "
+        "Amounts in percent are shares of the picture's side."
+    )
+    if drawn := stress_table.on_drawn_opacities(table):
+        st.markdown(drawn)
+    with st.expander("All steps as a table"):
+        show_table(
+            stress_table.readable(changed_on_purpose).drop(columns="pictures"),
+            f"{name}-stress",
+            "Metrics and changed verdicts at every step",
+            csv=changed_on_purpose,
+        )
+    if not elsewhere.empty:
+        st.markdown("**Pictures from elsewhere**")
+        shown = stress_table.readable(elsewhere)[
+            ["pictures", "ROC-AUC", "sensitivity", "specificity", "calibration error"]
+        ]
+        shown.insert(1, "number", elsewhere.pictures.to_numpy())
+        shown.insert(2, "with pneumonia", elsewhere.pneumonia.to_numpy())
+        show_table(shown, f"{name}-elsewhere", "Metrics on other pictures", csv=elsewhere)
+
+
+def _show_steps(
+    rows: pd.DataFrame, metrics: tuple[str, str], title: str, name: str, strength: str
+) -> None:
+    found = {
+        metric: {row["step"]: stress_table.estimate(row, metric) for row in rows.to_dict("records")}
+        for metric in metrics
+    }
+    show_figure(
+        plots.steps_figure(found, title, limit=_MOST_CHANGED if "changed" in metrics else None),
+        f"{name}-{strength}-{metrics[0]}",
+        f"{' and '.join(metrics)} at each step, with 95 % intervals",
+    )
+
+
+def _show_faithfulness(table: pd.DataFrame, name: str) -> None:
+    shown = methods.readable(table)
+    show_table(
+        shown,
+        f"{name}-heatmaps",
+        "How each heatmap method did, with 95 % intervals",
+        csv=table,
+        columns={
+            measure.title: st.column_config.TextColumn(measure.title, help=measure.asks)
+            for measure in methods.MEASURES.values()
+        },
+    )
+    st.caption(
+        "\n".join(
+            f"- *{measure.title}*{f' ({measure.good} is good)' if measure.good else ''}: "
+            f"{measure.asks}"
+            for measure in methods.MEASURES.values()
+            if measure.title in shown
+        )
+    )

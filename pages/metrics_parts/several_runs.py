@@ -1,0 +1,217 @@
+"""Tabs that show runs beside each other: curves, and the comparison."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from cxrlib.evaluation import compare_runs
+from cxrlib.evaluation.compare_runs import ComparisonError
+from cxrlib.evaluation.run_on_split import Measured, curve_figures
+from cxrlib.runs.folder import Run, RunError
+from cxrlib.runs.records import METRIC_TITLES
+from pages.shared.downloadable import show_figure, show_table
+from pages.shared.permissions import allowed
+from pages.shared.text import plain
+
+_FILTERS = ("network", "size", "augmentation", "imbalance", "split")
+_NAME_WIDTH = 170  # pixels: a long name shall not push the numbers out of sight
+
+
+def show_curves(readings: Sequence[Measured], point: str) -> None:
+    """ROC and precision–recall of the run in use and those it is compared with."""
+    names = " and ".join(reading.run.name for reading in readings)
+    stem = f"{readings[0].run.name}-{readings[0].split}"
+    titles = ("**ROC**", "**Precision–recall**")
+    drawn = curve_figures(readings, point)
+    for column, title, name, figure in zip(
+        st.columns(2, gap="medium"), titles, ("roc", "precision-recall"), drawn, strict=True
+    ):
+        with column:
+            st.markdown(title)
+            show_figure(figure, f"{stem}-{name}", f"{title.strip('*')} curve of {names}")
+    st.caption(
+        "Shaded: 95 % band by resampling patients. Mark: the operating point. Dotted: chance. "
+        "Where all marks lie in a corner, the small axes show it larger."
+    )
+    found = {reading.run.name: reading.estimates(point) for reading in readings}
+    shown = {"metric": METRIC_TITLES.values()} | {
+        name: [str(estimates[metric]) for metric in METRIC_TITLES]
+        for name, estimates in found.items()
+    }
+    show_table(
+        pd.DataFrame(shown),
+        f"{stem}-metrics",
+        "Every metric with its 95 % interval",
+        csv=pd.concat(reading.table(point).assign(run=reading.run.name) for reading in readings),
+    )
+
+
+def show_comparison(readings: Sequence[Measured], known: Sequence[Measured], point: str) -> None:
+    """All runs in a table; those chosen beside each other, tested in pairs and put together."""
+    _show_all(known, point)
+    if len(known) == 1:
+        st.info("There is no other run to compare it with yet.", icon=":material/info:")
+        st.page_link("pages/training.py", label="Train one", icon=":material/model_training:")
+        return
+    if len(readings) == 1:
+        st.info(
+            "Choose other runs under *Compare with* to see how they were trained, whether they "
+            "differ, and what they reach together."
+        )
+        return
+    st.markdown("## How they were trained")
+    differences = compare_runs.configuration_differences([item.run for item in readings])
+    if differences.empty:
+        st.caption("All settings are the same.")
+    else:
+        show_table(
+            differences.reset_index(),
+            "settings",
+            "Settings in which the runs differ",
+            columns={"setting": st.column_config.TextColumn(pinned=True)}
+            | {name: st.column_config.TextColumn(width=_NAME_WIDTH) for name in differences},
+        )
+    _show_tests(readings, point)
+    _show_ensemble(readings, point)
+
+
+def _show_all(known: Sequence[Measured], point: str) -> None:
+    table = compare_runs.run_table(known, point)
+    choices = {name: sorted(table[name].unique()) for name in _FILTERS}
+    choices = {name: values for name, values in choices.items() if len(values) > 1}
+    if choices:
+        place, total = st.container(horizontal=True, vertical_alignment="center"), len(table)
+        with place.popover("Filter", icon=":material/filter_list:"):
+            for name, values in choices.items():
+                kept = st.multiselect(
+                    name.capitalize(),
+                    values,
+                    key=f"only_{name}",
+                    bind="query-params",
+                    persist_state="session",
+                    placeholder="all",
+                )
+                if kept:
+                    table = table[table[name].isin(kept)]
+        if len(table) < total:
+            place.caption(f"{len(table)} of {total} runs")
+        if table.empty:
+            st.info("No run is like that. Take a filter off.", icon=":material/filter_alt_off:")
+            return
+    columns = {
+        name: st.column_config.NumberColumn(METRIC_TITLES.get(name, name), format="%.3f")
+        for name in ("threshold", "roc_auc", "sensitivity", "specificity")
+    }
+    columns["run"] = st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)
+    columns |= {
+        f"{name} interval": st.column_config.TextColumn("95 % interval")
+        for name in ("roc_auc", "sensitivity", "specificity")
+    }
+    show_table(table, "runs", "All finished runs; a click on a heading sorts", columns=columns)
+
+
+def _show_tests(readings: Sequence[Measured], point: str) -> None:
+    first, *others = readings
+    st.markdown("## Do they differ, or is it chance?")
+    rows = []
+    for other in others:
+        try:
+            found = compare_runs.paired(first, other, point)
+        except ComparisonError as error:
+            st.warning(str(error))
+            continue
+        rows.append(
+            {
+                "against": other.run.name,
+                "pictures": found.pictures,
+                "AUC difference": str(found.auc.difference),
+                "p (DeLong)": _p_value(found.auc.p_value),
+                "only this run right": found.calls.only_a,
+                "only the other right": found.calls.only_b,
+                "p (McNemar)": _p_value(found.calls.p_value),
+            }
+        )
+    if rows:
+        show_table(
+            pd.DataFrame(rows),
+            "tests",
+            "Paired tests on the same pictures",
+            columns={"against": st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)},
+        )
+        st.caption(
+            f"{plain(first.run.name)} on the pictures that the other run has too. DeLong asks "
+            "whether the areas under the ROC curves differ (by patient, Obuchowski 1997), McNemar "
+            "whether the calls do, each run at its own threshold. Below 0.05 chance is an unlikely "
+            "explanation; with several comparisons, ask for less."
+        )
+
+
+def _p_value(p: float) -> str:
+    return "undefined" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
+    st.markdown("## Together")
+    try:
+        table = _ensemble_table(readings, point)
+    except ComparisonError as error:
+        st.warning(str(error))
+        return
+    columns = {
+        "run": st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True),
+        "threshold": st.column_config.NumberColumn(format="%.3f"),
+    }
+    show_table(
+        table.rename(columns=METRIC_TITLES),
+        "ensemble",
+        "The runs' mean and each run alone",
+        columns=columns,
+    )
+    st.caption(
+        "The mean of the runs' calibrated probabilities, calibrated anew, its operating point "
+        "chosen on validation, on the pictures that all of them have."
+    )
+    if allowed():
+        _offer_to_save([item.run for item in readings])
+
+
+# Takes seconds, and the page is drawn anew whenever something on it is chosen or typed.
+@st.cache_data(
+    max_entries=20,
+    show_spinner="Averaging the runs",
+    hash_funcs={Measured: lambda item: (item.run.name, item.split, item.metrics, item.predictions)},
+)
+def _ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
+    return compare_runs.ensemble_table(readings, point)
+
+
+def _offer_to_save(members: Sequence[Run]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Keep this mean as a run",
+            f"mean-of-{len(members)}",
+            key="ensemble_name",
+            width=320,
+            help="Reads X-rays like any other run, by asking all of its members.",
+        )
+        st.button("Save as a run", icon=":material/save:", on_click=_save_ensemble, args=(members,))
+    said = st.session_state.pop("ensemble_said", None)
+    if isinstance(said, str):
+        st.error(plain(said))
+    elif said is not None:
+        st.success(f"Saved as {plain(said.name)}.", icon=":material/check:")
+        for page, label, icon in (
+            ("pages/diagnose.py", "Read X-rays with it", ":material/radiology:"),
+            ("pages/metrics.py", "See its numbers", ":material/monitoring:"),
+        ):
+            st.page_link(page, label=label, icon=icon, query_params={"run": said.name})
+
+
+def _save_ensemble(members: Sequence[Run]) -> None:
+    try:
+        saved = compare_runs.save_ensemble(st.session_state.ensemble_name.strip(), members)
+    except (ComparisonError, RunError, OSError) as error:
+        st.session_state.ensemble_said = str(error)
+    else:
+        st.session_state.ensemble_said = saved

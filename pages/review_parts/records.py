@@ -1,0 +1,102 @@
+"""Take readings along, bring them back, delete them."""
+
+import streamlit as st
+
+from cxrlib import reviews, tables
+from cxrlib.reviews import ReviewError
+from pages.review_parts.parts import store
+from pages.shared.permissions import allowed
+from pages.shared.text import plain
+
+
+def show() -> None:
+    """Export, import, deletion."""
+    if not allowed("delete"):
+        st.info(
+            "The readings of all cannot be taken along or deleted here. A session is deleted "
+            "where it is read, under *Delete*, and its table is taken along at its end.",
+            icon=":material/lock:",
+        )
+        return
+    keep, remove = st.columns(2, gap="large")
+    with keep:
+        _export()
+        _import()
+    with remove:
+        _delete()
+
+
+def _export() -> None:
+    st.header("Take along", anchor=False)
+    st.markdown("Every reading of everybody, one row each, of open sessions too.")
+    st.caption("The file holds the reference labels: readers should not open it before the end.")
+    with st.container(horizontal=True):
+        st.download_button(
+            "CSV",
+            lambda: tables.to_csv(reviews.export(store())),
+            "readings.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "JSON",
+            lambda: reviews.write_json(reviews.export(store())).encode(),
+            "readings.json",
+            "application/json",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def _import() -> None:
+    st.header("Bring back", anchor=False)
+    file = st.file_uploader(
+        "CSV or JSON that was taken along here", type=["csv", "json"], key="readings_file"
+    )
+    if file is None or not st.button("Bring back", icon=":material/upload:"):
+        return
+    read = reviews.read_json if file.name.lower().endswith(".json") else reviews.read_csv
+    try:
+        table = read(file.getvalue())
+    except ReviewError as error:
+        st.error(str(error))
+        return
+    if (table.source == "folder").any() and not allowed():
+        # Opened, such a session shows any picture of this computer.
+        st.error(
+            "The file has sessions of readers' own folders, and folders are not opened on this "
+            "server or by this account. Take those sessions out of it, or bring it back elsewhere."
+        )
+        return
+    restored = reviews.restore(store(), table)
+    here = table.uid.nunique() - restored
+    st.success(f"Sessions brought back: {restored}; here already: {here}.")
+
+
+def _delete() -> None:
+    st.header("Delete a reader", anchor=False)
+    readers = {reader.name: reader for reader in store().readers()}
+    st.markdown(
+        "Deletes the reader with every session, answer and comment, for good. Files that were "
+        "taken along, and backups, are not reached."
+    )
+    if not readers:
+        st.caption("There is nobody here yet.")
+        return
+    name = st.selectbox("Reader", list(readers), index=None, key="delete_name")
+    if name is None:
+        return
+    reader = readers[name]
+    count = sum(len(session.readings) for session in reader.sessions)
+    sure = st.checkbox(
+        f"Delete {plain(name)}: {len(reader.sessions)} sessions, {count} cases",
+        key=f"delete_sure_{reader.id}",
+    )
+    st.button(
+        "Delete for good",
+        icon=":material/delete_forever:",
+        disabled=not sure,
+        on_click=store().delete_reader,
+        args=(reader.id,),
+    )

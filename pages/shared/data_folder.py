@@ -1,0 +1,116 @@
+"""Where the data set is, or how to get it."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from cxrlib.data import dataset, overview
+from cxrlib.data.downloads import Download
+from pages.shared.permissions import allowed, why_not
+from pages.shared.text import number, plain
+
+
+@st.cache_data(max_entries=4, show_spinner="Reading the data set. The first time takes a while.")
+def load(folder: str, fingerprint: str) -> pd.DataFrame:
+    return overview.cached_index(Path(folder))
+
+
+@st.cache_resource(show_spinner=False)
+def downloads() -> dict[str, Download]:
+    """The download that goes on, if any: one for everybody on this server."""
+    return {}
+
+
+def folder_in_use() -> Path | None:
+    typed = st.session_state.get("data_folder")
+    return Path(typed) if typed else dataset.configured_folder()
+
+
+def ask_folder(folder: Path | None) -> None:
+    with st.form("folder", border=False):
+        typed = st.text_input(
+            "Folder with the X-rays",
+            value=str(folder or ""),
+            placeholder="/data/chest_xray",
+            help="On the computer that runs this page. The environment variable CXR_DATA_DIR "
+            "sets it for good, for training too.",
+        )
+        if st.form_submit_button("Open the folder", icon=":material/folder_open:"):
+            st.session_state.data_folder = typed.strip()
+            st.rerun()
+
+
+def show_problem(message: str) -> None:
+    """An error of several lines: the sentence, then the layout as it is."""
+    sentence, _, layout = message.partition("\n")
+    st.error(plain(sentence), icon=":material/folder_off:")
+    if layout:
+        st.code(layout, language=None)
+
+
+def ask_for_data(folder: Path | None) -> None:
+    """What there is to do where no data set is at hand."""
+    st.markdown(
+        "The X-rays of the data set come from Kaggle: 5,856 frontal radiographs of children of one "
+        "to five years, normal or with pneumonia (Kermany et al. 2018, CC BY 4.0). Reading "
+        "pictures of your own on the page Diagnose needs none of it."
+    )
+    if reason := why_not("train"):
+        st.info(reason, icon=":material/lock:")
+        return
+    fetch, own = st.columns(2, gap="large")
+    with own:
+        st.header("It is on this computer", anchor=False)
+        ask_folder(folder)
+    with fetch:
+        st.header("Get it from Kaggle", anchor=False)
+        offer_download()
+        with st.expander("Get it by hand"):
+            st.code(dataset.INSTRUCTIONS, language=None, wrap_lines=True)
+
+
+def offer_download() -> None:
+    download = downloads().get("kaggle")
+    if download and not download.problem:
+        follow_download(download)
+        return
+    if download:
+        # What follows the sentence is shown below as "Get it by hand".
+        show_problem(download.problem.partition("\n")[0])
+    if st.button("Download the data set (2.3 GB)", type="primary", icon=":material/download:"):
+        downloads()["kaggle"] = Download()
+        st.rerun()
+    st.caption(
+        "Needs no account. It goes on while you are elsewhere in this app; a download that broke "
+        "off goes on where it stopped."
+    )
+
+
+@st.fragment(run_every=1)
+def follow_download(download: Download) -> None:
+    share = download.share
+    if share is None:
+        words = "Connecting to Kaggle"
+    elif share < 1:
+        words = f"{100 * share:.0f} % fetched"
+    else:
+        words = "Fetched; unpacking the pictures"
+    st.progress(share or 0.0, words)
+    if st.button("Stop", icon=":material/stop_circle:"):
+        download.stop()
+        downloads().pop("kaggle", None)  # another tab may have stopped it
+        st.rerun()
+    if download.succeeded:
+        st.session_state.data_folder = str(dataset.downloaded_folder())
+        downloads().pop("kaggle", None)
+    if not download.running:
+        st.rerun()
+
+
+def show_place(table: pd.DataFrame, folder: Path) -> None:
+    place, change = st.columns([5, 1], vertical_alignment="center")
+    place.caption(f"{number(len(table))} pictures in {plain(table.attrs['root'])}")
+    if allowed():
+        with change.popover("Change", icon=":material/folder:", width="stretch"):
+            ask_folder(folder)

@@ -1,0 +1,71 @@
+"""What the tabs share: figures and tables that can be taken along, and the picture folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+from matplotlib.figure import Figure
+
+from cxrlib import plots, tables
+from cxrlib.data import dataset
+from pages.shared.data_folder import folder_in_use, show_problem
+
+_WHOLE_ROWS = 15
+
+
+def show_figure(figure: Figure, name: str, alt: str) -> None:
+    """A figure in the theme's ink, with downloads as PNG and SVG."""
+    st.image(plots.svg(figure, st.context.theme.type or "dark"), width="stretch", alt=alt)
+    with st.container(horizontal=True, gap="small"):
+        for kind, mime, write in (
+            ("PNG", "image/png", plots.png),
+            ("SVG", "image/svg+xml", plots.svg),
+        ):
+            st.download_button(
+                kind,
+                # Written when the button is pressed.
+                lambda write=write: write(figure),
+                f"{name}.{kind.lower()}",
+                mime,
+                key=f"{name}.{kind}",
+                icon=":material/download:",
+                type="tertiary",
+                on_click="ignore",
+            )
+
+
+def show_table(
+    table: pd.DataFrame,
+    name: str,
+    alt: str,
+    *,
+    csv: pd.DataFrame | None = None,
+    columns: Mapping[str, object] | None = None,
+) -> None:
+    """A table with a download as CSV, of ``csv`` where that has more digits."""
+    height = "content" if len(table) <= _WHOLE_ROWS else "auto"
+    st.dataframe(table, hide_index=True, alt=alt, column_config=columns, height=height)
+    st.download_button(
+        "CSV",
+        tables.to_csv(table if csv is None else csv),
+        f"{name}.csv",
+        "text/csv",
+        key=f"{name}.csv",
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+    )
+
+
+def picture_folder() -> Path | None:
+    """The data set's folder; without one the page says how to have pictures here, and goes on."""
+    folder = folder_in_use()
+    if folder is None:
+        st.caption("Open the data set's folder under Data set to see the pictures here.")
+        return None
+    try:
+        return dataset.find_root(folder)
+    except dataset.DatasetError as error:
+        show_problem(str(error))
+        return None

@@ -1,0 +1,41 @@
+"""How much of a heatmap lies inside the lungs, said in a sentence."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from cxrlib import plots
+
+if TYPE_CHECKING:
+    from cxrlib.inference.classifier import Prediction
+
+
+def share_warning(prediction: "Prediction", heatmap: np.ndarray, heat: str = "the heat") -> str:
+    """What to be warned of; empty where more of the heat lies inside the lungs than by chance.
+
+    Args:
+        prediction: of a picture whose lungs were found.
+        heatmap: ``[rows, columns]`` of the whole picture, not zero everywhere.
+        heat: what to call it.
+    """
+    by_chance = prediction.lungs.share_by_chance(prediction.seen)
+    if prediction.lungs.share(heatmap) > by_chance:
+        return ""
+    return (
+        f"Only {_words(prediction, heatmap, heat)}, no more than if it were spread evenly over "
+        f"what the network sees ({plots.percent(by_chance)}). The answer may rest on something "
+        "else in the picture: do not rely on it before you have looked there yourself."
+    )
+
+
+def show_share(prediction: "Prediction", heatmap: np.ndarray, heat: str = "the heat") -> None:
+    """The share in words, or the warning; takes what `share_warning` takes."""
+    if warning := share_warning(prediction, heatmap, heat):
+        st.warning(warning)
+    else:
+        st.caption(f"{_words(prediction, heatmap, heat)}.")
+
+
+def _words(prediction: "Prediction", heatmap: np.ndarray, heat: str) -> str:
+    return f"{plots.percent(prediction.lungs.share(heatmap))} of {heat} lies inside the lungs"

@@ -1,0 +1,79 @@
+"""What the person at this page may do: the server's switch, and roles where people log in.
+
+Without ``[auth]`` in Streamlit's secrets everybody may review, and train and delete where
+`jobs.allowed` says so. With it nobody may anything of that before logging in (OpenID Connect,
+`streamlit.login`), and then what ``[roles]`` grants: for each role a list of e-mail addresses, or
+of values of the claim that ``claim`` names, such as ``groups``. An address counts where the
+provider sends ``email_verified``, or ``trust_email = true`` says that it never sends a false one.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import streamlit as st
+
+Role = Literal["train", "delete", "review"]
+
+
+SWITCHED_OFF = (
+    "Training, deleting, downloading and opening folders are switched off on this server. Install "
+    "the project on your own computer for that."
+)
+
+
+def allowed(role: Role = "train") -> bool:
+    """Whether this person may ``train`` (download and open folders too), ``delete`` or ``review``.
+
+    ``delete`` reaches runs and everybody's readings.
+    """
+    return not why_not(role)
+
+
+def why_not(role: Role) -> str:
+    """Why this person may not, and what to do about it; empty where they may."""
+    from cxrlib.training import jobs  # takes pandas along, which the first page does not wait for
+
+    secrets = _secrets()
+    if role != "review" and not jobs.allowed(secrets):
+        return SWITCHED_OFF
+    if "auth" not in secrets:
+        return ""
+    if not st.user.is_logged_in:
+        return "Log in first: the button is in the sidebar."
+    if granted(st.user.to_dict(), role, secrets.get("roles", {})):
+        return ""
+    return (
+        f"Your account may not {role} on this server. Ask the person who runs it to add you to "
+        f"`{role}` under `[roles]` in its secrets."
+    )
+
+
+def granted(claims: Mapping[str, Any], role: Role, roles: Mapping[str, Any]) -> bool:
+    """Whether an identity's claims have a role by the secrets' table ``[roles]``."""
+    if "claim" in roles:
+        held = claims.get(roles["claim"], [])
+        found = {held} if isinstance(held, str) else set(held)
+        return not found.isdisjoint(roles.get(role, []))
+    # Where the provider does not say that an address is verified, anybody may have typed it.
+    verified = claims.get("email_verified") is True or roles.get("trust_email") is True
+    if not claims.get("email") or not verified:
+        return False
+    return claims["email"].casefold() in {address.casefold() for address in roles.get(role, [])}
+
+
+def show_account() -> None:
+    """Who is logged in, and the button that logs in or out; nothing where there is no login."""
+    if "auth" not in _secrets():
+        return
+    if st.user.is_logged_in:
+        st.caption(f"Logged in as {st.user.get('email') or st.user.get('name', 'somebody')}")
+        st.button("Log out", icon=":material/logout:", on_click=st.logout, width="stretch")
+    else:
+        st.button("Log in", icon=":material/login:", on_click=st.login, width="stretch")
+
+
+def _secrets() -> dict[str, Any]:
+    try:
+        return st.secrets.to_dict()
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,98 @@
+"""What the buttons of the training page do, and how what went wrong is said."""
+
+import time
+from pathlib import Path
+
+import streamlit as st
+
+from cxrlib import runs
+from cxrlib.runs.config import TrainingConfig
+from cxrlib.training import devices, jobs, practice
+from pages.shared.permissions import allowed
+from pages.shared.text import plain
+
+UNDER_WAY = "Under way"
+_TWO_CLICKS_SECONDS = 3.0
+
+
+@st.cache_data(ttl=2, show_spinner=False)
+def found_devices() -> list[devices.Device]:
+    return devices.found()
+
+
+def show_problem() -> None:
+    """What a button's action came to grief on, once."""
+    problem = st.session_state.pop("training_problem", None)
+    if problem:
+        st.error(plain(problem))
+
+
+def reason(error: runs.RunError | OSError) -> str:
+    """What went wrong, and what to do about it."""
+    if isinstance(error, OSError):
+        return (
+            f"The folder {runs.MODELS} cannot be written ({error.strerror}). Free space on its "
+            "disk, make it writable, or set CXR_MODELS_DIR to another folder."
+        )
+    return str(error)
+
+
+def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
+    """Start a run and show it; the second click of two in a row starts no second one."""
+    asked = (config, data, on)
+    last, at = st.session_state.get("training_started", (None, 0.0))
+    if asked == last and time.monotonic() < at + _TWO_CLICKS_SECONDS:
+        return
+    try:
+        jobs.launch(jobs.create(config, data, on=on))
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = reason(error)
+    else:
+        st.session_state.training_started = asked, time.monotonic()
+        st.session_state.training_tab = UNDER_WAY
+
+
+def practise() -> None:
+    """Train on phantoms, which the run's own process draws, where it is free."""
+    start(TrainingConfig(**practice.values()), practice.folder(), [found_devices()[0].id])
+
+
+def resume(run: runs.Run) -> None:
+    try:
+        jobs.launch(run)
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = reason(error)
+
+
+def rename(run: runs.Run, key: str) -> None:
+    try:
+        jobs.rename(run, st.session_state[key].strip())
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = reason(error)
+
+
+def delete(run: runs.Run) -> None:
+    try:
+        jobs.delete(run)
+    except (runs.RunError, OSError) as error:
+        st.session_state.training_problem = reason(error)
+
+
+def show_rename(run: runs.Run) -> None:
+    key = f"rename_{run.name}"
+    st.text_input("New name", value=run.name, key=key)
+    st.button("Rename", key=f"do_{key}", icon=":material/edit:", on_click=rename, args=(run, key))
+
+
+def show_delete(run: runs.Run) -> None:
+    if not allowed("delete"):
+        return
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown(f"Delete **{plain(run.name)}** and all that it learned? It cannot be undone.")
+        st.button(
+            "Delete for good",
+            key=f"delete_{run.name}",
+            icon=":material/delete_forever:",
+            on_click=delete,
+            args=(run,),
+        )

@@ -1,0 +1,99 @@
+"""Finished runs: what they came to, and what can be done with them."""
+
+import streamlit as st
+
+from cxrlib import runs
+from cxrlib.runs import ensembles, records
+from cxrlib.training import jobs
+from pages.shared.text import plain
+from pages.training_parts import actions
+from pages.training_parts.new_run import duplicate
+
+
+def show(*, may_change: bool) -> None:
+    known = runs.finished()
+    if not known:
+        st.markdown("No run is finished yet.")
+    for run in known:
+        with st.container(border=True):
+            try:
+                members = ensembles.member_names(run)
+                st.markdown(f"**{plain(run.name)}** · {summary(run, members)}")
+                show_results(run)
+                if not members:
+                    show_actions(run, may_change=may_change)
+                elif may_change:
+                    with st.container(horizontal=True):
+                        with st.popover("More", icon=":material/more_horiz:"):
+                            actions.show_rename(run)
+                        actions.show_delete(run)
+            except runs.RunError as error:
+                st.error(plain(error))
+                if may_change and run.name != runs.SHIPPED:
+                    actions.show_delete(run)
+
+
+def summary(run: runs.Run, members: list[str]) -> str:
+    if members:
+        return f"the mean of {' and '.join(plain(member) for member in members)}"
+    config = run.config
+    return f"{config['network']}, {config['size']} px, augmentation {config['augmentation']}"
+
+
+def show_results(run: runs.Run) -> None:
+    """AUC on what the run was measured on, and the way to all its numbers."""
+    measured = run.metrics
+    found = []
+    for split, words in records.split_titles(measured).items():
+        if split in measured["splits"]:
+            auc = records.estimates(measured, split, measured["default_point"])["roc_auc"]
+            found.append(f"AUC {auc} on {words}")
+    st.caption(" · ".join(found))
+    st.page_link(
+        "pages/metrics.py",
+        label="Curves, errors and calibration",
+        icon=":material/monitoring:",
+        query_params={"run": run.name},
+    )
+
+
+def show_actions(run: runs.Run, *, may_change: bool) -> None:
+    with st.container(horizontal=True):
+        st.download_button(
+            "Network as .keras",
+            run.model_file.read_bytes,
+            f"{run.name}.keras",
+            key=f"keras_{run.name}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        if not may_change:
+            return
+        with st.popover("More", icon=":material/more_horiz:"):
+            st.download_button(
+                "Network as .h5",
+                lambda: jobs.as_h5(run),
+                f"{run.name}.h5",
+                key=f"h5_{run.name}",
+                icon=":material/download:",
+                on_click="ignore",
+                help="Keras' older format, written when you press: it takes some seconds.",
+            )
+            st.button(
+                "Duplicate as a new form",
+                key=f"duplicate_{run.name}",
+                icon=":material/content_copy:",
+                on_click=duplicate,
+                args=(run.config,),
+            )
+            if run.name != runs.SHIPPED:
+                actions.show_rename(run)
+            st.caption("The same run again, and its course in TensorBoard:")
+            st.code(
+                f"python train.py --config {run.folder / 'config.json'} --name {run.name}-again\n"
+                f"tensorboard --logdir {run.tensorboard_folder}",
+                language=None,
+                wrap_lines=True,
+            )
+        if run.name != runs.SHIPPED:
+            actions.show_delete(run)

@@ -1,0 +1,294 @@
+"""The form of a new run, made from `TrainingConfig`; what it will take; the start."""
+
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from cxrlib import runs
+from cxrlib.data import dataset
+from cxrlib.images import preprocess, radiograph
+from cxrlib.labels import is_pneumonia
+from cxrlib.runs.config import TrainingConfig, for_network, group_of, problems, repeat_settings
+from cxrlib.training import practice
+from cxrlib.training.augment import PRESETS, augment, describe
+from cxrlib.training.devices import Device
+from cxrlib.training.estimate import estimate
+from pages.shared import data_folder
+from pages.shared.text import number, plain
+from pages.training_parts import actions
+
+FIELDS = TrainingConfig.model_fields
+VARIANTS = 6
+
+
+def show() -> None:
+    folder = data_folder.folder_in_use()
+    table = None
+    if folder:
+        try:
+            table = data_folder.load(str(folder), dataset.fingerprint(folder))
+        except (dataset.DatasetError, OSError) as error:
+            data_folder.show_problem(str(error))
+    if table is None:
+        st.header("Try it without a data set", anchor=False)
+        show_practice()
+        st.divider()
+        st.header("Train on real X-rays", anchor=False)
+        data_folder.ask_for_data(folder)
+        return
+    data_folder.show_place(table, folder)
+    show_form(table, Path(table.attrs["root"]))
+    with st.expander("Try it on synthetic X-rays first", icon=":material/science:"):
+        show_practice()
+
+
+def show_practice() -> None:
+    st.markdown(
+        f"Trains a small network on radiographs of {practice.PATIENTS} patients that a program "
+        "draws, some with an opacity. It takes about a minute on a CPU and needs no connection. "
+        "What it learns says nothing about patients."
+    )
+    st.button(
+        "Train on synthetic X-rays",
+        icon=":material/science:",
+        on_click=actions.practise,
+    )
+
+
+def show_form(table: pd.DataFrame, root: Path) -> None:
+    for name, value in starting_values(st.session_state.get("new_network")).items():
+        st.session_state.setdefault(f"new_{name}", value)
+    slots = {}
+    with st.grid(4, min_column_width=190):
+        for name, field in FIELDS.items():
+            if group_of(field) == "Basic":
+                with st.container(gap="xsmall"):
+                    slots[name] = show_field(name, field)
+        with st.container(gap="xsmall"):
+            on = choose_devices()
+    for group, icon in (("Advanced", ":material/tune:"), ("Research", ":material/science:")):
+        with st.expander(group, icon=icon), st.grid(4, min_column_width=190):
+            for name, field in FIELDS.items():
+                if group_of(field) == group:
+                    with st.container(gap="xsmall"):
+                        slots[name] = show_field(name, field)
+    config, wrong = checked(table, on)
+    for name, sentence in wrong.items():
+        slots.get(name, st).error(plain(sentence))
+    show_preview(table, root)
+    if config:
+        show_start(config, table, root, on)
+    else:
+        where = ", ".join(title(name) for name in wrong if name) or "what is marked above"
+        st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=True)
+        st.caption(f"Fix these settings first: {where}.")
+
+
+def starting_values(network: str | None) -> dict[str, Any]:
+    """What the form's fields start from; ``name`` is text there."""
+    defaults = {name: field.default for name, field in FIELDS.items()}
+    return defaults | for_network(network or defaults["network"]) | {"name": ""}
+
+
+def suit_network() -> None:
+    """Set what depends on the network to what suits the one just chosen."""
+    values = starting_values(st.session_state.new_network)
+    for name in ("weights", "size", "head_epochs", "fine_tune_epochs", "learning_rate"):
+        st.session_state[f"new_{name}"] = values[name]
+
+
+def duplicate(config: dict[str, Any]) -> None:
+    """Fill the form with another run's configuration."""
+    for name, value in (
+        starting_values(config["network"]) | repeat_settings(config, runs.MODELS)
+    ).items():
+        st.session_state[f"new_{name}"] = value
+    st.session_state.training_tab = "New run"
+
+
+def title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def show_field(name: str, field: FieldInfo) -> Any:
+    """A field's widget; returns the place below it where what is wrong is said."""
+    description = field.description or ""
+    options: dict[str, Any] = {
+        "label": title(name),
+        "help": description[0].upper() + description[1:] + ".",
+        "key": f"new_{name}",
+        "persist_state": "session",
+    }
+    kind = field.annotation
+    if get_origin(kind) is Literal:
+        change = {"on_change": suit_network} if name == "network" else {}
+        st.selectbox(options=get_args(kind), **options, **change)
+    elif kind is bool:
+        st.toggle(**options)
+    elif kind is int:
+        st.number_input(step=1, **options)
+    elif kind == int | None:
+        st.number_input(step=1, value=None, placeholder="all", **options)
+    elif kind is float:
+        # A rate of 0.0001 is stepped through otherwise than a share of 0.2.
+        step = 10.0 ** (math.floor(math.log10(field.default or 0.1)) - 1)
+        st.number_input(step=step, format="%g", **options)
+    elif name == "weights":
+        of_runs = networks_at_hand(st.session_state.new_network)
+        st.selectbox(
+            options=("imagenet", "none", *of_runs),
+            format_func=lambda weights: of_runs.get(weights, weights),
+            accept_new_options=True,
+            **options,
+        )
+    else:
+        st.text_input(placeholder="made of network, size and time", **options)
+    return st.empty()
+
+
+def networks_at_hand(architecture: str) -> dict[str, str]:
+    """What finished runs of an architecture have learned: files, and the words for them."""
+    found = {}
+    for run in runs.finished():
+        try:
+            if run.config.get("network") == architecture:
+                found[str(run.model_file)] = f"the run {run.name}"
+        except runs.RunError:
+            continue  # the tab of finished runs says what is wrong with it
+    return found
+
+
+def choose_devices() -> list[Device]:
+    """The devices to train on: one, or all GPUs where the batch shall be spread."""
+    found = actions.found_devices()
+    gpus = [device for device in found if device.id != "cpu"]
+    if st.session_state.new_distribute and gpus:
+        st.selectbox("Device", [f"all {len(gpus)} GPUs"], disabled=True)
+        return gpus
+    chosen = st.selectbox(
+        "Device",
+        found,
+        format_func=lambda device: device.title,
+        key="new_device",
+        help="One run at a time trains on a device; further ones wait for their turn.",
+    )
+    return [chosen]
+
+
+def checked(table: pd.DataFrame, on: list[Device]) -> tuple[TrainingConfig | None, dict[str, str]]:
+    """The configuration that the form holds, or what is wrong with it by field."""
+    values = {name: st.session_state[f"new_{name}"] for name in FIELDS}
+    values["name"] = values["name"].strip() or None
+    try:
+        config = TrainingConfig(**values)
+    except ValidationError as error:
+        return None, problems(error)
+    wrong = {}
+    if config.name and (runs.MODELS / config.name).exists():
+        wrong["name"] = "There is a run of that name already. Choose another name."
+    learned = int((table.split != "test").sum() * (1 - config.validation_fraction))
+    if config.batch_size > learned:
+        wrong["batch_size"] = (
+            f"Larger than the {learned} pictures to train on. Choose a smaller batch."
+        )
+    if config.distribute and len(on) < 2:
+        wrong["distribute"] = "There is only one device here, nothing to spread a batch over."
+    if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
+        wrong["weights"] = f"There is no file {config.weights} on this computer."
+    return (None if wrong else config), wrong
+
+
+def show_preview(table: pd.DataFrame, root: Path) -> None:
+    size = st.session_state.new_size
+    if not size or not 96 <= size <= 512:
+        return
+    preset = st.session_state.new_augmentation
+    chosen = table[is_pneumonia(table.label)].path.iloc[0]
+    try:
+        square = prepared(str(root / chosen), size, st.session_state.new_equalization)
+    except (radiograph.RadiographError, OSError) as error:
+        st.warning(f"{plain(chosen)}: {plain(error)}")
+        return
+    st.markdown(
+        f"**What the network is shown**, with the augmentation {preset}: "
+        f"{describe(PRESETS[preset])}."
+        + (" Of each it sees the lungs' box only." if st.session_state.new_view == "lungs" else "")
+    )
+    rng = np.random.default_rng(0)
+    with st.grid(VARIANTS, min_column_width=110):
+        st.image(square, width="stretch", output_format="JPEG", alt="A picture as it is")
+        for variant in range(1, 1 if preset == "none" else VARIANTS):
+            st.image(
+                augment(square, PRESETS[preset], rng),
+                width="stretch",
+                output_format="JPEG",
+                alt=f"The picture changed at random, variant {variant}",
+            )
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def prepared(file: str, size: int, equalization: str) -> np.ndarray:
+    return preprocess.prepare(radiograph.read(Path(file).read_bytes()).pixels, size, equalization)
+
+
+def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list[Device]) -> None:
+    pictures = int((table.split != "test").sum())
+    gpus = sum(device.id != "cpu" for device in on)
+    needs = estimate(config, pictures, gpus=gpus, cores=os.cpu_count() or 1)
+    has = min(device.memory for device in on)
+    short = lacking({runs.MODELS: needs.learned, preprocess.cache_folder(): needs.decoded})
+    start, words = st.columns([1, 3], vertical_alignment="center")
+    start.button(
+        "Start training",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=bool(short),
+        on_click=actions.start,
+        args=(config, root, [device.id for device in on]),
+    )
+    words.markdown(
+        f"Roughly **{duration(needs.seconds)}** and {needs.memory / 1e9:.1f} GB of memory for "
+        f"{number(pictures * (1 - config.validation_fraction))} pictures; it may end earlier, when "
+        "validation no longer improves."
+    )
+    if has and needs.memory > 0.9 * has:
+        st.warning(
+            f"This is likely more than the {has / 1e9:.0f} GB that the device has. Choose a "
+            "smaller batch or size."
+        )
+    for sentence in short:
+        st.error(sentence)
+    if config.mixed_precision and not gpus:
+        st.caption("Mixed precision has no effect on the CPU.")
+
+
+def lacking(wanted: dict[Path, float]) -> list[str]:
+    """What is wrong with the disks of folders that are to take some bytes more."""
+    said = []
+    for folder, needed in wanted.items():
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        free = shutil.disk_usage(there).free
+        if needed > free:
+            said.append(
+                f"{needed / 1e9:.1f} GB will be written to {plain(str(folder))}, and only "
+                f"{free / 1e9:.1f} GB are free there. Free some space, or choose a smaller size."
+            )
+    return said
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{max(round(seconds, -1), 1):.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"

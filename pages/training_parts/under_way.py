@@ -1,0 +1,214 @@
+"""Runs that are not finished: where they are, how they learn, stop and resume."""
+
+import pandas as pd
+import streamlit as st
+
+from cxrlib import plots, runs
+from cxrlib.training import devices, jobs
+from pages.shared import memory
+from pages.shared.data_folder import show_problem
+from pages.shared.text import plain
+from pages.training_parts import actions, finished
+from pages.training_parts.new_run import duplicate, duration
+
+SECONDS = 2
+WORDS = {
+    "queued": (":material/hourglass_empty:", "waiting for its turn"),
+    "running": (":material/play_arrow:", "running"),
+    "stopped": (":material/pause:", "stopped"),
+    "failed": (":material/error:", "failed"),
+    "interrupted": (":material/power_off:", "interrupted"),
+}
+REMARKS = {
+    "stopped": "What it learned is kept. It goes on at the very next batch when resumed.",
+    "interrupted": "Its process ended without a word: it was killed, ran out of memory, or the "
+    "computer was restarted. Resumed, it goes on after the last whole epoch.",
+}
+SIDES_HELP = "Solid: training pictures. Dashed: validation pictures."
+CURVES_HELP = {
+    "Loss": "Of training pictures, changed at random, what is minimized; of validation pictures "
+    "cross-entropy. How they run can be compared, their heights cannot. "
+}
+CURVES = {
+    "Loss": ("loss", "val_loss"),
+    "AUC": ("auc", "val_auc"),
+    "Sensitivity at 0.5": ("sensitivity", "val_sensitivity"),
+}
+
+
+@st.fragment(run_every=SECONDS)
+def show() -> None:
+    """Polls small files only; the rest of the page stays as it is."""
+    actions.show_problem()
+    known = runs.unfinished()
+    watched: set[str] = st.session_state.setdefault("training_watched", set())
+    done = [run for run in runs.finished() if run.name in watched]
+    announced: set[str] = st.session_state.setdefault("training_done", set())
+    if not announced.issuperset(run.name for run in done):
+        announced.update(run.name for run in done)
+        st.rerun()  # the sidebar offers the finished run from now on
+    for run in done:
+        with st.container(border=True):
+            st.markdown(f":material/check_circle: **{plain(run.name)}** · finished")
+            finished.show_results(run)
+    for run in known:
+        with st.container(border=True, key=f"card_{run.name}"):
+            try:
+                show_run(run, watched)
+            except runs.RunError:
+                st.caption("This run has just changed.")  # deleted or finished meanwhile
+    if not known and not done:
+        st.markdown("No run is under way. Start one under *New run*.")
+    # Otherwise most of what a look takes is Streamlit's collection of garbage after it.
+    memory.give_back_memory_each_minute()
+
+
+def show_run(run: runs.Run, watched: set[str]) -> None:
+    state = jobs.state(run)
+    if state == "finished":
+        return
+    watched.add(run.name)
+    mark, words = WORDS[state]
+    if run.stop_requested and state == "running":
+        words = "stopping after this batch"
+    heading, buttons = st.columns([3, 2], vertical_alignment="center")
+    heading.markdown(f"{mark} **{plain(run.name)}** · {words}")
+    with buttons.container(horizontal=True, horizontal_alignment="right"):
+        show_buttons(run, state)
+    # Each part has a place of its own: what comes and goes in one moves none of the others.
+    remark, progress, curves = (st.container() for _ in range(3))
+    with remark:
+        if state == "failed":
+            show_problem(run.failure)
+        elif state in REMARKS:
+            st.caption(REMARKS[state])
+    with progress:
+        show_progress(run, state)
+    with curves:
+        show_curves(run)
+    with st.expander("Log", expanded=state == "failed", key=f"log_{run.name}"):
+        st.code(run.log_tail() or "Nothing yet.", language=None, wrap_lines=True)
+
+
+def show_buttons(run: runs.Run, state: jobs.State) -> None:
+    if state in ("queued", "running"):
+        st.button(
+            "Stop",
+            key=f"stop_{run.name}",
+            icon=":material/stop_circle:",
+            disabled=run.stop_requested,
+            on_click=run.request_stop,
+        )
+        return
+    st.button(
+        "Resume",
+        key=f"resume_{run.name}",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=actions.resume,
+        args=(run,),
+    )
+    with st.popover("More", icon=":material/more_horiz:"):
+        actions.show_rename(run)
+        if st.button(
+            "Duplicate as a new form",
+            key=f"duplicate_{run.name}",
+            icon=":material/content_copy:",
+            on_click=duplicate,
+            args=(run.task["config"],),
+        ):
+            st.rerun()
+    actions.show_delete(run)
+
+
+def show_progress(run: runs.Run, state: jobs.State) -> None:
+    now = run.progress
+    if "step" not in now:
+        if state == "running":
+            st.progress(0.0, (now.get("activity") or "starting").capitalize())
+        return
+    share = ((now["epoch"] - 1) * now["steps"] + now["step"]) / (now["epochs"] * now["steps"])
+    words = f"{now['phase'].capitalize()}: epoch {now['epoch']} of at most {now['epochs']}, "
+    words += (
+        f"step {now['step']} of {now['steps']}" if now["activity"] == "training" else "validating"
+    )
+    if now["seconds_left"] is not None and state == "running":
+        words += f" · {duration(now['seconds_left'])} left"
+    st.progress(share, words)
+    facts = [f"loss {now['loss']:.3f}"]
+    if state == "running":
+        if now["images_per_second"]:
+            facts.append(f"{now['images_per_second']:.0f} pictures a second")
+        memory = memory_in_use(run, now["pid"])
+        if memory:
+            facts.append(f"{memory / 2**30:.1f} GB of memory in use")
+    st.caption(" · ".join(facts))
+
+
+def memory_in_use(run: runs.Run, pid: int) -> int | None:
+    """Bytes in use on the GPUs that the run trains on, or by its process on the CPU."""
+    on = run.task["devices"]
+    if on == ["cpu"]:
+        return devices.process_memory(pid)
+    return sum(device.used for device in actions.found_devices() if device.id in on)
+
+
+def show_curves(run: runs.Run) -> None:
+    if not run.has_history:
+        return
+    history = run.history
+    columns = st.columns(3)
+    for column, (title, names) in zip(columns, CURVES.items(), strict=True):
+        with column:
+            st.markdown(title, help=CURVES_HELP.get(title, "") + SIDES_HELP)
+            st.vega_lite_chart(
+                curve(history, names),
+                height=230,
+                alt=f"{title} of training and validation by epoch",
+                key=f"{title}_{run.name}",
+            )
+
+
+def curve(history: pd.DataFrame, names: tuple[str, str]) -> dict[str, object]:
+    """One number of training and validation by epoch, counted through both phases (Vega-Lite).
+
+    A plain specification: Altair would check it anew at every look, which the run would feel.
+    """
+    series = dict(zip(("training", "validation"), names, strict=True))
+    domain = list(series)
+    return {
+        "data": {
+            "values": [
+                {"epoch": epoch, "pictures": pictures, "value": value}
+                for pictures, name in series.items()
+                for epoch, value in enumerate(history[name].tolist(), start=1)
+            ]
+        },
+        "mark": {"type": "line", "point": True},
+        "encoding": {
+            "x": {
+                "field": "epoch",
+                "type": "quantitative",
+                "title": None,
+                "axis": {"tickMinStep": 1, "format": "d"},
+                "scale": {"nice": False, "zero": False},
+            },
+            "y": {
+                "field": "value",
+                "type": "quantitative",
+                "title": None,
+                "scale": {"zero": False},
+            },
+            "color": {
+                "field": "pictures",
+                "title": None,
+                "legend": {"orient": "bottom"},
+                "scale": {"domain": domain, "range": plots.SERIES[:2]},
+            },
+            "strokeDash": {
+                "field": "pictures",
+                "legend": None,
+                "scale": {"domain": domain, "range": [[1, 0], [5, 3]]},
+            },
+        },
+    }
