@@ -1,13 +1,17 @@
 """The front door: page setup, navigation, and which run is in use."""
 
 import streamlit as st
+from starlette.formparsers import MultiPartParser
 
 from cxrlib import runs
+from cxrlib.images.limits import MAX_BYTES
 from cxrlib.runs.operating_points import DEFAULT_POINT, POINT_TITLES
 from pages.shared import loaded_models, memory
 from pages.shared.permissions import show_account
 
 memory.set_up_heaps()
+# Uploads stay in memory: what is above this is spooled to an unnamed file on the disk.
+MultiPartParser.spool_max_size = MAX_BYTES + 2**20
 # Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.
 st.set_page_config(page_title="cxrlib · pneumonia X-ray explorer", page_icon="🩻", layout="wide")
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.

@@ -101,6 +101,13 @@ class Servers:
             self._urls[wanted] = self._start(environment)
         return self._urls[wanted]
 
+    def open_files(self, url: str) -> set[str]:
+        """Where the open files of a server lie (Linux)."""
+        return {str(file.readlink()) for file in self._open_files(url) if file.is_symlink()}
+
+    def _open_files(self, url: str) -> Iterator[Path]:
+        return Path(f"/proc/{self._running[url].pid}/fd").iterdir()
+
     def kill(self, url: str) -> None:
         """End a server as a crash would."""
         server = self._running.pop(url)

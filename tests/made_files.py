@@ -119,6 +119,10 @@ VALID = [data for data, _ in COMPRESSED.values()] + [
 ]
 
 
+def of_12_bits(values: np.ndarray) -> np.ndarray:
+    return np.rint(values * (255 / 4095))
+
+
 def stretched(values: np.ndarray) -> np.ndarray:
     black, white = np.percentile(values, (0.5, 99.5))
     return np.rint(np.clip((values - black) / (white - black), 0, 1) * 255)

@@ -18,6 +18,7 @@ from made_files import (
     dicom,
     encapsulated,
     mean_error,
+    of_12_bits,
     save,
     stretched,
     to_bytes,
@@ -77,10 +78,10 @@ def test_one_bit_is_black_and_white():
     "format, dtype",
     [("PNG", np.uint16), ("TIFF", np.uint16), ("TIFF", np.int32), ("TIFF", np.float32)],
 )
-def test_deep_grey_fills_the_range(format, dtype):
+def test_deep_grey_that_fills_its_range_is_kept(format, dtype):
     result = read(save(Image.fromarray(DEEP.astype(dtype)), format))
-    assert mean_error(result, stretched(DEEP)) < 0.01
-    assert (result.pixels.min(), result.pixels.max()) == (0, 255)
+    assert mean_error(result, of_12_bits(DEEP)) < 0.01
+    assert result.warnings == ()
 
 
 def test_dead_pixels_do_not_set_the_scale_of_deep_grey():
@@ -119,8 +120,7 @@ def test_tiff_that_stores_white_as_zero(dtype):
     data += struct.pack("<H", len(entries))
     data += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
     data += struct.pack("<I", 0)
-    expected = PICTURE if dtype == np.uint8 else stretched(PICTURE)
-    assert mean_error(read(data), expected) < 0.01
+    assert mean_error(read(data), PICTURE) < 0.01
 
 
 # What each EXIF orientation asks a viewer to do with the stored rows and columns.
@@ -195,30 +195,29 @@ REFUSED = {
     "empty": (lambda: b"", "empty"),
     "text": (
         lambda: b"a report, not a picture",
-        "not a picture.*JPEG, PNG, BMP, TIFF, WebP or DICOM",
+        "a text, which is not read.*JPEG, PNG",
     ),
-    "gif": (lambda: save(Image.fromarray(PICTURE), "GIF"), "not a picture.*Save"),
+    "gif": (lambda: save(Image.fromarray(PICTURE), "GIF"), "GIF.*Save"),
     "too many bytes": (lambda: bytes(MAX_BYTES + 1), "50 MB.*Save"),
     "too many pixels": (huge_png, "20000 × 20000 pixels.*64 megapixels.*smaller"),
     "too few pixels": (
         lambda: save(Image.fromarray(PICTURE[:63]), "PNG"),
         "320 × 63.*original",
     ),
-    "tiff pages": (lambda: animation("TIFF"), "several pictures.*file of its own"),
-    "animated png": (lambda: animation("PNG"), "several pictures.*file of its own"),
-    "animated webp": (lambda: animation("WebP"), "several pictures.*file of its own"),
+    "tiff pages": (lambda: animation("TIFF"), "several images.*file of its own"),
+    "animated png": (lambda: animation("PNG"), "several images.*file of its own"),
+    "animated webp": (lambda: animation("WebP"), "several images.*file of its own"),
     "dicom frames": (
         lambda: to_bytes(dicom(NumberOfFrames=2, PixelData=PICTURE.tobytes() * 2)),
-        "several pictures.*file of its own",
+        "several images.*file of its own",
     ),
     "dicom without picture": (
         lambda: to_bytes(without(dicom(), "PixelData")),
-        "no picture.*Ex",
+        "no image.*Ex",
     ),
     "dicom too large": (lambda: to_bytes(dicom(Rows=8001, Columns=8000)), "8000 × 8001.*smaller"),
     "dicom too small": (lambda: to_bytes(dicom(PICTURE[:63])), "320 × 63.*original"),
-    "dicom without rows": (lambda: to_bytes(without(dicom(), "Rows")), "no picture.*Ex"),
-    "dicom without bits": (lambda: to_bytes(without(dicom(), "BitsStored")), "damaged.*again"),
+    "dicom without rows": (lambda: to_bytes(without(dicom(), "Rows")), "no image.*Ex"),
     "dicom of 32 bits": (
         lambda: to_bytes(dicom(DEEP.astype(np.uint32), bits=32)),
         "32 bits each.*16 bits",
