@@ -220,7 +220,7 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
     st.markdown(
         f"**What the network is shown**, with the augmentation {preset}: "
         f"{describe(PRESETS[preset])}."
-        + (" Of each it sees the lungs' box only." if st.session_state.new_view == "lungs" else "")
+        + (" Of each it sees the lungs' box only." if st.session_state.new_crop == "lungs" else "")
     )
     rng = np.random.default_rng(0)
     with st.grid(VARIANTS, min_column_width=110):
