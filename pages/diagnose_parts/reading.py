@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ANOTHER_RUN = "Choose another run, or restore this one's folder."
 ORDERS = {"dropped": "As dropped", "suspicion": "Most suspicious first"}
 _REPORTED = 2  # heatmaps in the PDF
+_GRID = (256, 256)  # fine enough for shares of a heatmap
 
 
 class Layout:
@@ -34,6 +35,7 @@ class Layout:
     def __init__(self) -> None:
         left, right = st.columns([5, 2], gap="medium")
         with left:
+            st.space("small")  # Streamlit's header would cover the tools
             self.image = st.container()
             self.strip = st.container()
         with right:
@@ -260,7 +262,7 @@ def _show_trust(reader: "Classifier", prediction: "Prediction") -> None:
 def _about(prediction: "Prediction", explanation: "Explanation") -> str:
     """What a heatmap shows, and how much of it lies inside the lungs."""
     method = METHODS[explanation.method]
-    share = share_in_words(prediction, explanation)
+    share = share_in_words(prediction, explanation.on(_GRID))
     return f"{method.shows} {method.limits} {share}".strip()
 
 
@@ -342,7 +344,11 @@ def _report(
         prediction.reason,
         case.note,
         *case.warnings,
-        *(share_warning(prediction, found) for found in chosen),
+        *(
+            share_warning(prediction, found.on(_GRID), f"{METHODS[found.method].title}'s heat")
+            for found in chosen
+            if prediction.lungs.found and found.values.any()
+        ),
     ]
     overlays = {}
     for found in chosen:
