@@ -55,7 +55,8 @@ forgets all it learned (Adebayo et al., NeurIPS 2018). The numbers of the run in
 if "run" in st.session_state:
     with st.container(border=True):
         try:
-            card = runs.find(st.session_state.run).card
+            # It may come from elsewhere: an image in it would be fetched from there.
+            card = runs.find(st.session_state.run).card.replace("![", "!\\[")
             # Its headings stand one step below the page's own.
             st.markdown(re.sub("^#", "##", card, flags=re.MULTILINE))
         except runs.RunError as error:

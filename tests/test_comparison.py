@@ -265,3 +265,10 @@ def test_report_of_one_class_is_written_all_the_same(tmp_path):
     text = html_report.html(measured, POINT, prevalence=0.1)
     assert "undefined" in text
     assert "1,000 patients" not in text
+
+
+def test_an_image_in_a_card_is_not_fetched_by_the_report(tmp_path):
+    run = make_run(tmp_path, "foreign", pictures())
+    run.save_card("![track](https://example.org/pixel.png)")
+    text = html_report.html(Measured(run, "test"), POINT, prevalence=0.1)
+    assert 'src="https' not in text

@@ -65,8 +65,9 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         _figures(learning),
         _table(compare_runs.settings(run).rename("value").reset_index()),
         _table(pd.DataFrame(run.environment.items(), columns=["environment", "value"])),
-        # A card may come from elsewhere: what looks like HTML in it stays text.
-        MarkdownIt("commonmark", {"html": False}).enable("table").render(run.card),
+        # A card may come from elsewhere: what looks like HTML in it stays text, and no image is
+        # fetched.
+        MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(run.card),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
