@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 ANOTHER_RUN = "Choose another run, or restore this one's folder."
 ORDERS = {"dropped": "As dropped", "suspicion": "Most suspicious first"}
 _REPORTED = 2  # heatmaps in the PDF
-_GRID = (256, 256)  # fine enough for shares of a heatmap
 
 
 class Layout:
@@ -35,7 +34,6 @@ class Layout:
     def __init__(self) -> None:
         left, right = st.columns([5, 2], gap="medium")
         with left:
-            st.space("small")  # Streamlit's header would cover the tools
             self.image = st.container()
             self.strip = st.container()
         with right:
@@ -262,7 +260,7 @@ def _show_trust(reader: "Classifier", prediction: "Prediction") -> None:
 def _about(prediction: "Prediction", explanation: "Explanation") -> str:
     """What a heatmap shows, and how much of it lies inside the lungs."""
     method = METHODS[explanation.method]
-    share = share_in_words(prediction, explanation.on(_GRID))
+    share = share_in_words(prediction, explanation)
     return f"{method.shows} {method.limits} {share}".strip()
 
 
@@ -344,11 +342,7 @@ def _report(
         prediction.reason,
         case.note,
         *case.warnings,
-        *(
-            share_warning(prediction, found.on(_GRID), f"{METHODS[found.method].title}'s heat")
-            for found in chosen
-            if prediction.lungs.found and found.values.any()
-        ),
+        *(share_warning(prediction, found) for found in chosen),
     ]
     overlays = {}
     for found in chosen:
