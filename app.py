@@ -8,7 +8,6 @@ from cxrlib.images.limits import MAX_BYTES
 from cxrlib.runs.operating_points import DEFAULT_POINT, POINT_TITLES
 from pages.shared import loaded_models, memory
 from pages.shared.permissions import show_account
-from pages.shared.threshold import show_threshold
 
 memory.set_up_heaps()
 # Uploads stay in memory: what is above this is spooled to an unnamed file on the disk.
@@ -56,10 +55,9 @@ with st.sidebar:
             key="point",
             bind="query-params",
             persist_state="session",
-            help="The threshold that the probability is compared with, chosen on validation "
-            "images: balanced (Youden's index), or low enough to miss almost no pneumonia.",
+            help="The threshold that the probability is held against, chosen on validation "
+            "pictures: balanced, or so low that nearly no pneumonia is missed.",
         )
-        show_threshold(st.session_state.run, st.session_state.point)
     if page.url_path == "":  # Diagnose, where a picture is to be expected
         loaded_models.warm_up()
     show_account()

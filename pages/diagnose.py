@@ -1,28 +1,29 @@
-"""Diagnose: drop X-rays or press an example, and see what the model says and where it looks."""
+"""Read X-rays: drop pictures in, get a probability, heatmaps and a report."""
 
 import streamlit as st
 
-from pages.diagnose_parts import cases, intake, reading
+from pages.diagnose_parts import intake
 from pages.shared import front_door
 
 front_door.enter()
-if intake.has_files():
-    # The radiograph comes first; more files join from the panel beside it.
-    layout = reading.Layout()
-    with layout.intake:
-        intake.ask_for_files("Add X-rays")
-    shown = list(cases.uploaded().values())
-    if shown:
-        reading.show_files(shown, layout)
-    else:
-        st.rerun()
-else:
-    st.title("Diagnose", anchor=False)
-    drop, examples = st.columns([2, 3], gap="medium")
-    with drop:
-        intake.ask_for_files("Drop frontal chest X-rays here")
-    with examples:
-        st.markdown("Or look at an example", width="content")
-        example = intake.choose_example()
-    if example:
-        reading.show_case(cases.of_example(example), reading.Layout())
+st.title("Read a chest X-ray", anchor=False)
+upload, example = st.columns([3, 2])
+with upload:
+    files = intake.uploaded_files()
+kept = intake.kept_cases(files)
+with example:
+    chosen = None if files else intake.chosen_example()
+    if kept and not chosen:
+        intake.offer_to_take_away(kept)
+if not (files or chosen or kept):
+    st.markdown(
+        "Drop one or several frontal chest X-rays above: JPEG, PNG, BMP, TIFF, WebP or DICOM. You "
+        "get a calibrated probability of pneumonia, where on the picture it comes from, and how "
+        "far to trust it. Pictures stay in this server's memory while the page is open, and are "
+        "neither stored nor logged."
+    )
+    st.stop()
+# What reading takes is imported now, so that the empty page stands there at once.
+from pages.diagnose_parts import cases, reading  # noqa: E402
+
+reading.show([cases.of_example(chosen)] if chosen else kept + cases.of_files(files))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlib.data import dataset
-from cxrlib.labels import BINARY, NORMAL, PNEUMONIA
+from cxrlib.labels import BINARY
 
 # The first page of the app shows titles. What opens a picture is imported when one is opened.
 if TYPE_CHECKING:
@@ -30,20 +30,16 @@ class Example:
         load: opens it; raises `RadiographError` or `DatasetError`.
         synthetic: whether a program drew it.
         remote: whether it is fetched from elsewhere to be opened.
-        label: its reference label, ``NORMAL`` or ``PNEUMONIA``; empty where nobody knows.
-        path: where it lies in the data set, as in `dataset.index`; empty elsewhere.
     """
 
     title: str
     load: "Callable[[], Radiograph]"
     synthetic: bool = False
     remote: bool = False
-    label: str = ""
-    path: str = ""
 
 
 def all_examples(*, folder: Path | None = None, also: str | None = None) -> list[Example]:
-    """What there is to try: those of a data set first, then drawn ones, then those of Kaggle.
+    """What there is to try: synthetic ones first.
 
     Args:
         folder: the data set, where there is one.
@@ -54,29 +50,20 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
     Raises:
         DatasetError: the folder is no data set.
     """
-    found = []
-    if folder is not None:
-        files = dataset.examples(folder)
-        half = len(files) // 2
-        # Classes by turns, one with something to see first.
-        for pair in zip(files[half:], files[:half], strict=True):
-            found += [_of_set(file) for file in pair]
-    found += [
-        Example(
-            "Drawn, with an opacity",
-            partial(_draw, pneumonia=True),
-            synthetic=True,
-            label=PNEUMONIA,
-        ),
-        Example("Drawn, normal", partial(_draw, pneumonia=False), synthetic=True, label=NORMAL),
+    found = [
+        Example("Synthetic, with an opacity", partial(_draw, pneumonia=True), synthetic=True),
+        Example("Synthetic, normal", partial(_draw, pneumonia=False), synthetic=True),
     ]
+    if folder is not None:
+        found += [
+            Example(f"{file.parent.name.capitalize()}: {file.name}", partial(_open, file))
+            for file in dataset.examples(folder)
+        ]
     found += [
         Example(
             f"From Kaggle, {label.lower()}: {name}",
             partial(_fetch, split, label, name),
             remote=True,
-            label=label,
-            path=f"{split}/{label}/{name}",
         )
         for split, label, name in dataset.KAGGLE_EXAMPLES
     ]
@@ -86,27 +73,16 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
     return found
 
 
-def _of_set(file: Path) -> Example:
-    label = file.parent.name
-    return Example(
-        f"{label.capitalize()}: {file.name}",
-        partial(_open, file),
-        label=label,
-        path="/".join(file.parts[-3:]),
-    )
-
-
 def _asked(path: str, folder: Path | None) -> Example | None:
     """The picture at a path as of `dataset.index`; None where there can be none."""
     if folder is not None:
         with suppress(dataset.DatasetError):
-            file = dataset.picture_file(folder, path)
-            return Example(path, partial(_open, file), label=path.split("/")[1], path=path)
+            return Example(path, partial(_open, dataset.picture_file(folder, path)))
         return None
     parts = path.split("/")
     if len(parts) != 3 or parts[0] not in dataset.SPLITS or parts[1] not in BINARY:
         return None
-    return Example(path, partial(_fetch, *parts), remote=True, label=parts[1], path=path)
+    return Example(path, partial(_fetch, *parts), remote=True)
 
 
 def from_kaggle(name: str) -> Example:

@@ -53,38 +53,6 @@ def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: flo
     )
 
 
-def trust_lines(
-    run_metrics: Mapping[str, Any], point: str, probability: float, *, prevalence: float
-) -> list[str]:
-    """Three lines on how far to trust the reading of one image.
-
-    Args:
-        run_metrics: of the run that read it.
-        point: name of the operating point.
-        probability: of pneumonia, as the run gave it.
-        prevalence: share of pneumonia among the reader's own patients, 0..1.
-
-    Returns:
-        What the model finds and clears at this threshold, what the probability becomes at that
-        prevalence, and whom the model was not tested on.
-    """
-    split = "test" if "test" in run_metrics["splits"] else "validation"
-    measured, found = run_metrics["splits"][split], estimates(run_metrics, split, point)
-    validation = run_metrics["splits"]["validation"]
-    share = validation["pneumonia"] / validation["pictures"]
-    elsewhere = metrics.at_prevalence(probability, share, prevalence)
-    return [
-        f"At this threshold the model finds {_range(found['sensitivity'])} of pneumonias and "
-        f"clears {_range(found['specificity'])} of normal images "
-        f"({measured['pictures']} {split_titles(run_metrics)[split]} images).",
-        f"Where {percent(prevalence)} of patients have pneumonia, this image's probability is "
-        f"{percent(elsewhere)}.",
-        "Trained on children from one hospital. Expect more errors in adults and elsewhere."
-        if run_metrics.get(OF_KAGGLE)
-        else "Tested only on its own data set. Expect more errors on other patients.",
-    ]
-
-
 def _range(estimate: metrics.Estimate) -> str:
     shown = f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
     return shown.replace("%", "\N{NO-BREAK SPACE}%")

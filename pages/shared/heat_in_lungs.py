@@ -1,41 +1,41 @@
-"""How much of a heatmap lies inside the lungs, in a sentence."""
+"""How much of a heatmap lies inside the lungs, said in a sentence."""
 
 from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
 
 from cxrlib import plots
 
 if TYPE_CHECKING:
     from cxrlib.inference.classifier import Prediction
-    from cxrlib.inference.explain import Explanation
-
-_GRID = (256, 256)
 
 
-def share_warning(prediction: "Prediction", explanation: "Explanation") -> str:
-    """A warning where no more of the heat lies inside the lungs than by chance; else empty."""
-    share, by_chance = _shares(prediction, explanation)
-    if share is None or share > by_chance:
+def share_warning(prediction: "Prediction", heatmap: np.ndarray, heat: str = "the heat") -> str:
+    """What to be warned of; empty where more of the heat lies inside the lungs than by chance.
+
+    Args:
+        prediction: of a picture whose lungs were found.
+        heatmap: ``[rows, columns]`` of the whole picture, not zero everywhere.
+        heat: what to call it.
+    """
+    by_chance = prediction.lungs.share_by_chance(prediction.seen)
+    if prediction.lungs.share(heatmap) > by_chance:
         return ""
     return (
-        f"Only {plots.percent(share)} of the heat lies inside the lungs, no more than by chance "
-        f"({plots.percent(by_chance)}). The model may rely on something else in the image."
+        f"Only {_words(prediction, heatmap, heat)}, no more than if it were spread evenly over "
+        f"what the network sees ({plots.percent(by_chance)}). The answer may rest on something "
+        "else in the picture: do not rely on it before you have looked there yourself."
     )
 
 
-def share_in_words(prediction: "Prediction", explanation: "Explanation") -> str:
-    """How much of the heat lies inside the lungs, or the warning; empty where neither is known."""
-    share, _ = _shares(prediction, explanation)
-    if share is None:
-        return ""
-    warning = share_warning(prediction, explanation)
-    return f"⚠ {warning}" if warning else f"{plots.percent(share)} of it lies inside the lungs."
+def show_share(prediction: "Prediction", heatmap: np.ndarray, heat: str = "the heat") -> None:
+    """The share in words, or the warning; takes what `share_warning` takes."""
+    if warning := share_warning(prediction, heatmap, heat):
+        st.warning(warning)
+    else:
+        st.caption(f"{_words(prediction, heatmap, heat)}.")
 
 
-def _shares(
-    prediction: "Prediction", explanation: "Explanation"
-) -> tuple[float, float] | tuple[None, None]:
-    """The share inside the lungs, and that of heat spread evenly over what the network saw."""
-    if not prediction.lungs.found or not explanation.values.any():
-        return None, None
-    lungs = prediction.lungs
-    return lungs.share(explanation.on(_GRID)), lungs.share_by_chance(prediction.seen)
+def _words(prediction: "Prediction", heatmap: np.ndarray, heat: str) -> str:
+    return f"{plots.percent(prediction.lungs.share(heatmap))} of {heat} lies inside the lungs"
