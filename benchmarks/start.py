@@ -23,7 +23,8 @@ ONE_LINE = 'import streamlit as st; st.title("Hello")\n'
 BARE = f"""
 import time
 began = time.perf_counter()
-from cxrlib import phantom, runs
+from cxrlib import runs
+from cxrlib.synthetic import phantom
 from cxrlib.classifier import Classifier
 Classifier(runs.find("{runs.SHIPPED}")).read(phantom.phantom(1, pneumonia=True, size=768).pixels)
 print(time.perf_counter() - began)

@@ -8,7 +8,7 @@ import pytest
 BATCHES = """
 import resource
 import numpy as np
-from cxrlib import devices
+from cxrlib.training import devices
 
 {first}
 

@@ -49,7 +49,7 @@ def test_predict_json_goes_on_after_a_bad_file_and_exits_1(
         assert record["run"] == runs.SHIPPED
     bad = [record for record in records if "error" in record]
     assert [set(record) for record in bad] == [{"file", "error"}] * 2
-    assert "not a picture that can be read" in bad[0]["error"]
+    assert "JPEG, PNG" in bad[0]["error"]
     assert "No such file" in bad[1]["error"]
 
 

@@ -138,7 +138,7 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     results = dict(both.predict_files([file, tmp_path / "bad.png"]))
     assert results[file].probability == pytest.approx(expected, abs=2e-4)
-    assert "not a picture" in str(results[tmp_path / "bad.png"])
+    assert "JPEG, PNG" in str(results[tmp_path / "bad.png"])
 
 
 def test_a_command_for_single_networks_says_so(made: list[runs.Run], capsys: pytest.CaptureFixture):

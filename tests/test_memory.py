@@ -13,22 +13,23 @@ from pages.shared import memory
 ROUTINE = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
-from cxrlib import phantom, runs
-from cxrlib.classifier import Classifier
-from cxrlib.methods import METHODS
-from pages.common import process
+from cxrlib import runs
+from cxrlib.synthetic import phantom
+from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.methods import METHODS
+from pages.shared import memory
 
 def resident():
     lines = open("/proc/self/status").read().splitlines()
     wanted = [line.split() for line in lines if "rss" in line.lower()]
     return {name.rstrip(":"): int(number) / 1024 for name, number, _ in wanted}
 
-process.set_up_heaps()
+memory.set_up_heaps()
 pixels = phantom.phantom(1, pneumonia=True, size=600).pixels
 reader = Classifier(runs.find(runs.SHIPPED))
 before = reader.read(pixels)[0].probability
 loaded = resident()
-process.give_back_memory()
+memory.give_back_memory()
 trimmed = resident()
 after = reader.read(pixels)[0].probability
 for method in METHODS:
@@ -54,9 +55,9 @@ HEAPS = """
 import ctypes, threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from pages.common import process
+from pages.shared import memory
 
-process.set_up_heaps()
+memory.set_up_heaps()
 together = threading.Barrier(20)
 
 def visit():
@@ -92,13 +93,13 @@ def test_twenty_at_once_have_no_heap_of_their_own() -> None:
 
 LARGE = """
 from pathlib import Path
-from pages.common import process
+from pages.shared import memory
 
 def resident():
     (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in x]
     return int(line.split()[1]) / 1024
 
-process.set_up_heaps()
+memory.set_up_heaps()
 bytearray(30_000_000)  # once this is freed, glibc would put what is as large into a heap
 before = resident()
 large, small = [], []
