@@ -25,7 +25,7 @@ import time
 began = time.perf_counter()
 from cxrlib import runs
 from cxrlib.synthetic import phantom
-from cxrlib.classifier import Classifier
+from cxrlib.inference.classifier import Classifier
 Classifier(runs.find("{runs.SHIPPED}")).read(phantom.phantom(1, pneumonia=True, size=768).pixels)
 print(time.perf_counter() - began)
 """
