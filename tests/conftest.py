@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 import pytest
+from filelock import FileLock
 
+from cxrlib import runs
 from cxrlib.synthetic import phantom
 
 if TYPE_CHECKING:
@@ -59,10 +61,21 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def taught(tmp_path_factory: pytest.TempPathFactory) -> "Classifier":
     """A small network taught on pairs of phantoms that differ by the opacity alone."""
     from cxrlib.inference.classifier import Classifier
+
+    # Workers of pytest-xdist share the network: one trains it, the others wait.
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if session else folder) / "taught"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "models").exists():
+            _train_on_pairs(folder)
+    return Classifier(runs.find("taught", models=folder / "models"))
+
+
+def _train_on_pairs(folder: Path) -> None:
     from cxrlib.runs.config import TrainingConfig
     from cxrlib.training.train import train
 
-    folder = tmp_path_factory.mktemp("pairs")
     for label in ("NORMAL", "PNEUMONIA"):
         (folder / "train" / label).mkdir(parents=True)
     for seed in range(350):
@@ -84,7 +97,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> "Classifier":
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXR_CACHE_DIR", str(folder / "cache"))
-        return Classifier(train(config, folder, models=folder / "models"))
+        train(config, folder, models=folder / "models")
 
 
 class Servers:

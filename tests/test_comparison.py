@@ -259,6 +259,17 @@ def test_report_shows_a_stranger_s_names_as_text(tmp_path):
     assert re.search(r"<script>alert\(1\)</script>", "".join(page.text))
 
 
+def test_report_shows_the_name_of_a_run_as_text(tmp_path):
+    # A copied folder may have any name.
+    name = "a<img src=x onerror=alert(1)>&b"
+    folder = make_run(tmp_path, "plain", pictures()).folder.rename(tmp_path / name)
+    text = html_report.html(Measured(runs.Run(folder), "test"), POINT, prevalence=0.1)
+    page = Page(text)
+    assert "x" not in page.sources
+    assert name in "".join(page.text)
+    assert "<img src=x" not in text  # in the title too, where a parser sees no tags
+
+
 def test_report_of_one_class_is_written_all_the_same(tmp_path):
     table = pictures().query("split == 'validation' or label == 'PNEUMONIA'")
     measured = Measured(make_run(tmp_path, "ill", table), "test")

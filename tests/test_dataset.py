@@ -198,7 +198,7 @@ def tied(table: pd.DataFrame) -> pd.Series:
     return group
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables(), st.floats(0.05, 0.5), st.integers(0, 99))
 def test_split_keeps_patients_and_copies_together(
     table: pd.DataFrame, share: float, seed: int
@@ -223,6 +223,20 @@ def test_split_keeps_patients_and_copies_together(
         assert set(sides) == {"train", "validation"}
         assert abs((sides == "validation").sum() - share * len(sides)) <= 2 * largest
     assert folds.equals(dataset.assign_folds(table, validation_fraction=share, seed=seed))
+
+
+@pytest.mark.parametrize(
+    ("fraction", "normal", "pneumonia"), [(0.15, 6, 15), (0.16, 6, 16), (0.01, 1, 1)]
+)
+def test_validation_holds_no_more_than_its_share(
+    fraction: float, normal: int, pneumonia: int
+) -> None:
+    labels = np.repeat(BINARY, [40, 100])
+    names = [f"person{number}" for number in range(len(labels))]
+    table = pd.DataFrame({"split": "train", "label": labels, "patient": names, "digest": names})
+    folds = dataset.assign_folds(table, validation_fraction=fraction, seed=3)
+    counts = table.label[folds == "validation"].value_counts()
+    assert (counts["NORMAL"], counts["PNEUMONIA"]) == (normal, pneumonia)
 
 
 def test_split_depends_on_the_seed_and_refuses_too_few_patients(phantoms: Path) -> None:

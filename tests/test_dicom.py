@@ -18,9 +18,10 @@ from made_files import (
     to_bytes,
 )
 from PIL import Image
-from pydicom import config, uid
+from pydicom import config, dcmread, uid
 from pydicom.dataset import Dataset
 
+from cxrlib.images import dicom as dicom_files
 from cxrlib.images.radiograph import RadiographError, read
 
 
@@ -169,6 +170,32 @@ def test_colour_dicom_becomes_grey():
 def test_what_the_dicom_says_of_itself_is_told(tags, words):
     told = " ".join(read(to_bytes(dicom(**tags))).warnings)
     assert words in told if words else not told
+
+
+def test_nothing_of_the_patient_is_parsed(monkeypatch):
+    parsed = []
+
+    def spy(*arguments, **options):
+        parsed.append(dcmread(*arguments, **options))
+        return parsed[-1]
+
+    monkeypatch.setattr(dicom_files, "dcmread", spy)
+    patient = {
+        "PatientName": "A^B",
+        "PatientID": "1",
+        "PatientBirthDate": "19331224",
+        "InstitutionName": "I",
+        "ReferringPhysicianName": "R",
+        "StudyDescription": "S",
+        "StudyInstanceUID": "1.2",
+        "AccessionNumber": "3",
+    }
+    data = to_bytes(dicom(**patient))
+    assert set(patient) < set(dcmread(io.BytesIO(data)).dir())
+    read(data)
+    (ds,) = parsed
+    assert "Rows" in ds
+    assert not {*patient, "SOPInstanceUID"} & set(ds.dir())
 
 
 def test_no_identity_in_result_messages_or_log(caplog):

@@ -19,7 +19,7 @@ from made_files import COMPRESSED, ROWS, VALID
 from cxrlib.images.radiograph import RadiographError, read
 
 PARSERS = tuple(str(Path(package.__file__).parent) for package in (PIL, pydicom))
-many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def read_or_refused(data: bytes) -> np.ndarray | None:

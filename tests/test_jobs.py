@@ -15,6 +15,7 @@ from cxrlib.runs.config import TrainingConfig, for_network
 from cxrlib.training import jobs
 
 PATIENCE_SECONDS = 120
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -42,6 +43,55 @@ def wait(true: Callable[[], bool], run: runs.Run) -> None:
     while not true():
         assert time.monotonic() < deadline, f"{jobs.state(run)}\n{run.log_tail(40)}"
         time.sleep(0.05)
+
+
+# Stands in for training: says when it has its device and when it lets it go, which is when another
+# run has one too, or its patience is over.
+HOLD = """
+import sys, time
+from pathlib import Path
+from cxrlib.runs.folder import Run
+from cxrlib.training import devices, jobs
+
+run, patience = Run(Path(sys.argv[1])), float(sys.argv[2])
+
+def hold(_):
+    run.write_progress("training")  # it waits no longer
+    start = time.time()
+    (run.folder.parent / f"{run.name}.holds").touch()
+    while len(list(run.folder.parent.glob("*.holds"))) < 2 and time.time() < start + patience:
+        time.sleep(0.05)
+    print(start, time.time(), flush=True)
+    sys.exit()
+
+devices.use = hold
+jobs.work(run)
+"""
+
+
+@pytest.mark.parametrize(("device", "overlap"), [("cpu", False), ("gpu:1", True)])
+def test_a_device_is_held_by_one_run_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, patience: float, overlap: bool
+) -> None:
+    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
+    processes = []
+    for name, on in (("one", "cpu"), ("two", device)):
+        config = TrainingConfig(**for_network("cnn", name=name))
+        run = jobs.create(config, tmp_path, on=[on], models=tmp_path / "models")
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", HOLD, str(run.folder), str(patience)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+    spans = sorted(
+        [float(word) for word in process.communicate(timeout=PATIENCE_SECONDS)[0].split()]
+        for process in processes
+    )
+    (_, end), (start, _) = spans
+    assert (start < end) == overlap
 
 
 def learning(run: runs.Run, epoch: int = 1) -> bool:

@@ -88,6 +88,13 @@ def test_verdict_never_contradicts_the_threshold(probability, ends):
         assert (word == "likely") == (probability >= threshold)
 
 
+def test_the_interval_holds_its_ends():
+    point = metrics.OperatingPoint("p", 0.5, 0.4, 0.6)
+    assert metrics.verdict(0.4, point) == metrics.verdict(0.6, point) == "uncertain"
+    assert metrics.verdict(math.nextafter(0.6, 1), point) == "likely"
+    assert metrics.verdict(math.nextafter(0.4, 0), point) == "unlikely"
+
+
 def test_verdict_of_no_number_is_uncertain():
     point = metrics.OperatingPoint("fixed_50", 0.5, 0.5, 0.5)
     assert metrics.verdict(math.nan, point) == "uncertain"

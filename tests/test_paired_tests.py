@@ -61,6 +61,43 @@ def test_delong_by_patient_agrees_with_the_bootstrap_by_patient():
     assert naive.p_value < found.p_value
 
 
+def obuchowski(y, score_a, score_b, patient):
+    """Difference of the areas and its variance, pair by pair (Obuchowski, Biometrics 1997)."""
+
+    def ranked_rightly(score):
+        above, below = score[y == 1][:, None], score[y == 0][None]
+        return (above > below) + 0.5 * (above == below)
+
+    kernel = ranked_rightly(score_a) - ranked_rightly(score_b)
+    difference = kernel.mean()
+    positives, negatives = kernel.shape
+    of_positives, of_negatives = patient[y == 1], patient[y == 0]
+    patients = np.unique(patient)
+    x = np.array([(kernel.mean(axis=1)[of_positives == p] - difference).sum() for p in patients])
+    z = np.array([(kernel.mean(axis=0)[of_negatives == p] - difference).sum() for p in patients])
+    with_positives, with_negatives = len(set(of_positives)), len(set(of_negatives))
+    s10 = with_positives / ((with_positives - 1) * positives) * (x @ x)
+    s01 = with_negatives / ((with_negatives - 1) * negatives) * (z @ z)
+    s11 = len(patients) / (len(patients) - 1) * (x @ z)
+    variance = s10 / positives + s01 / negatives + 2 * s11 / (positives * negatives)
+    return difference, variance
+
+
+def test_delong_with_patients_of_both_classes_is_obuchowskis():
+    # Radiographs of one patient before and after recovery: their errors go together.
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(80), 4)
+    y = (rng.random(patient.size) < 0.4).astype(int)
+    own = rng.normal(size=80)[patient]
+    a = expit(1.5 * y + 2 * own + 0.5 * rng.normal(size=y.size))
+    b = expit(1.2 * y + rng.normal(size=y.size))
+    found = metrics.delong_test(y, a, b, groups=patient)
+    difference, variance = obuchowski(y, a, b, patient)
+    assert found.difference.value == pytest.approx(difference)
+    half = (found.difference.high - found.difference.low) / 2
+    assert half == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-5)
+
+
 @without_deadline
 @given(both_classes())
 def test_delong_with_a_patient_each_is_the_plain_test_and_antisymmetric(data):

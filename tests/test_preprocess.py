@@ -36,6 +36,15 @@ def test_shrinking_does_not_let_fine_stripes_through() -> None:
     assert small.std() < 3
 
 
+@pytest.mark.parametrize("period", [3, 5, 8])
+def test_shrinking_averages_what_is_finer_than_a_pixel(period: int) -> None:
+    # Interpolating between the nearest pixels, without a wider filter, lets these through.
+    fine = np.where(np.arange(1000) % period < period / 2, 255, 0).astype(np.uint8)
+    small = preprocess.prepare(np.tile(fine, (1000, 1)), 64)
+    assert abs(float(small.mean()) - fine.mean()) < 3
+    assert small.std() < 12
+
+
 def test_the_original_size_hardly_matters() -> None:
     large = phantom(5, pneumonia=True, size=900).pixels
     half = cv2.resize(large, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -149,8 +158,10 @@ def test_a_box_of_a_large_picture_is_no_sharper_than_that_of_a_small_one() -> No
 
 def test_boxes_have_caches_of_their_own(phantoms: Path, tmp_path: Path) -> None:
     table = dataset.index(phantoms)
-    boxes = [(0.1, 0.1, 0.9, 0.9)] * len(table)
     whole = preprocess.cached_pixels(table, 128, folder=tmp_path)
-    boxed = preprocess.cached_pixels(table, 96, "none", boxes, folder=tmp_path)
-    np.testing.assert_array_equal(boxed[3], preprocess.frame(whole[3], boxes[3], 96))
-    assert len(list(tmp_path.glob("*.npy"))) == 2
+    # Boxes of the same size of input, in the same folder: one must not be taken for the other.
+    for box in ((0.1, 0.1, 0.5, 0.9), (0.5, 0.1, 0.9, 0.9)):
+        boxes = [box] * len(table)
+        boxed = preprocess.cached_pixels(table, 96, "none", boxes, folder=tmp_path)
+        np.testing.assert_array_equal(boxed[3], preprocess.frame(whole[3], box, 96))
+    assert len(list(tmp_path.glob("*.npy"))) == 3

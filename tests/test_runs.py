@@ -1,6 +1,7 @@
 """The run folder: whole or plainly unfinished, whatever happens to the process that writes it."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,45 @@ def test_finished_run_keeps_nothing_of_this_machine(unfinished: runs.Run) -> Non
     finish(unfinished)
     kept = "".join(file.read_text() for file in unfinished.folder.iterdir())
     assert "/home/somebody" not in kept
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL between two calls to the system."""
+
+
+def test_a_run_killed_anywhere_in_finishing_is_whole_or_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(100):
+        run = runs.create(f"run{step}", models=tmp_path)
+        run.save_config("{}")
+        run.save_task({"queued": 1.0})
+        run.save_checkpoint(lambda file: file.write_bytes(b"whole"))
+        left = step
+
+        def killed_at_step(call: Callable[..., object]) -> Callable[..., object]:
+            def counted(*arguments: object, **options: object) -> object:
+                nonlocal left
+                if left == 0:
+                    raise Killed
+                left -= 1
+                return call(*arguments, **options)
+
+            return counted
+
+        with monkeypatch.context() as patch:
+            for name in ("write_text", "replace", "rename", "unlink"):
+                patch.setattr(Path, name, killed_at_step(getattr(Path, name)))
+            try:
+                finish(run)
+                break
+            except Killed:
+                pass
+        if run.finished:
+            assert len(run.predictions) and run.metrics and run.card
+        else:
+            assert run.task and run.has_checkpoint
+    assert step > 5
 
 
 def test_write_that_fails_leaves_the_old_file_and_frees_the_space(unfinished: runs.Run) -> None:
