@@ -69,7 +69,9 @@ jobs.work(run)
 """
 
 
-@pytest.mark.parametrize(("device", "overlap"), [("cpu", False), ("gpu:1", True)])
+@pytest.mark.parametrize(
+    ("device", "patience", "overlap"), [("cpu", 2, False), ("gpu:1", 60, True)]
+)
 def test_a_device_is_held_by_one_run_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, patience: float, overlap: bool
 ) -> None:
