@@ -159,7 +159,7 @@ def watching(rounds: int, folder: Path) -> None:
             page = browser.new_page()
             page.goto(f"http://127.0.0.1:{PORT}")
             page.get_by_role("link", name="Train", exact=True).click()
-            page.get_by_role("tab", name="Under way").click()
+            page.get_by_role("tab", name="In progress").click()
             page.get_by_role("button", name="Stop").wait_for()
             watched = page.url
             ratios, shares = [], []

@@ -14,23 +14,23 @@ st.title("About", anchor=False)
 st.markdown(
     """\
 **cxrlib** reads frontal chest X-rays for pneumonia with a neural network, shows where on the
-picture its answer comes from, and says how far to trust it. It is **for education and research,
+image its answer comes from, and says how far to trust it. It is **for education and research,
 not for diagnosis**.
 
-## How a picture is read
-The picture becomes grey, upright and square. A first network finds the lung fields; the network of
-the run in use then reads the box around them, or the whole picture, as that run was trained. Its
-answer is calibrated (temperature and class offsets; Alexandari et al., ICML 2020) on pictures of
+## How an image is read
+The image becomes grey, upright and square. A first network finds the lung fields; the network of
+the run in use then reads the box around them, or the whole image, as that run was trained. Its
+answer is calibrated (temperature and class offsets; Alexandari et al., ICML 2020) on images of
 patients that it was not trained on, and held against an operating point chosen on the same
-pictures. Where the probability lies within the operating point's 95 % interval, the verdict is
-*uncertain*. A picture without lungs, or unlike the training pictures, is *not read* unless you
+images. Where the probability lies within the operating point's 95 % interval, the verdict is
+*uncertain*. An image without lungs, or unlike the training images, is *not read* unless you
 insist.
 
 ## Privacy
-Uploaded pictures stay in the server's memory while your page is open. They are not written to
-disk, not logged and not sent anywhere. Of a DICOM file only the picture is used; names, dates and
+Uploaded images stay in the server's memory while your page is open. They are not written to
+disk, not logged and not sent anywhere. Of a DICOM file only the image is used; names, dates and
 numbers in it are neither shown nor kept. What is kept are readings on the page *Review*: the name
-that the reader gave, answers, comments and times, and of pictures in a folder of the reader's own
+that the reader gave, answers, comments and times, and of images in a folder of the reader's own
 where each file lies, until they are deleted there. Files that you download carry the file's name,
 as you gave it. Where people log in, the name and address that their identity provider sends stay
 in a signed cookie in their browser, for at most 30 days; they are not written to the server's disk.

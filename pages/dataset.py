@@ -1,4 +1,4 @@
-"""See the data set: what is in it, what could betray the classes, and every picture."""
+"""See the data set: what is in it, what could betray the classes, and every image."""
 
 import streamlit as st
 

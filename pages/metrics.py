@@ -54,19 +54,19 @@ def show_headline(measured: Measured, point: str) -> None:
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
-                help="With its 95 % interval.",
+                help="With the 95 % confidence interval.",
             )
     remarks = ""
     if measured.split == "validation":
         remarks += (
-            " Threshold and calibration were chosen on these same pictures: the figures are "
-            "somewhat too good."
+            " Threshold and calibration were fitted on these images, so the figures are "
+            "somewhat optimistic."
         )
     if "test" not in measured.metrics["splits"]:
         title = records.split_titles(measured.metrics)["test"]
-        remarks += f" The {title} pictures were not at hand: not measured on them."
+        remarks += f" The {title} images were not available: not measured on them."
     st.caption(
-        f"{counts['pictures']} pictures of {counts['patients']} patients, {counts['pneumonia']} "
+        f"{counts['pictures']} images of {counts['patients']} patients, {counts['pneumonia']} "
         f"with pneumonia. Operating point {operating_points.POINT_TITLES[point]}, at "
         f"{measured.points[point].threshold:.3f}.{remarks}"
     )
@@ -81,12 +81,12 @@ def report_button(measured: Measured, point: str) -> None:
         "text/html",
         icon=":material/description:",
         on_click="ignore",
-        help="Figures, tables and model card of this run in one file, which prints well.",
+        help="Figures, tables and model card of this run in one file, ready to print.",
     )
 
 
 front_door.enter()
-st.title("Judge the runs", anchor=False)
+st.title("Metrics", anchor=False)
 if "run" not in st.session_state:
     st.info("There is no finished run in `models/`. Train one with `python train.py`.")
     st.stop()

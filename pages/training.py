@@ -1,26 +1,27 @@
-"""Train networks: start a run, watch it, stop it, go on with it."""
+"""Train networks: start, watch, stop and resume runs."""
 
 import streamlit as st
 
 from pages.shared import front_door
 from pages.shared.permissions import why_not
-from pages.training_parts import finished, new_run, under_way
-from pages.training_parts.actions import show_problem
+from pages.training_parts import actions, finished, in_progress, new_run
 
 front_door.enter()
 st.title("Train", anchor=False)
-show_problem()
+actions.show_problem()
 if reason := why_not("train"):
     st.info(f"{reason} The finished runs are shown here.", icon=":material/lock:")
     finished.show(may_change=False)
     st.stop()
-tabs = st.tabs(["New run", "Under way", "Finished"], key="training_tab", bind="query-params")
+tabs = st.tabs(
+    ["New run", actions.IN_PROGRESS, "Finished"], key="training_tab", bind="query-params"
+)
 with tabs[0]:
     if tabs[0].open:
         new_run.show()
 with tabs[1]:
     if tabs[1].open:
-        under_way.show()
+        in_progress.show()
 with tabs[2]:
     if tabs[2].open:
         finished.show(may_change=True)

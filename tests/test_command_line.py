@@ -38,7 +38,7 @@ def test_predict_a_folder(pictures: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_predict_json_goes_on_after_a_bad_file_and_exits_1(
     pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (pictures / "1.png").write_bytes(b"not a picture")
+    (pictures / "1.png").write_bytes(b"not a image")
     assert main(["predict", str(pictures), str(pictures / "none.jpg"), "--json"]) == 1
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     good = [record for record in records if "error" not in record]
@@ -137,9 +137,9 @@ def test_a_run_goes_on_where_its_pictures_are_now(
 def test_a_folder_without_pictures_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    (tmp_path / "notes.txt").write_text("no picture", "utf-8")
+    (tmp_path / "notes.txt").write_text("no image", "utf-8")
     assert main(["predict", str(tmp_path)]) == 1
-    assert "no pictures" in capsys.readouterr().err
+    assert "no images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

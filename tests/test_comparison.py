@@ -76,7 +76,7 @@ def test_errors_are_those_of_the_confusion_matrix_and_the_worst_comes_first(read
 
 def test_a_split_that_was_not_measured_is_named(tmp_path):
     run = make_run(tmp_path, "short", pictures().query("split == 'validation'"))
-    with pytest.raises(runs.RunError, match="short was not measured on the test pictures"):
+    with pytest.raises(runs.RunError, match="short was not measured on the test images"):
         Measured(run, "test")
 
 
@@ -181,9 +181,9 @@ def test_runs_without_common_pictures_cannot_be_compared(readings, tmp_path):
     table = pictures()
     run = make_run(tmp_path, "elsewhere", table.assign(path="x/" + table.path))
     other = Measured(run, "test")
-    with pytest.raises(ComparisonError, match="no picture in common"):
+    with pytest.raises(ComparisonError, match="no image in common"):
         compare_runs.paired(readings[0], other, POINT)
-    with pytest.raises(ComparisonError, match="Too few pictures"):
+    with pytest.raises(ComparisonError, match="Too few images"):
         compare_runs.ensemble_table([readings[0], other], POINT)
 
 

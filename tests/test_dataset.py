@@ -81,7 +81,7 @@ def test_half_a_copy_is_named_as_such(folder: Path) -> None:
     with pytest.raises(DatasetError, match="incomplete: train/PNEUMONIA is missing"):
         dataset.index(folder)
     (folder / "train" / "PNEUMONIA").mkdir()
-    with pytest.raises(DatasetError, match=r"PNEUMONIA has no pictures"):
+    with pytest.raises(DatasetError, match=r"PNEUMONIA has no images"):
         dataset.index(folder)
 
 
@@ -103,7 +103,7 @@ def test_bytes_after_the_end_of_a_picture_do_no_harm(folder: Path) -> None:
 def test_fingerprint_follows_the_files(folder: Path) -> None:
     before = dataset.fingerprint(folder)
     assert dataset.fingerprint(folder) == before
-    (folder / "notes.txt").write_text("no picture", encoding="utf-8")
+    (folder / "notes.txt").write_text("no image", encoding="utf-8")
     assert dataset.fingerprint(folder) == before
     seen = {before}
     picture = sorted((folder / "train" / "NORMAL").iterdir())[0]
@@ -135,7 +135,7 @@ def test_only_pictures_of_the_data_set_can_be_named(folder: Path) -> None:
     assert dataset.picture_file(folder, f"train/NORMAL/{inside.name}") == inside
     outside = folder.parent / "secret.jpeg"
     shutil.copy(inside, outside)
-    (folder / "train" / "NORMAL" / "notes.txt").write_text("no picture", encoding="utf-8")
+    (folder / "train" / "NORMAL" / "notes.txt").write_text("no image", encoding="utf-8")
     for path in (
         "train/NORMAL/../../../secret.jpeg",
         "train/NORMAL/../../test/NORMAL/" + next((folder / "test" / "NORMAL").iterdir()).name,
@@ -149,7 +149,7 @@ def test_only_pictures_of_the_data_set_can_be_named(folder: Path) -> None:
         "",
         "\0",
     ):
-        with pytest.raises(DatasetError, match="has no picture"):
+        with pytest.raises(DatasetError, match="has no image"):
             dataset.picture_file(folder, path)
         assert path not in {e.title for e in examples.all_examples(folder=folder, also=path)}
     asked = examples.all_examples(folder=folder, also=f"train/NORMAL/{inside.name}")[-1]
@@ -172,7 +172,7 @@ def test_copies_are_found_in_groups(folder: Path) -> None:
 
 @st.composite
 def tables(draw: st.DrawFn) -> pd.DataFrame:
-    """Random data sets: patients with several pictures, and copies across patients and folders."""
+    """Random data sets: patients with several images, and copies across patients and folders."""
     patients = draw(st.integers(12, 60))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows = []
@@ -355,7 +355,7 @@ def test_any_test_picture_is_fetched_by_its_name_alone(
     kaggle["chest_xray/test/NORMAL/NORMAL2-IM-0012-0001.jpeg"] = picture
     for name in ("person7_virus_29.jpeg", " person7_virus_29", "NORMAL2-IM-0012-0001.jpeg"):
         assert examples.from_kaggle(name).load().format == "JPEG"
-    with pytest.raises(DatasetError, match=r"no picture \S*person8_virus_1.jpeg.*Check the name"):
+    with pytest.raises(DatasetError, match=r"no image \S*person8_virus_1.jpeg.*Check the name"):
         examples.from_kaggle("person8_virus_1").load()
     for name in ("", "../../secret", "person7_virus_29.jpeg/..", "person٧_virus_29", "a\nb"):
         with pytest.raises(DatasetError, match="They are called like"):
@@ -377,7 +377,7 @@ def test_without_a_connection_download_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody is there
-    with pytest.raises(DatasetError, match=r"could not fetch the picture.*online"):
+    with pytest.raises(DatasetError, match=r"could not fetch the image.*online"):
         examples.from_kaggle("person1_virus_6").load()
     with pytest.raises(DatasetError, match=r"online[\s\S]*by hand[\s\S]*CXR_DATA_DIR"):
         dataset.download()
@@ -389,5 +389,5 @@ def test_a_folder_with_test_pictures_alone_can_be_measured_but_not_trained_on(
     shutil.copytree(phantoms / "test", tmp_path / "test")
     table = dataset.index(tmp_path)
     assert set(table.split) == {"test"}
-    with pytest.raises(dataset.DatasetError, match="no pictures to train on"):
+    with pytest.raises(dataset.DatasetError, match="no images to train on"):
         dataset.assign_folds(table, validation_fraction=0.15, seed=0)

@@ -53,7 +53,7 @@ def test_without_a_data_set_it_says_how_to_get_one(
     assert any(dataset.INSTRUCTIONS in code.value for code in page.code)
     page.text_input[0].set_value(str(phantoms))
     next(button for button in page.button if button.label == "Open the folder").click().run()
-    assert "pictures in" in words(page)
+    assert "images in" in words(page)
 
 
 def test_a_wrong_or_broken_folder_is_named(
@@ -84,7 +84,7 @@ def test_overview_counts_both_splits(phantoms: Path, open_page: Callable[..., Ap
     assert own.index.tolist() == ["Train", "Validation", "Test"]
     assert (shared == 0).all(axis=None)
     assert "not the whole Kaggle set" in words(page)
-    assert "No picture is there twice" in words(page)
+    assert "No image is there twice" in words(page)
 
 
 def test_shortcuts_are_measured(phantoms: Path, open_page: Callable[..., AppTest]) -> None:
@@ -99,13 +99,13 @@ def test_gallery_filters_and_turns_pages(phantoms: Path, open_page: Callable[...
     page = open_page(phantoms, data_tab="Gallery", data_split="train", data_class="Pneumonia")
     table = dataset.index(phantoms)
     count = ((table.split == "train") & (table.label == "PNEUMONIA")).sum()
-    assert f"{count} pictures, 1 to" in words(page)
+    assert f"{count} images, 1 to" in words(page)
     page.text_input(key="data_name").set_value("nobody").run()
-    assert "No picture is like that" in words(page)
+    assert "No image is like that" in words(page)
     page.text_input(key="data_name").set_value("").run()
     page.selectbox(key="data_subtype").set_value("viral").run()
     viral = ((table.split == "train") & (table.subtype == "viral")).sum()
-    assert f"{viral} pictures, 1 to" in words(page)
+    assert f"{viral} images, 1 to" in words(page)
 
 
 def test_a_picture_of_the_address_is_one_of_the_data_set(
@@ -115,7 +115,7 @@ def test_a_picture_of_the_address_is_one_of_the_data_set(
     page = open_page(phantoms, data_picture=table.path[0])
     assert any(button.label == "Diagnose this one" for button in page.button)
     page = open_page(phantoms, data_picture="../../secret.jpeg")
-    assert "has no picture" in words(page)
+    assert "has no image" in words(page)
     assert not any(button.label == "Diagnose this one" for button in page.button)
 
 
@@ -159,7 +159,7 @@ def test_from_the_gallery_to_a_picture_and_on(
     gallery = page.get_by_role("tabpanel")
     thumbnails = gallery.get_by_role("img")
     thumbnails.nth(23).wait_for()
-    assert thumbnails.nth(23).evaluate("picture => picture.naturalWidth") == 240
+    assert thumbnails.nth(23).evaluate("image => image.naturalWidth") == 240
 
     page.get_by_text("2", exact=True).click()
     page.wait_for_url("**data_page=2**")
@@ -191,4 +191,4 @@ def test_pictures_can_be_looked_at_where_there_are_none_to_train_on(
     shutil.copytree(phantoms / "test", tmp_path / "only" / "test")
     page = open_page(tmp_path / "only")
     assert not page.exception
-    assert any("no pictures to train on" in error.value for error in page.error)
+    assert any("no images to train on" in error.value for error in page.error)

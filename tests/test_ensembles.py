@@ -77,7 +77,7 @@ def test_what_cannot_be_kept_is_refused_and_leaves_nothing(made: list[runs.Run],
         compare_runs.save_ensemble("good", made[:2])
     with pytest.raises(runs.RunError, match="letters, digits"):
         compare_runs.save_ensemble("../out", made[:2])
-    with pytest.raises(ComparisonError, match="Too few pictures"):
+    with pytest.raises(ComparisonError, match="Too few images"):
         compare_runs.save_ensemble("apart", [made[0], elsewhere])
     assert sorted(tmp_path.iterdir()) == before
 
@@ -135,7 +135,7 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
 
     file = tmp_path / "picture.png"
     cv2.imwrite(str(file), radiograph.pixels)
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.png").write_bytes(b"no image")
     results = dict(both.predict_files([file, tmp_path / "bad.png"]))
     assert results[file].probability == pytest.approx(expected, abs=2e-4)
     assert "JPEG, PNG" in str(results[tmp_path / "bad.png"])

@@ -94,11 +94,11 @@ def test_trust_says_what_was_and_was_not_measured() -> None:
         table[only_validation], distribution[only_validation], ["NORMAL", "PNEUMONIA"]
     )
     text = model_card.trust_statement(found, "youden", 0.9)
-    assert "200 validation pictures" in text
-    assert "On test pictures it was not measured" in text
+    assert "200 validation images" in text
+    assert "not measured on test images" in text
     assert "children" not in text
     of_kaggle = model_card.trust_statement(found | {records.OF_KAGGLE: True}, "youden", 0.9)
-    assert "On official test pictures it was not measured" in of_kaggle
+    assert "On official test images it was not measured" in of_kaggle
     assert "children from one hospital" in of_kaggle
     assert "somewhat too good" in text
     validation = found["splits"]["validation"]

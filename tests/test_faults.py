@@ -172,7 +172,7 @@ def test_a_full_disk_ends_training_in_a_sentence(phantoms: Path, models: Path) -
     def small_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    # The decoded pictures lie on another disk.
+    # The decoded images lie on another disk.
     from cxrlib.images.preprocess import cached_pixels
 
     cached_pixels(dataset.index(phantoms), 96, config.equalization)

@@ -84,7 +84,7 @@ def test_headline_is_that_of_metrics_json(open_page, models):
 
 def test_validation_is_shown_with_a_warning(open_page):
     app = open_page(pictures="Validation")
-    assert any("somewhat too good" in caption.value for caption in app.caption)
+    assert any("optimistic" in caption.value for caption in app.caption)
 
 
 def test_operating_point_of_the_sidebar_is_used(open_page):

@@ -196,4 +196,4 @@ def test_facts_of_a_picture() -> None:
     assert facts["Identical to"] == table.path[2]
     assert facts["Aspect ratio"] == "2.00"
     in_test = overview.facts(table, table.loc[8], np.zeros((9, 9), np.uint8))
-    assert in_test["Patient"] == "person1, 1 picture", "person1 of train is another child"
+    assert in_test["Patient"] == "person1, 1 image", "person1 of train is another child"

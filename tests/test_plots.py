@@ -29,7 +29,7 @@ def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-# --- pictures -------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------
 
 
 def test_overlay_leaves_cold_places_alone_and_colours_hot_ones():
@@ -193,10 +193,10 @@ def test_patients_figure_draws_each_person_once(people):
     # Who is called wrongly is crossed out, so that no colour has to tell it.
     assert sum(len(line.get_xdata()) for line in crosses) == fp + fn
     assert legend(figure) == [
-        f"{tp} ill, found",
-        f"{fn} ill, missed",
-        f"{fp} healthy, false alarm",
-        f"{tn} healthy, cleared",
+        f"{tp} true positive",
+        f"{fn} false negative",
+        f"{fp} false positive",
+        f"{tn} true negative",
     ]
 
 

@@ -230,10 +230,10 @@ def test_reader_is_deleted_only_when_sure(open_page, store):
     begin(open_page(), name="AB")
     app = open_page(review_tab="Keep and delete")
     app.selectbox(key="delete_name").set_value("AB").run()
-    button = next(button for button in app.button if button.label == "Delete for good")
+    button = next(button for button in app.button if button.label == "Delete permanently")
     assert button.disabled
     app.checkbox[0].check().run()
-    next(button for button in app.button if button.label == "Delete for good").click()
+    next(button for button in app.button if button.label == "Delete permanently").click()
     app.run()
     assert not app.exception
     assert store.readers() == []

@@ -236,7 +236,7 @@ def test_the_command_keeps_the_table_in_the_run_and_its_card(
     assert f"into the lungs of the {opacities['pneumonia']} normal ones" in run.card
     # The rest of the card is as it was, but for what is now known of pictures from elsewhere.
     before = taught.run.card.replace(
-        "errors; not measured here.", "errors, as on the pictures from elsewhere above."
+        "errors; not measured here.", "errors, as on the external data above."
     )
     assert run.card.replace("\n".join(stress_table.card_section(kept)) + "\n", "") == before
     unchanged = pd.Series(rows[0])

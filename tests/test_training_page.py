@@ -88,7 +88,7 @@ def test_run_is_started_watched_stopped_resumed_and_judged(
     start_practice(page)
     wait_for_progress(page, beyond=0)
     wait_for_progress(page, beyond=share_done(page))
-    expect(page.get_by_text(re.compile(r"pictures a second"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"images a second"))).to_be_visible()
     expect(page.get_by_text(re.compile(r"epoch \d+ of at most 12"))).to_be_visible()
     stop_button(page).click()
     expect(page.get_by_text(re.compile("· stopped"))).to_be_visible(timeout=PATIENCE)
@@ -96,7 +96,7 @@ def test_run_is_started_watched_stopped_resumed_and_judged(
     page.get_by_role("button", name="Resume").click()
     wait_for_progress(page, beyond=reached)
     page.get_by_role("link", name="Curves, errors and calibration").click(timeout=PATIENCE)
-    expect(page.get_by_role("heading", name="Judge the runs")).to_be_visible()
+    expect(page.get_by_role("heading", name="Metrics", exact=True)).to_be_visible()
     expect(page.get_by_text("ROC-AUC").first).to_be_visible()
     assert "run=cnn-96" in page.url
 
@@ -111,7 +111,7 @@ def test_run_outlives_the_server_and_resumes_after_its_process_is_killed(
     before = progress_file(tmp_path / "models")
     app.kill(url)
     open_training(page, serve())
-    page.get_by_role("tab", name="Under way").click()
+    page.get_by_role("tab", name="In progress").click()
     wait_for_progress(page, beyond=0)
     now = progress_file(tmp_path / "models")
     assert now["pid"] == before["pid"]
@@ -122,7 +122,7 @@ def test_run_outlives_the_server_and_resumes_after_its_process_is_killed(
     stop_button(page).click()
     expect(page.get_by_text(re.compile("· stopped"))).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_text("No run is under way")).to_be_visible()
     assert not list((tmp_path / "models").iterdir())
 
@@ -158,11 +158,11 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     open_training(page, serve(CXR_DATA_DIR=str(phantoms)))
     page.get_by_role("tab", name="Finished").click()
     with page.expect_download() as keras_file:
-        page.get_by_role("button", name="Network as .keras").click()
+        page.get_by_role("button", name="Model as .keras").click()
     assert Path(keras_file.value.path()).read_bytes() == (models / "mine/model.keras").read_bytes()
     page.get_by_role("button", name="More").click()
     with page.expect_download(timeout=PATIENCE) as h5_file:
-        page.get_by_role("button", name="Network as .h5").click()
+        page.get_by_role("button", name="Model as .h5").click()
     assert h5_file.value.suggested_filename == "mine.h5"
     with h5py.File(h5_file.value.path()) as network:
         assert "probability" in network["model_weights"]
@@ -174,7 +174,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     assert (models / "yours").is_dir() and not (models / "mine").exists()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="More").click()
-    page.get_by_role("button", name="Duplicate as a new form").click()
+    page.get_by_role("button", name="New run with these settings").click()
     epochs = page.get_by_label("Fine tune epochs", exact=True)
     expect(epochs).to_have_value(str(config["fine_tune_epochs"]))
     # Where its files lie is not kept with a run: the form asks for them, and knows runs of here.
@@ -190,7 +190,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     shutil.copy(models / "yours" / "model.keras", models / config["weights"])
     page.get_by_role("tab", name="Finished").click()
     page.get_by_role("button", name="More").click()
-    page.get_by_role("button", name="Duplicate as a new form").click()
+    page.get_by_role("button", name="New run with these settings").click()
     page.get_by_text("Advanced", exact=True).click()
     beside = str(models / config["weights"])
     expect(page.get_by_role("combobox", name="Weights")).to_have_value(beside)
@@ -198,7 +198,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
 
     page.get_by_role("tab", name="Finished").click()
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_text("No run is finished yet")).to_be_visible()
     assert not (models / "yours").exists()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KAGGLE_HANDLE = "paultimothymooney/chest-xray-pneumonia"
-# The version is named, so that everybody gets the same pictures, and what was fetched before is
+# The version is named, so that everybody gets the same images, and what was fetched before is
 # found again without a connection.
 _KAGGLE_VERSION = f"{KAGGLE_HANDLE}/versions/2"
 KAGGLE_PICTURES = {"train": 5216, "val": 16, "test": 624}
@@ -31,7 +31,7 @@ chest_xray/
   train/NORMAL/*.jpeg   train/PNEUMONIA/*.jpeg
   val/NORMAL/*.jpeg     val/PNEUMONIA/*.jpeg      (optional)
   test/NORMAL/*.jpeg    test/PNEUMONIA/*.jpeg     (optional)"""
-# A few pictures of the official test folder that are worth fetching singly.
+# A few images of the official test folder that are worth fetching singly.
 KAGGLE_EXAMPLES = (
     ("test", "NORMAL", "IM-0001-0001.jpeg"),
     ("test", "NORMAL", "NORMAL2-IM-0007-0001.jpeg"),
@@ -70,7 +70,7 @@ def configured_folder() -> Path | None:
 def find_root(folder: Path) -> Path:
     """The folder that holds the official folders: ``folder`` itself or ``chest_xray`` in it.
 
-    Any of them is enough to look at pictures and to measure runs; training needs ``train``.
+    Any of them is enough to look at images and to measure runs; training needs ``train``.
 
     Raises:
         DatasetError: there is no such folder; the message shows the layout.
@@ -92,7 +92,7 @@ def find_root(folder: Path) -> Path:
 
 
 def examples(folder: Path, count: int = 4) -> list[Path]:
-    """A few pictures of each class, held out ones where the folder has them.
+    """A few images of each class, held out ones where the folder has them.
 
     Raises:
         DatasetError: wrong layout.
@@ -103,15 +103,15 @@ def examples(folder: Path, count: int = 4) -> list[Path]:
 
 
 def picture_file(folder: Path, path: str) -> Path:
-    """The file of one picture of the data set.
+    """The file of one image of the data set.
 
     Args:
         folder: as for `find_root`.
         path: as in `index`: ``train/NORMAL/IM-0115-0001.jpeg``. It may come from a stranger:
-            nothing but a picture of the data set is ever named.
+            nothing but an image of the data set is ever named.
 
     Raises:
-        DatasetError: wrong layout, or no such picture.
+        DatasetError: wrong layout, or no such image.
     """
     root = find_root(folder)
     split, _, rest = path.partition("/")
@@ -121,7 +121,7 @@ def picture_file(folder: Path, path: str) -> Path:
         for file in _class_files(root, split, label):
             if file.name == name:
                 return file
-    raise DatasetError(f"The data set in {root} has no picture {path}.")
+    raise DatasetError(f"The data set in {root} has no image {path}.")
 
 
 def fingerprint(folder: Path) -> str:
@@ -157,7 +157,7 @@ def _class_files(root: Path, split: str, label: str) -> list[Path]:
 
 
 def index(folder: Path) -> "pd.DataFrame":
-    """Everything that is known of each picture without a network, one row a picture.
+    """Everything that is known of each image without a network, one row an image.
 
     Returns:
         Columns ``path`` (below `find_root`'s folder, with slashes), ``split`` (train, val,
@@ -167,7 +167,7 @@ def index(folder: Path) -> "pd.DataFrame":
         by path; ``attrs["root"]`` is the folder that the paths start from.
 
     Raises:
-        DatasetError: wrong layout, an empty class folder, or files that are no pictures or cut
+        DatasetError: wrong layout, an empty class folder, or files that are no images or cut
             off; the message names them.
     """
     import pandas as pd
@@ -206,7 +206,7 @@ def index(folder: Path) -> "pd.DataFrame":
         for label in BINARY:
             if (root / split).is_dir() and root / split / label not in filled:
                 raise DatasetError(
-                    f"The folder {root / split / label} has no pictures. It should look like "
+                    f"The folder {root / split / label} has no images. It should look like "
                     f"this:\n{LAYOUT}"
                 )
     table = table.sort_values("path", ignore_index=True)
@@ -262,11 +262,11 @@ def is_kaggle(table: "pd.DataFrame") -> bool:
 
 
 def assign_folds(table: "pd.DataFrame", *, validation_fraction: float, seed: int) -> "pd.Series":
-    """Which pictures train, validate and test a run.
+    """Which images train, validate and test a run.
 
     Validation is carved from the official train and val folders together (the official val
-    has 16 pictures, too few to steer by). Pictures of one patient, and identical pictures,
-    stay on one side; each class gives the same share. A picture whose identical copy is in
+    has 16 images, too few to steer by). Images of one patient, and identical images,
+    stay on one side; each class gives the same share. An image whose identical copy is in
     the official test folder takes part in neither.
 
     Returns:
@@ -285,13 +285,11 @@ def assign_folds(table: "pd.DataFrame", *, validation_fraction: float, seed: int
 
     pool = table[folds == "train"]
     if pool.empty:
-        raise DatasetError(
-            f"There are no pictures to train on: a folder train/ is needed.\n{LAYOUT}"
-        )
+        raise DatasetError(f"There are no images to train on: a folder train/ is needed.\n{LAYOUT}")
     groups = _together(pool)
     rng = np.random.default_rng(seed)
     for label in BINARY:
-        # A group goes with the class of its first picture: mixed groups are rare mistakes.
+        # A group goes with the class of its first image: mixed groups are rare mistakes.
         first = pool.groupby(groups).label.first()
         members = first.index[first == label].to_numpy()
         sizes = groups.value_counts().loc[members].to_numpy()
@@ -308,7 +306,7 @@ def assign_folds(table: "pd.DataFrame", *, validation_fraction: float, seed: int
 
 
 def _together(table: "pd.DataFrame") -> "pd.Series":
-    """Number of the group each picture must stay with: same patient or same bytes."""
+    """Number of the group each image must stay with: same patient or same bytes."""
     import numpy as np
     import pandas as pd
     from scipy.sparse import coo_array
@@ -348,33 +346,33 @@ def downloaded_folder() -> Path | None:
 
 
 def download_picture(split: str, label: str, name: str) -> bytes:
-    """Fetch one picture of the set by its name with kagglehub.
+    """Fetch one image of the set by its name with kagglehub.
 
     A name may come from a stranger, or be that of a patient: what is not called as the set's
-    pictures are is never asked for.
+    images are is never asked for.
 
     Raises:
         DatasetError: there is none of that name, or it could not be fetched.
     """
     if split not in SPLITS or label not in BINARY or not _PICTURE.fullmatch(name):
-        raise DatasetError(f"The Kaggle set has no picture {split}/{label}/{name}.")
+        raise DatasetError(f"The Kaggle set has no image {split}/{label}/{name}.")
     return _fetch(f"chest_xray/{split}/{label}/{name}").read_bytes()
 
 
 def download_test_picture(name: str) -> bytes:
-    """Fetch a picture of the official test folder by its name, which says what it shows.
+    """Fetch an image of the official test folder by its name, which says what it shows.
 
     Args:
         name: as in the set, ``IM-0001-0001.jpeg`` or ``person1_virus_6.jpeg``; the ending may be
             missing. It may come from a stranger: nothing but such a name is ever asked for.
 
     Raises:
-        DatasetError: no picture of the set is called so, or it could not be fetched.
+        DatasetError: no image of the set is called so, or it could not be fetched.
     """
     found = _PICTURE.fullmatch(name.strip())
     if found is None:
         raise DatasetError(
-            "No picture of the Kaggle set has such a name. They are called like "
+            "No image of the Kaggle set has such a name. They are called like "
             "IM-0001-0001.jpeg (normal), person1_virus_6.jpeg or person100_bacteria_475.jpeg."
         )
     label = PNEUMONIA if name.strip().startswith("person") else NORMAL
@@ -395,7 +393,7 @@ def _fetch(path: str | None) -> Path:
         absent = isinstance(error, HTTPError) and error.response is not None
         if path and absent and error.response.status_code == 404:
             raise DatasetError(
-                f"The Kaggle set has no picture {path}. Check the name: the list is at "
+                f"The Kaggle set has no image {path}. Check the name: the list is at "
                 f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}."
             ) from error
         raise DatasetError(

@@ -1,6 +1,6 @@
 """What a data set is like, in numbers: counts, patients, and what could betray the class.
 
-A network learns whatever tells the classes apart. Where the size of a picture does, or its
+A network learns whatever tells the classes apart. Where the size of an image does, or its
 brightness, that is a shortcut: it works on this data set and nowhere else.
 """
 
@@ -23,7 +23,7 @@ from cxrlib.metrics.curves import Ranking, area_under_roc
 from cxrlib.metrics.estimates import covering
 
 _INDEX_VERSION = 1  # raise when `dataset.index` changes what it returns
-# Exposure is measured on a grid that is the same for all: on full pictures, finer detail would
+# Exposure is measured on a grid that is the same for all: on full images, finer detail would
 # count as contrast, and so the size as exposure.
 _GRID = 64
 
@@ -74,7 +74,7 @@ def cached_index(folder: Path, *, cache: Path | None = None) -> pd.DataFrame:
 
 
 def counts(table: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
-    """Pictures and patients of each side of a split, one row a side in order of appearance.
+    """Images and patients of each side of a split, one row a side in order of appearance.
 
     Args:
         table: rows of `dataset.index`.
@@ -82,7 +82,7 @@ def counts(table: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
 
     Returns:
         Index: the sides. Columns ``pictures``, ``normal``, ``pneumonia``, ``bacterial``,
-        ``viral`` (pictures), ``patients``, ``share`` (of pneumonia, 0..1).
+        ``viral`` (images), ``patients``, ``share`` (of pneumonia, 0..1).
     """
     found = pd.DataFrame(
         {
@@ -107,8 +107,8 @@ def imbalance(table: pd.DataFrame) -> str:
     larger = max(positive, negative)
     what = "with pneumonia" if more == "pneumonia" else "normal ones"
     return (
-        f"For each {fewer} picture there are **{larger / (len(table) - larger):.1f} {what}**. Who "
-        f"always says *{more}* is right in {100 * larger / len(table):.0f} % of these pictures and "
+        f"For each {fewer} image there are **{larger / (len(table) - larger):.1f} {what}**. Who "
+        f"always says *{more}* is right in {100 * larger / len(table):.0f} % of these images and "
         "has understood nothing: accuracy alone says little here. Runs weigh the rarer class more "
         "by default, and are judged by sensitivity and specificity."
     )
@@ -119,14 +119,14 @@ def completeness(table: pd.DataFrame) -> str:
     whole = dataset.KAGGLE_PICTURES
     here = {split: int((table.split == split).sum()) for split in whole}
     if here == whole:
-        return f"This is the whole Kaggle set, {sum(whole.values()):,} pictures."
+        return f"This is the whole Kaggle set, {sum(whole.values()):,} images."
     lacking = [
         f"{split} has {here[split]:,} of {total:,}"
         for split, total in whole.items()
         if here[split] != total
     ]
     return (
-        f"This is not the whole Kaggle set, which has {sum(whole.values()):,} pictures: "
+        f"This is not the whole Kaggle set, which has {sum(whole.values()):,} images: "
         f"{', '.join(lacking)}."
     )
 
@@ -140,7 +140,7 @@ class Shared:
 
 
 def shared(table: pd.DataFrame, sides: pd.Series) -> Shared:
-    """Patients and byte-identical pictures that are on more than one side.
+    """Patients and byte-identical images that are on more than one side.
 
     Patients of the official test folder are left out: their numbers start anew there, so that
     the same number is no sign of the same patient. What is ``excluded`` is on no side.
@@ -166,7 +166,7 @@ def exposure(
     folder: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
-    """Mean and standard deviation of each picture's grey levels, on a 64 × 64 grid.
+    """Mean and standard deviation of each image's grey levels, on a 64 × 64 grid.
 
     Args:
         table: rows of `dataset.index`.
@@ -177,7 +177,7 @@ def exposure(
         Columns ``brightness`` and ``contrast``, 0..255, aligned with ``table``.
 
     Raises:
-        RadiographError: a picture cannot be read; the message names it.
+        RadiographError: an image cannot be read; the message names it.
     """
     grids = cached_pixels(table, _GRID, folder=folder, progress=progress)
     levels = np.asarray(grids, dtype=np.float32)
@@ -255,7 +255,7 @@ class Separation:
 
 
 def univariate_auc(table: pd.DataFrame, values: pd.Series) -> Separation:
-    """How far one number of each picture gives its class away.
+    """How far one number of each image gives its class away.
 
     Args:
         table: rows of `dataset.index`.
@@ -278,7 +278,7 @@ def univariate_auc(table: pd.DataFrame, values: pd.Series) -> Separation:
 def histogram(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     """How a number is spread in each class.
 
-    The outermost bins hold what lies beyond the 0.5th and the 99.5th percentile; few pictures
+    The outermost bins hold what lies beyond the 0.5th and the 99.5th percentile; few images
     get few bins.
 
     Returns:
@@ -299,7 +299,7 @@ def histogram(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which pictures to show; an empty field lets all through.
+    """Which images to show; an empty field lets all through.
 
     Attributes:
         split: train, val or test, the official one.
@@ -307,7 +307,7 @@ class Selection:
         subtype: bacterial or viral.
         size: one of `SIZES`, by the number of pixels in the whole table.
         name: part of the file's path, in any case.
-        copies: only pictures that are there more than once, copies side by side.
+        copies: only images that are there more than once, copies side by side.
         order: one of `ORDERS`.
     """
 
@@ -356,12 +356,12 @@ def kind(row: pd.Series) -> str:
 
 
 def facts(table: pd.DataFrame, row: pd.Series, picture: np.ndarray) -> dict[str, str]:
-    """What is known of one picture, in words.
+    """What is known of one image, in words.
 
     Args:
         table: rows of `dataset.index`.
         row: one of them.
-        picture: its pixels, ``uint8 [height, width]``.
+        image: its pixels, ``uint8 [height, width]``.
     """
     # Patient numbers start anew in the official test folder.
     same = (table.patient == row.patient) & ((table.split == "test") == (row.split == "test"))
@@ -369,7 +369,7 @@ def facts(table: pd.DataFrame, row: pd.Series, picture: np.ndarray) -> dict[str,
     return {
         "Class": kind(row),
         "Folder": row.split,
-        "Patient": f"{row.patient}, {same.sum()} picture{'s' if same.sum() > 1 else ''}",
+        "Patient": f"{row.patient}, {same.sum()} image{'s' if same.sum() > 1 else ''}",
         "Size": f"{row.width} × {row.height} pixels",
         "Aspect ratio": f"{row.width / row.height:.2f}",
         "Brightness": f"{picture.mean():.0f} of 255",

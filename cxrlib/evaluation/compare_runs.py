@@ -1,6 +1,6 @@
 """Runs beside each other: what they reached, how they were trained, and whether it differs.
 
-Works on run folders alone; neither the pictures nor a network are needed.
+Works on run folders alone; neither the images nor a network are needed.
 """
 
 import json
@@ -31,7 +31,7 @@ class ComparisonError(ValueError):
 
 @dataclass(frozen=True)
 class Paired:
-    """Two runs on the pictures that both were held out from: AUC by DeLong, calls by McNemar."""
+    """Two runs on the images that both were held out from: AUC by DeLong, calls by McNemar."""
 
     pictures: int
     auc: metrics.AucComparison
@@ -44,7 +44,7 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
     Returns:
         Columns ``run``; ``roc_auc``, ``sensitivity``, ``specificity`` as numbers, each followed
         by its 95 % interval as text, ``… interval``; `SETTINGS` and ``split`` (share and seed of
-        the validation pictures) as text; ``pictures``, ``threshold``.
+        the validation images) as text; ``pictures``, ``threshold``.
 
     Raises:
         RunError: a run's configuration is missing or damaged.
@@ -104,7 +104,7 @@ def _in_words(name: str, value: object) -> str:
 
 
 def paired(first: Measured, second: Measured, point: str) -> Paired:
-    """Compare two runs on the same pictures; those that only one of them has are left out.
+    """Compare two runs on the same images; those that only one of them has are left out.
 
     Args:
         first: one run's reading of a split.
@@ -112,14 +112,14 @@ def paired(first: Measured, second: Measured, point: str) -> Paired:
         point: name of the operating point at which each run makes its calls.
 
     Raises:
-        ComparisonError: they share no pictures.
+        ComparisonError: they share no images.
     """
     shared = first.predictions.merge(
         second.predictions[["path", "probability"]], on="path", suffixes=("", "_b")
     )
     if shared.empty:
         raise ComparisonError(
-            f"{first.run.name} and {second.run.name} have no picture in common that neither was "
+            f"{first.run.name} and {second.run.name} have no image in common that neither was "
             "trained on. Train them with the same seed and validation share to compare them."
         )
     truth = is_pneumonia(shared.label)
@@ -137,8 +137,8 @@ def paired(first: Measured, second: Measured, point: str) -> Paired:
 def ensemble(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The mean of several runs' calibrated probabilities, judged as a run of its own.
 
-    Temperature and operating points are chosen anew, on the validation pictures that all runs
-    were held out from; pictures that any run lacks are left out.
+    Temperature and operating points are chosen anew, on the validation images that all runs
+    were held out from; images that any run lacks are left out.
 
     Args:
         members: each run's `Run.predictions` by its name.
@@ -147,7 +147,7 @@ def ensemble(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[st
         What `judge.evaluate` returns: predictions and metrics.
 
     Raises:
-        ComparisonError: the runs share too few validation pictures.
+        ComparisonError: the runs share too few validation images.
     """
     first, *others = members.values()
     shared = first[["split", "path", "label", "subtype", "patient", "probability"]]
@@ -157,7 +157,7 @@ def ensemble(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[st
     validation = shared[shared.split == "validation"]
     if validation.patient.nunique() < 2 or validation.label.nunique() < 2:
         raise ComparisonError(
-            "Too few pictures were held out from all of these runs to put them together. Train "
+            "Too few images were held out from all of these runs to put them together. Train "
             "them with the same seed and validation share."
         )
     mean = shared.filter(regex="^probability").mean(axis=1).to_numpy()
@@ -165,19 +165,19 @@ def ensemble(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[st
 
 
 def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
-    """The ensemble of several runs beside its members, all on the pictures that they share.
+    """The ensemble of several runs beside its members, all on the images that they share.
 
     Returns:
         Columns ``run``, ``pictures``, ``threshold`` and one for each of `ENSEMBLE_METRICS`,
         estimates with their intervals as text; the ensemble first.
 
     Raises:
-        ComparisonError: as `ensemble`, or they share no pictures of the split.
+        ComparisonError: as `ensemble`, or they share no images of the split.
     """
     predictions, found = ensemble({item.run.name: item.run.predictions for item in readings})
     split = readings[0].split
     if split not in found["splits"]:
-        raise ComparisonError(f"These runs have no {split} pictures in common.")
+        raise ComparisonError(f"These runs have no {split} images in common.")
     together = predictions[predictions.split == split]
     threshold = found["operating_points"][point]["threshold"]
     rows = [("mean of these runs", threshold, records.estimates(found, split, point))]
@@ -203,7 +203,7 @@ def save_ensemble(name: str, members: Sequence[Run]) -> Run:
         members: two or more finished runs of one folder.
 
     Raises:
-        ComparisonError: they share too few validation pictures, or one is an ensemble itself.
+        ComparisonError: they share too few validation images, or one is an ensemble itself.
         RunError: the name is taken or cannot name a folder, or a member's files are damaged.
     """
     for member in members:

@@ -64,8 +64,8 @@ def measure(
 
     Returns:
         One row a method and measure: ``method`` (also `methods.RANDOM` and `methods.EDGES`),
-        ``measure`` (a key of `methods.MEASURES`), ``value`` (the mean over pictures), ``low``,
-        ``high`` (its 95 % interval, bootstrap over pictures), ``pictures``.
+        ``measure`` (a key of `methods.MEASURES`), ``value`` (the mean over images), ``low``,
+        ``high`` (its 95 % interval, bootstrap over images), ``pictures``.
     """
     rng = np.random.default_rng(seed)
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -129,13 +129,13 @@ def areas(
     """Areas under the deletion and the insertion curve (Petsiuk et al., BMVC 2018, RISE).
 
     Pixels are taken in the order of their heat, ties by chance. Deletion puts a blurred copy of
-    the picture in their place, insertion starts from the blurred copy and puts them back; nothing
+    the image in their place, insertion starts from the blurred copy and puts them back; nothing
     then looks like a hole, which no network has seen.
 
     Args:
-        score: of pictures ``uint8 [n, size, size]``, ``[n]``.
+        score: of images ``uint8 [n, size, size]``, ``[n]``.
         square: ``uint8 [size, size]``.
-        heat: ``[rows, columns]`` over the same picture.
+        heat: ``[rows, columns]`` over the same image.
         rng: source of chance.
 
     Returns:
@@ -182,7 +182,7 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's correlation of two maps on one grid; 0 where one of them is flat.
 
     Between a network's map and that of the same network untrained it is the sanity check of
-    Adebayo et al. (NeurIPS 2018): a method whose maps stay alike shows the picture, not what the
+    Adebayo et al. (NeurIPS 2018): a method whose maps stay alike shows the image, not what the
     network learned.
     """
     return float(_rank_correlations([one, other])[0, 1])

@@ -48,7 +48,7 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
     learning = {"Learning curves": plots.learning_figure(run.history)} if run.has_history else {}
     body = [
         f"<h1>Run {escape(run.name)}</h1>",
-        f"<p>{counts['pictures']} {escape(measured.split)} pictures of {counts['patients']} "
+        f"<p>{counts['pictures']} {escape(measured.split)} images of {counts['patients']} "
         f"patients, {counts['pneumonia']} with pneumonia. Operating point "
         f"{escape(POINT_TITLES[point])}: pneumonia where the calibrated probability is at least "
         f"{threshold:.3f}. Written {datetime.now():%Y-%m-%d %H:%M}.</p>",

@@ -13,9 +13,9 @@ from cxrlib.runs.operating_points import DEFAULT_POINT
 
 
 def class_numbers(table: pd.DataFrame, class_names: Sequence[str]) -> np.ndarray:
-    """The class of each picture as ``int [n]``, an index into ``class_names``.
+    """The class of each image as ``int [n]``, an index into ``class_names``.
 
-    With three classes a pneumonia picture's class is its subtype; -1 where its name says none.
+    With three classes a pneumonia image's class is its subtype; -1 where its name says none.
     """
     named = table.label
     if PNEUMONIA not in class_names:
@@ -75,7 +75,7 @@ def predict_table(
     class_names: Sequence[str],
     calibration: metrics.Calibration,
 ) -> pd.DataFrame:
-    """One row a picture: split, path, label, subtype, patient, score, probability."""
+    """One row an image: split, path, label, subtype, patient, score, probability."""
     calibrated = calibration.apply(distribution)
     predictions = table[["split", "path", "label", "subtype", "patient"]].reset_index(drop=True)
     predictions["score"] = 1 - distribution[:, 0].astype(np.float64)

@@ -24,31 +24,32 @@ def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: flo
     for split, measured in run_metrics["splits"].items():
         found = estimates(run_metrics, split, point)
         sentences.append(
-            f"On {measured['pictures']} {titles[split]} pictures of {measured['patients']} "
-            f"patients it had not been trained on, it found {_range(found['sensitivity'])} of "
-            f"the pneumonias and cleared {_range(found['specificity'])} of the normal pictures."
+            f"On {measured['pictures']} {titles[split]} images of {measured['patients']} "
+            f"patients not used for training, it detected {_range(found['sensitivity'])} of the "
+            f"pneumonias and ruled out {_range(found['specificity'])} of the normal images."
         )
         if by_class := three_classes.read(measured):
             sentences.append(
-                f"It told normal, bacterial and viral apart in {_range(by_class.accuracy)} of them."
+                "It named the right class (normal, bacterial, viral) in "
+                f"{_range(by_class.accuracy)} of them."
             )
     if "test" not in run_metrics["splits"]:
-        sentences.append(f"On {titles['test']} pictures it was not measured.")
+        sentences.append(f"It was not measured on {titles['test']} images.")
     validation = run_metrics["splits"]["validation"]
     share = validation["pneumonia"] / validation["pictures"]
     rarer = metrics.at_prevalence(probability, share, _RARER)
     return " ".join(
         [
             *sentences,
-            "Threshold and calibration were chosen on these validation pictures, which makes the "
-            "figures of validation somewhat too good. The probability is for a share of pneumonia "
-            f"like theirs, {percent(share)}: where {percent(_RARER)} have pneumonia, "
-            f"{percent(probability)} become {percent(rarer)}.",
-            "All of them are children from one hospital. On adults, at another hospital or with "
-            "another machine, expect more errors."
+            "Threshold and calibration were fitted on these validation images, so the validation "
+            f"figures are somewhat optimistic. The probability assumes their prevalence of "
+            f"{percent(share)}: where {percent(_RARER)} have pneumonia, {percent(probability)} "
+            f"becomes {percent(rarer)}.",
+            "All of them are children from one hospital. Expect more errors in adults, at other "
+            "hospitals and with other machines."
             if run_metrics.get(OF_KAGGLE)
-            else "All of them are of the set that it was trained on. On other patients, at another "
-            "hospital or with another machine, expect more errors.",
+            else "All of them come from the data set that it was trained on. Expect more errors in "
+            "other patients, at other hospitals and with other machines.",
         ]
     )
 
@@ -97,27 +98,27 @@ def _how(config: TrainingConfig) -> str:
         f"{config.fine_tune_epochs} of fine-tuning with {config.optimizer} at "
         f"{config.learning_rate:g}; "
         f"augmentation {config.augmentation}; imbalance: {config.imbalance}; seed {config.seed}.",
-        "It sees the box around the lungs, found by a network of its own and set to a standard "
-        "frame."
+        "It sees the bounding box of the lungs, found by a segmentation network."
         if config.crop == "lungs"
-        else "It sees the whole picture, squashed to a square.",
+        else "It sees the whole image, squashed to a square.",
     ]
     if config.randomize_background:
-        said.append("In training, what lies outside the lungs was often painted over.")
+        said.append("In training, what lies outside the lungs was often replaced.")
     if config.synthetic_opacity_ratio:
-        taught = ", taught as pneumonia" if not config.distill_from_start else ""
+        taught = ", labelled pneumonia" if not config.distill_from_start else ""
         said.append(
-            f"To the normal pictures {config.synthetic_opacity_ratio:.0%} were added that had "
+            f"To the normal images {config.synthetic_opacity_ratio:.0%} were added that had "
             f"opacities drawn into their lungs{taught}."
         )
     if config.distill_from_start:
         said.append(
-            "It learned to give changed pictures the log-odds that the run it began with gives "
-            "them unchanged (Ba and Caruana, NeurIPS 2014), its normalization frozen."
+            "Instead of labels it learned the log-odds that the run it started from assigns to the "
+            "images before augmentation (Ba and Caruana, NeurIPS 2014), its batch normalization "
+            "frozen."
         )
     if config.consistency_weight:
         said.append(
-            "Two random variants of each picture also had to be read alike (R-Drop, Liang et al., "
+            "Two augmentations of each image had to agree (R-Drop; Liang et al., "
             f"NeurIPS 2021; weight {config.consistency_weight:g})."
         )
     if config.weight_interpolation:
@@ -128,8 +129,8 @@ def _how(config: TrainingConfig) -> str:
         )
     if config.recalibrates_batchnorm:
         said.append(
-            "Batch-normalization statistics were gathered anew on "
-            f"{config.batchnorm_recalibration} training pictures."
+            "Batch-normalization statistics were recomputed on "
+            f"{config.batchnorm_recalibration} training images."
         )
     return " ".join(said)
 
@@ -145,15 +146,15 @@ def results_and_limits(
         "95 % intervals in brackets: Wilson for proportions, bootstrap by patient for the rest. "
         f"Calibration (temperature {calibration.temperature:.2f}, class offsets "
         f"{', '.join(f'{offset:.2f}' for offset in calibration.offsets)}; Alexandari et al., ICML "
-        "2020) and operating points were chosen on validation; the validation figures are "
-        "therefore somewhat too good.",
+        "2020) and operating points were fitted on validation; the validation figures are "
+        "therefore somewhat optimistic.",
     ]
     for split, measured in run_metrics["splits"].items():
         found = estimates(run_metrics, split, point)
         threshold = run_metrics["operating_points"][point]["threshold"]
         lines += [
             "",
-            f"### {split}: {measured['pictures']} pictures of {measured['patients']} patients, "
+            f"### {split}: {measured['pictures']} images of {measured['patients']} patients, "
             f"{measured['pneumonia']} with pneumonia",
             f"At the operating point {POINT_TITLES[point]}, probability ≥ {threshold:.3f}:",
             "",
@@ -171,7 +172,7 @@ def results_and_limits(
             ]
     if "test" not in run_metrics["splits"]:
         title = split_titles(run_metrics)["test"]
-        lines += ["", f"The {title} folder was not at hand: **not measured** on it."]
+        lines += ["", f"The {title} folder was not available: **not measured** on it."]
     if stress is not None:
         lines += stress_table.card_section(stress)
     of_kaggle = run_metrics.get(OF_KAGGLE)
@@ -185,7 +186,7 @@ def results_and_limits(
         )
         + ", expect more errors"
         + (
-            ", as on the pictures from elsewhere above."
+            ", as on the external data above."
             if stress is not None and (stress.step == UNCHANGED.name).sum() > 1
             else "; not measured here."
         ),
@@ -193,14 +194,14 @@ def results_and_limits(
     if of_kaggle:
         lines += [
             "- On the official test folder, networks trained this way keep their sensitivity and "
-            "lose specificity: they call healthy children ill more often than validation promises.",
-            "- In this set the picture's shape and resolution alone tell the classes apart to a "
-            "good part. Augmentation hides much of that from the network, not all.",
+            "lose specificity: more false positives than validation promises.",
+            "- In this data set the shape and resolution of the images alone separate the classes "
+            "well. Augmentation hides much of that from the network, not all.",
         ]
     lines += [
-        "- The probability holds for a share of pneumonia like that of the validation pictures; "
-        "where pneumonia is rarer, it is too high.",
-        "- Most pictures that are no frontal chest radiographs are turned away, not all.",
+        "- The probability assumes the prevalence of the validation images; where pneumonia is "
+        "rarer, it is too high.",
+        "- Most images that are not frontal chest radiographs are rejected, not all.",
         "- A heatmap shows what the network used, not where the disease is.",
     ]
     return lines

@@ -1,7 +1,7 @@
 """What may befall a radiograph on its way to a network, in mild and in strong form.
 
 Each shift acts on the radiograph itself, before `preprocess.prepare`, and is measured by the
-picture's own size: a blur of 1 % looks alike on 224 and on 2,000 pixels. A picture shifted
+image's own size: a blur of 1 % looks alike on 224 and on 2,000 pixels. An image shifted
 twice is the same twice.
 """
 
@@ -42,7 +42,7 @@ class Shift:
 def _shrink(pixels: np.ndarray, *, wide: float = 1, high: float = 1) -> np.ndarray:
     """The patient narrower or flatter in the same frame, whose edges are continued.
 
-    Squashed to a square, a picture from a wider frame looks like this.
+    Squashed to a square, an image from a wider frame looks like this.
     """
     height, width = pixels.shape
     size = (round(width * wide), round(height * high))
@@ -72,7 +72,7 @@ def _blur(pixels: np.ndarray, *, share: float) -> np.ndarray:
 def _noise(pixels: np.ndarray, *, levels: float) -> np.ndarray:
     """Grain with a standard deviation in grey levels, `_GRAIN` grains along the shorter side.
 
-    Noise of single pixels would vanish from a large picture when it is shrunk for the network.
+    Noise of single pixels would vanish from a large image when it is shrunk for the network.
     """
     height, width = pixels.shape
     scale = _GRAIN / min(height, width)
@@ -110,7 +110,7 @@ def _rotate(pixels: np.ndarray, *, degrees: float) -> np.ndarray:
 
 
 def _add_border(pixels: np.ndarray, *, share: float) -> np.ndarray:
-    """A black frame around the whole picture."""
+    """A black frame around the whole image."""
     margin = round(share * min(pixels.shape))
     return cv2.copyMakeBorder(
         pixels, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(0,)

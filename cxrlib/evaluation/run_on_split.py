@@ -1,4 +1,4 @@
-"""One run on one set of pictures: its numbers, its errors, and the figures made of them."""
+"""One run on one set of images: its numbers, its errors, and the figures made of them."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from cxrlib.labels import is_pneumonia
 from cxrlib.runs import records
 from cxrlib.runs.folder import Run, RunError
 
-FALSE_NEGATIVE, FALSE_POSITIVE = "missed pneumonia", "false alarm"
+FALSE_NEGATIVE, FALSE_POSITIVE = "false negative", "false positive"
 
 
 class Measured:
-    """What a run said of the pictures of one split, against the truth.
+    """What a run said of the images of one split, against the truth.
 
     Attributes:
         run: the run.
@@ -23,7 +23,7 @@ class Measured:
         metrics: the run's ``metrics.json``.
         points: its operating points by name.
         predictions: the rows of its ``predictions.csv`` of this split.
-        truth: ``bool [n]``, whether each picture shows pneumonia.
+        truth: ``bool [n]``, whether each image shows pneumonia.
 
     Raises:
         RunError: the run was not measured on this split, or its files are damaged.
@@ -33,7 +33,7 @@ class Measured:
         self.run, self.split = run, split
         self.metrics = run.metrics
         if split not in self.metrics["splits"]:
-            raise RunError(f"The run {run.name} was not measured on the {split} pictures.")
+            raise RunError(f"The run {run.name} was not measured on the {split} images.")
         self.points = records.read_points(self.metrics)
         table = run.predictions
         self.predictions = table[table.split == split].reset_index(drop=True)
@@ -41,7 +41,7 @@ class Measured:
 
     @property
     def prevalence(self) -> float:
-        """Share of pneumonia among these pictures."""
+        """Share of pneumonia among these images."""
         return float(self.truth.mean())
 
     @property
@@ -71,7 +71,7 @@ class Measured:
         return three_classes.read(self.metrics["splits"][self.split])
 
     def errors(self, threshold: float) -> pd.DataFrame:
-        """The pictures that are called wrongly, the most confidently wrong first.
+        """The images that are called wrongly, the most confidently wrong first.
 
         Returns:
             Columns ``kind`` (`FALSE_NEGATIVE` or `FALSE_POSITIVE`), ``path``, ``label``,

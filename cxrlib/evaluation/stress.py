@@ -1,7 +1,7 @@
-"""How a run reads pictures that were changed on purpose, and pictures from elsewhere.
+"""How a run reads images that were changed on purpose, and images from elsewhere.
 
-Validation pictures come from where the training pictures came from, and share their shortcuts:
-a run that learned how pictures are squashed, exposed or marked is not found out by them. Every
+Validation images come from where the training images came from, and share their shortcuts:
+a run that learned how images are squashed, exposed or marked is not found out by them. Every
 step of `shifts.SHIFTS` changes the validation radiographs in one such way, and everything is
 measured again. No TensorFlow is loaded here; the run's `Classifier` is handed in.
 """
@@ -41,31 +41,31 @@ def measure(
     elsewhere: Mapping[str, pd.DataFrame] | None = None,
     lungs: "LungFinder | None" = None,
 ) -> pd.DataFrame:
-    """Read pictures unchanged and under every shift, and those from elsewhere as they are.
+    """Read images unchanged and under every shift, and those from elsewhere as they are.
 
     Also, where ``lungs`` is given, the normal ones with opacities drawn into their lungs, against
     themselves: what tells the two apart is nothing that goes along with the classes.
 
     Args:
         reader: the run.
-        pictures: columns ``path``, ``label``, ``patient``; ``attrs["root"]`` is where paths start.
-        split: what these pictures are called, such as ``validation``.
+        images: columns ``path``, ``label``, ``patient``; ``attrs["root"]`` is where paths start.
+        split: what these images are called, such as ``validation``.
         shifts: what is done to them.
-        elsewhere: other pictures in the same form, by name.
+        elsewhere: other images in the same form, by name.
         lungs: finds where to draw.
 
     Returns:
         One row a step: ``pictures_of`` (the split, or the name of others), ``step``, ``group``,
         ``strength`` (``none``, ``mild``, ``strong``), ``pictures``, ``patients``, ``pneumonia``;
         and of each of `stress_table.ESTIMATES` the value and its 95 % interval, ``NAME``,
-        ``NAME_low``, ``NAME_high``. Rates are those of all pictures, also of the share
+        ``NAME_low``, ``NAME_high``. Rates are those of all images, also of the share
         ``refused``, at the run's
-        default operating point. ``changed`` is the share of pictures whose verdict (likely,
+        default operating point. ``changed`` is the share of images whose verdict (likely,
         unlikely, uncertain, refused) is another one than unchanged, ``reversed`` the share of
-        those that went from likely to unlikely or back; both NaN for pictures from elsewhere.
+        those that went from likely to unlikely or back; both NaN for images from elsewhere.
 
     Raises:
-        RadiographError: a picture cannot be read; the message names it.
+        RadiographError: an image cannot be read; the message names it.
     """
     steps = [UNCHANGED, *shifts]
     found = _read(reader, pictures, steps, split)
@@ -93,7 +93,7 @@ def _read(
     steps: Sequence[Shift],
     name: str,
 ) -> list[pd.DataFrame]:
-    """Of each step ``probability`` and ``verdict`` of every picture."""
+    """Of each step ``probability`` and ``verdict`` of every image."""
     root = Path(pictures.attrs["root"])
     files = [root / path for path in pictures.path]
     found: dict[str, list[tuple[float, str]]] = {shift.name: [] for shift in steps}
@@ -114,9 +114,9 @@ def _drawn_into(
     split: str,
     lungs: "LungFinder",
 ) -> dict[str, float | str]:
-    """The row of the normal pictures as they are and, as pneumonia, with opacities drawn in.
+    """The row of the normal images as they are and, as pneumonia, with opacities drawn in.
 
-    A picture in which no lungs are found stays as it is, and counts as missed.
+    An image in which no lungs are found stays as it is, and counts as missed.
     """
 
     def draw(pixels: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ def worst_mild(table: pd.DataFrame) -> pd.Series:
 
 
 def on_drawn_opacities(table: pd.DataFrame) -> str:
-    """What became of the normal pictures with opacities drawn in, a sentence; empty if unknown."""
+    """What became of the normal images with opacities drawn in, a sentence; empty if unknown."""
     found = table[table.group == DRAWN]
     if found.empty:
         return ""
@@ -68,9 +68,9 @@ def card_section(table: pd.DataFrame) -> list[str]:
     return [
         "",
         "## Under changed conditions",
-        f"The {first.pictures} {first.pictures_of} pictures, changed on purpose before the run saw "
+        f"The {first.pictures} {first.pictures_of} images, changed on purpose before the run saw "
         "them, at the default operating point. A verdict has changed where it is another of "
-        "likely, uncertain, unlikely and refused than on the unchanged picture; reversed where it "
+        "likely, uncertain, unlikely and refused than on the unchanged image; reversed where it "
         "went from likely to unlikely or back. Most changed under a mild step: "
         f"{estimate(worst, 'changed')} ({worst.step}).",
         "",

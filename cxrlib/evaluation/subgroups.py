@@ -1,4 +1,4 @@
-"""How a run does on parts of the pictures: by subtype, and by what is known of the files."""
+"""How a run does on parts of the images: by subtype, and by what is known of the files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cxrlib.labels import NORMAL, is_pneumonia
 
 @dataclass(frozen=True)
 class Subgroup:
-    """A part of the pictures, and what the run reached on it; ``nan`` where undefined."""
+    """A part of the images, and what the run reached on it; ``nan`` where undefined."""
 
     pictures: int
     pneumonia: int
@@ -38,7 +38,7 @@ def subgroup(predictions: pd.DataFrame, threshold: float) -> Subgroup:
 
 
 def by_subtype(predictions: pd.DataFrame, threshold: float) -> dict[str, Subgroup]:
-    """All pictures, and each subtype of pneumonia beside the same normal pictures."""
+    """All images, and each subtype of pneumonia beside the same normal images."""
     normal = predictions.label == NORMAL
     found = {"all": subgroup(predictions, threshold)}
     for subtype in ("bacterial", "viral"):
@@ -51,7 +51,7 @@ def by_subtype(predictions: pd.DataFrame, threshold: float) -> dict[str, Subgrou
 def by_thirds(
     predictions: pd.DataFrame, values: pd.Series, name: str, threshold: float
 ) -> dict[str, Subgroup]:
-    """The pictures in three parts by a number, such as their height.
+    """The images in three parts by a number, such as their height.
 
     Args:
         predictions: rows of a run's predictions.

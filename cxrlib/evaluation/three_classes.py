@@ -18,7 +18,7 @@ class ByClass:
     """What the most probable class was, for each true one.
 
     Attributes:
-        counts: ``int [3, 3]``, pictures by true class (rows) and most probable class (columns),
+        counts: ``int [3, 3]``, images by true class (rows) and most probable class (columns),
             both in the order of `NAMES`.
         unknown: pneumonias whose names tell no subtype; they are left out.
         bacterial: ROC-AUC of bacterial against viral, among the pneumonias alone, by the share of
@@ -31,7 +31,7 @@ class ByClass:
 
     @property
     def accuracy(self) -> metrics.Estimate:
-        """Share of the pictures whose most probable class is the true one."""
+        """Share of the images whose most probable class is the true one."""
         return metrics.wilson(int(np.trace(self.counts)), int(self.counts.sum()))
 
     def table(self) -> pd.DataFrame:

@@ -127,7 +127,7 @@ def calibration_figure(series: Mapping[str, Sequence[CalibrationPoint]]) -> Figu
 def confusion_figure(matrix: Confusion) -> Figure:
     """The confusion matrix: counts, and the share of each row."""
     counts = np.array([[matrix.tn, matrix.fp], [matrix.fn, matrix.tp]])
-    words = [["cleared", "false alarms"], ["missed", "found"]]
+    words = [["true negatives", "false positives"], ["false negatives", "true positives"]]
     return _cells((3.9, 3.1), counts, ("normal", "pneumonia"), words)
 
 
@@ -248,14 +248,14 @@ def steps_figure(
 
 
 def patients_figure(people: Confusion) -> Figure:
-    """One mark a person: filled are ill, outlined healthy, crossed out called wrongly."""
+    """One mark a person: filled have pneumonia, outlined do not, crossed out are errors."""
     figure, (axes,) = _figure((5.6, 4.4), "", "")
     cross = {"ls": "", "marker": "x", "ms": 4.2, "mew": 1.1, "color": _INK}
     groups = (
-        ("ill, found", people.tp, {"color": SERIES[0]}, False),
-        ("ill, missed", people.fn, {"color": SERIES[1]}, True),
-        ("healthy, false alarm", people.fp, {"mec": SERIES[1], "mfc": "none", "mew": 0.8}, True),
-        ("healthy, cleared", people.tn, {"mec": _GREY, "mfc": "none", "mew": 0.6}, False),
+        ("true positive", people.tp, {"color": SERIES[0]}, False),
+        ("false negative", people.fn, {"color": SERIES[1]}, True),
+        ("false positive", people.fp, {"mec": SERIES[1], "mfc": "none", "mew": 0.8}, True),
+        ("true negative", people.tn, {"mec": _GREY, "mfc": "none", "mew": 0.6}, False),
     )
     start, across, handles = 0, 40, {}
     for label, count, look, crossed in groups:

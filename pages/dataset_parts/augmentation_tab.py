@@ -1,4 +1,4 @@
-"""One picture under each augmentation preset and contrast treatment."""
+"""One image under each augmentation preset and contrast treatment."""
 
 from collections.abc import Callable
 
@@ -43,9 +43,9 @@ def other_picture(pictures: int) -> None:
 
 def show(table: pd.DataFrame) -> None:
     st.markdown(
-        "In training, every picture is changed a little at random each time it is seen, so that "
+        "In training, every image is changed a little at random each time it is seen, so that "
         "the network cannot lean on what does not matter: how the child lay, how the film was "
-        "exposed, what shape the picture has."
+        "exposed, what shape the image has."
     )
     picture_number, another, draw, size, _ = st.columns(
         [2, 2, 2, 2, 2], vertical_alignment="bottom"
@@ -54,12 +54,12 @@ def show(table: pd.DataFrame) -> None:
         "Picture", 1, len(table), key="data_sample", bind="query-params", persist_state="session"
     )
     another.button(
-        "Another picture", icon=":material/shuffle:", width="stretch",
+        "Another image", icon=":material/shuffle:", width="stretch",
         on_click=other_picture, args=(len(table),),
     )  # fmt: skip
     seed = draw.number_input(
         "Draw", 1, 9999, key="data_draw", bind="query-params", persist_state="session",
-        help="Each number is another throw of the dice; the same number gives the same pictures.",
+        help="Each number is another throw of the dice; the same number gives the same images.",
     )  # fmt: skip
     side = size.selectbox(
         "Network input", [150, 224, 320], index=1, format_func=lambda side: f"{side} × {side}",
@@ -85,7 +85,7 @@ def show(table: pd.DataFrame) -> None:
     st.header("What contrast treatment does to it", anchor=False)
     st.caption(
         "Histogram equalization and CLAHE can be chosen for a run, which then treats every "
-        "picture alike, in training and in reading. Edges are for your eyes only."
+        "image alike, in training and in reading. Edges are for your eyes only."
     )
     shown = plots.for_screen(radiograph.pixels)
     with st.grid(5, min_column_width=150):

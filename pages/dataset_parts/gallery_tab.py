@@ -1,4 +1,4 @@
-"""Every picture: filters, pages of thumbnails, and one of them large."""
+"""Every image: filters, pages of thumbnails, and one of them large."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def selection(table: pd.DataFrame, values: pd.DataFrame) -> overview.Selection:
             placeholder="person12",
         )
     copies = st.toggle(
-        "Only pictures that are there more than once",
+        "Only images that are there more than once",
         key="data_copies",
         bind="query-params",
         persist_state="session",
@@ -57,7 +57,7 @@ def selection(table: pd.DataFrame, values: pd.DataFrame) -> overview.Selection:
 
 @st.cache_data(max_entries=5000, show_spinner=False)
 def thumbnail(file: str, modified: int) -> bytes | None:
-    """A picture as a small square JPEG, whole, on black; None where it cannot be read."""
+    """An image as a small square JPEG, whole, on black; None where it cannot be read."""
     try:
         picture = radiograph.read(Path(file).read_bytes()).pixels
     except (radiograph.RadiographError, OSError):
@@ -66,7 +66,7 @@ def thumbnail(file: str, modified: int) -> bytes | None:
 
 
 def read(table: pd.DataFrame, path: str) -> radiograph.Radiograph | None:
-    """One picture of the data set; where it cannot be read, the page says why."""
+    """One image of the data set; where it cannot be read, the page says why."""
     try:
         return radiograph.read((Path(table.attrs["root"]) / path).read_bytes())
     except (radiograph.RadiographError, OSError) as error:
@@ -87,7 +87,7 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     values = overview.measures(table, exposures)
     rows = overview.select(table, values, selection(table, values))
     if rows.empty:
-        st.info("No picture is like that. Take a filter off.", icon=":material/filter_alt_off:")
+        st.info("No image is like that. Take a filter off.", icon=":material/filter_alt_off:")
         return []
     pages = -(-len(rows) // PER_PAGE)
     text, turn = st.columns([1, 2], vertical_alignment="center")
@@ -98,7 +98,7 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     first = (page - 1) * PER_PAGE
     shown = rows.iloc[first : first + PER_PAGE]
     text.caption(
-        f"{number(len(rows))} pictures, {number(first + 1)} to {number(first + len(shown))} shown. "
+        f"{number(len(rows))} images, {number(first + 1)} to {number(first + len(shown))} shown. "
         "Press a name to see it large."
     )
     root = Path(table.attrs["root"])
@@ -125,10 +125,10 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
 
 
 def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
-    """One picture large, in a dialog, with what is known of it."""
+    """One image large, in a dialog, with what is known of it."""
     known = table[table.path == path]
     if known.empty:
-        st.warning(f"The data set has no picture {plain(path)}.")
+        st.warning(f"The data set has no image {plain(path)}.")
         return
     row = known.iloc[0]
 

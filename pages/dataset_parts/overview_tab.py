@@ -21,7 +21,7 @@ SIDES = {
 
 
 def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
-    """Which side each picture is on in the run in use, and where that comes from."""
+    """Which side each image is on in the run in use, and where that comes from."""
     share, seed = (
         TrainingConfig.model_fields[name].default for name in ("validation_fraction", "seed")
     )
@@ -41,8 +41,8 @@ def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
     )
     if recorded is not None and set(recorded) != set(table.path[folds == "validation"]):
         source += (
-            f" That run was made with other pictures than are here: its record lists "
-            f"{number(len(recorded))} validation pictures."
+            f" That run was made with other images than are here: its record lists "
+            f"{number(len(recorded))} validation images."
         )
     return folds, source
 
@@ -77,10 +77,10 @@ def show_shared(table: pd.DataFrame, folds: pd.Series) -> None:
         pd.DataFrame(
             {
                 "Patients": {k: len(v.patients) for k, v in rows.items()},
-                "Identical pictures": {k: len(v.copies) for k, v in rows.items()},
+                "Identical images": {k: len(v.copies) for k, v in rows.items()},
             }
         ).rename_axis("Split"),
-        alt="Patients and identical pictures that several sides of a split share",
+        alt="Patients and identical images that several sides of a split share",
     )
     for name, found in rows.items():
         if found.patients:
@@ -93,18 +93,18 @@ def show_shared(table: pd.DataFrame, folds: pd.Series) -> None:
         text, button = st.columns([3, 1], vertical_alignment="center")
         text.markdown(
             f"{len(copies)} files are copies of one another, byte by byte: {groups} different "
-            "pictures. The split in use keeps copies together."
+            "images. The split in use keeps copies together."
         )
         button.button(
             "Show the copies", on_click=go_to_copies, icon=":material/content_copy:",
             width="stretch",
         )  # fmt: skip
     else:
-        st.markdown("No picture is there twice.")
+        st.markdown("No image is there twice.")
     left_out = int((folds == "excluded").sum())
     if left_out:
         st.markdown(
-            f"{left_out} pictures take no part in the split in use: identical copies of them are "
+            f"{left_out} images take no part in the split in use: identical copies of them are "
             "in the official test folder."
         )
 
@@ -121,9 +121,9 @@ def go_to_copies() -> None:
 def show(table: pd.DataFrame) -> None:
     st.markdown(overview.imbalance(table))
     st.header("Official folders", anchor=False)
-    show_counts(table, table.split, "Pictures and patients of each official folder")
+    show_counts(table, table.split, "Images and patients of each official folder")
     st.caption(
-        f"{overview.completeness(table)} The official val folder has too few pictures to steer a "
+        f"{overview.completeness(table)} The official val folder has too few images to steer a "
         "training by."
     )
     st.header("Split in use", anchor=False)
@@ -132,7 +132,7 @@ def show(table: pd.DataFrame) -> None:
     except dataset.DatasetError as error:
         show_problem(str(error))
         return
-    show_counts(table, folds, "Pictures and patients on each side of the split in use")
+    show_counts(table, folds, "Images and patients on each side of the split in use")
     st.caption(
         f"Train and val together, {source} Whole patients go to one side. The test folder stays "
         "as it is."
@@ -140,7 +140,7 @@ def show(table: pd.DataFrame) -> None:
     if not (table.split == "test").any():
         st.info(
             "There is no test folder here: runs made with this folder are measured on validation "
-            "pictures only.",
+            "images only.",
             icon=":material/info:",
         )
     st.header("Shared between sides", anchor=False)

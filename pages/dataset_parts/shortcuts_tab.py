@@ -41,7 +41,7 @@ def separations(
 def follow_exposure(task: overview.ExposureTask) -> None:
     st.progress(
         task.share,
-        "Measuring brightness and contrast of every picture. This is done once; you can go "
+        "Measuring brightness and contrast of every image. This is done once; you can go "
         "elsewhere meanwhile.",
     )
     if not task.is_alive():
@@ -50,7 +50,7 @@ def follow_exposure(task: overview.ExposureTask) -> None:
 
 def show(table: pd.DataFrame, fingerprint: str) -> None:
     st.markdown(
-        "A network learns whatever tells the classes apart. If the size of a picture alone does, "
+        "A network learns whatever tells the classes apart. If the size of an image alone does, "
         "it need not look at the lungs. Below is how far each trivial number, alone, separates "
         "pneumonia from normal: **AUC 0.5 is guessing, 1 is always right**."
     )
@@ -66,7 +66,7 @@ def show(table: pd.DataFrame, fingerprint: str) -> None:
         listed = ", ".join(
             f"{overview.MEASURES[name].lower()} {values[name].iloc[0]:.3g}" for name in constant
         )
-        st.caption(f"The same in all pictures, and so no help: {listed}.")
+        st.caption(f"The same in all images, and so no help: {listed}.")
     values = values.drop(columns=constant)
     if values.empty:
         return
@@ -76,7 +76,7 @@ def show(table: pd.DataFrame, fingerprint: str) -> None:
         "AUC with its 95 % interval, bootstrapped over patients; median and quartiles by class. "
         "Where an AUC is high, prefer the augmentation preset *strong*: it varies shape, "
         "sharpness and exposure, so that a network gains less by them. Where train and test "
-        "differ, such a shortcut fails on the test pictures."
+        "differ, such a shortcut fails on the test images."
     )
     with st.grid(3, min_column_width=280):
         for name in values:
@@ -108,4 +108,4 @@ def show_spread(table: pd.DataFrame, values: pd.Series, title: str) -> None:
         )
         .properties(height=190)
     )
-    st.altair_chart(chart, alt=f"{title}: how it is spread among normal and pneumonia pictures")
+    st.altair_chart(chart, alt=f"{title}: how it is spread among normal and pneumonia images")

@@ -1,4 +1,4 @@
-"""The tab of errors: pictures that are called wrongly, the most confidently wrong first."""
+"""The tab of errors: images that are called wrongly, the most confidently wrong first."""
 
 import math
 from pathlib import Path
@@ -56,7 +56,7 @@ def show_errors(measured: Measured, point: str) -> None:
 
 
 def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> bool:
-    """The pictures, a page at a time; returns whether any was there to be shown."""
+    """The images, a page at a time; returns whether any was there to be shown."""
     switch = st.container()
     pages = math.ceil(len(errors) / _ON_A_PAGE)
     number = (
@@ -68,8 +68,7 @@ def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> boo
     found = [(row, file) for row in rows.itertuples() if (file := _file(folder, row.path))]
     if len(found) < len(rows):
         st.caption(
-            f"{len(rows) - len(found)} of these {len(rows)} pictures are not in the data-set "
-            "folder."
+            f"{len(rows) - len(found)} of these {len(rows)} images are not in the data-set folder."
         )
     if not found:
         return False

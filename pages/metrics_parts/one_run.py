@@ -26,7 +26,7 @@ def show_threshold(measured: Measured, point: str) -> None:
     matrix = measured.confusion(threshold)
     name = f"{measured.run.name}-{measured.split}"
     if not 0 < measured.prevalence < 1:
-        st.info("These pictures are all of one class: what happens to patients cannot be said.")
+        st.info("These images are all of one class: frequencies per patient cannot be computed.")
         return
     people = metrics.natural_frequencies(matrix, prevalence)
     drawing, numbers = st.columns([3, 2], gap="medium")
@@ -54,7 +54,8 @@ def show_threshold(measured: Measured, point: str) -> None:
         show_figure(
             plots.confusion_figure(matrix),
             f"{name}-confusion",
-            f"Found {matrix.tp}, missed {matrix.fn}, false alarms {matrix.fp}, cleared {matrix.tn}",
+            f"{matrix.tp} true positives, {matrix.fn} false negatives, "
+            f"{matrix.fp} false positives, {matrix.tn} true negatives",
         )
 
 
@@ -78,8 +79,8 @@ def _threshold(place: st.delta_generator.DeltaGenerator, measured: Measured, poi
         key="threshold",
         bind="query-params",
         persist_state="session",
-        help="Pneumonia is called where the calibrated probability is at least this. The run's "
-        "own operating points are in the sidebar.",
+        help="An image is called positive if the calibrated probability is at least this. The "
+        "run's operating points are in the sidebar.",
     )
     return chosen if value == shown else value
 
@@ -88,7 +89,7 @@ def prevalence_slider(place: st.delta_generator.DeltaGenerator, measured: Measur
     """The share of patients who have pneumonia, 0..1."""
     return (
         place.slider(
-            "Patients who have pneumonia",
+            "Prevalence of pneumonia",
             1,
             99,
             10,
@@ -96,8 +97,8 @@ def prevalence_slider(place: st.delta_generator.DeltaGenerator, measured: Measur
             key="prevalence",
             bind="query-params",
             persist_state="session",
-            help=f"Among these pictures it is {plots.percent(measured.prevalence)}. Where you work "
-            "it is probably less, and predictive values depend on it.",
+            help=f"Among these images it is {plots.percent(measured.prevalence)}. In practice "
+            "it is usually lower, and predictive values depend on it.",
         )
         / 100
     )
@@ -106,10 +107,10 @@ def prevalence_slider(place: st.delta_generator.DeltaGenerator, measured: Measur
 def _in_words(people: Confusion) -> str:
     positive, negative = people.tp + people.fn, people.fp + people.tn
     lines = [
-        f"**{positive}** have pneumonia: {people.tp} found, **{people.fn} missed**.",
-        f"**{negative}** do not: {people.tn} cleared, **{people.fp} called positive by mistake**.",
-        f"Of {people.tp + people.fp} called positive, {people.tp} really have pneumonia.",
-        f"Of {people.fn + people.tn} cleared, {people.fn} have pneumonia after all.",
+        f"**{positive}** have pneumonia: {people.tp} detected, **{people.fn} missed**.",
+        f"**{negative}** do not: {people.tn} true negatives, **{people.fp} false positives**.",
+        f"Of {people.tp + people.fp} positive results, {people.tp} are true.",
+        f"Of {people.fn + people.tn} negative results, {people.fn} are false.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -145,7 +146,7 @@ def show_calibration(measured: Measured, point: str) -> None:
     name = f"{measured.run.name}-{measured.split}"
     curve, spread = st.columns(2, gap="medium")
     with curve:
-        st.markdown("**Of pictures with this probability, how many show pneumonia?**")
+        st.markdown("**Calibration: observed frequency by predicted probability**")
         show_figure(
             measured.calibration_figure(),
             f"{name}-calibration",
@@ -160,7 +161,7 @@ def show_calibration(measured: Measured, point: str) -> None:
         )
     st.caption(
         f"On the dotted line a probability of 70 % is right in 70 of 100 cases. Bars are 95 % "
-        f"intervals: short where there are many pictures. ECE, the calibration error, is the mean "
+        f"intervals: short where there are many images. ECE, the calibration error, is the mean "
         f"distance from the line. Calibration, a temperature "
         f"({measured.metrics['calibration']['temperature']:.2f}) and an offset for each class, was "
         "fitted on validation for the smallest log loss: where the ECE is small already, it may "
@@ -169,7 +170,7 @@ def show_calibration(measured: Measured, point: str) -> None:
 
 
 def show_subgroups(measured: Measured, point: str) -> None:
-    """The same numbers on parts of the pictures."""
+    """The same numbers on parts of the images."""
     if by_class := measured.by_class:
         _show_classes(measured, by_class)
     threshold = measured.points[point].threshold
@@ -178,7 +179,7 @@ def show_subgroups(measured: Measured, point: str) -> None:
         "Also by size and exposure",
         key="files",
         bind="query-params",
-        help="Reads the pictures, the first time for some seconds.",
+        help="Reads the images, the first time for some seconds.",
     ):
         folder = picture_folder()
         if folder is not None:
@@ -203,7 +204,7 @@ def show_subgroups(measured: Measured, point: str) -> None:
                 f"{title} of each subgroup with its 95 % interval",
             )
     st.caption(
-        "Subtypes are compared with the same normal pictures, so that specificity is that of all. "
+        "Subtypes are compared with the same normal images, so that specificity is that of all. "
         "Small groups have wide intervals: a difference within them says nothing."
     )
 
@@ -236,10 +237,10 @@ def _by_file(measured: Measured, threshold: float, folder: Path) -> dict[str, su
         root = table.attrs["root"]
         table = measured.predictions.merge(table[["path", "width", "height", "digest"]], on="path")
         if table.empty:
-            st.caption("The data-set folder has none of these pictures.")
+            st.caption("The data-set folder has none of these images.")
             return {}
         table.attrs["root"] = root
-        with st.spinner("Measuring the pictures"):
+        with st.spinner("Measuring the images"):
             brightness = overview.exposure(table).brightness
     except (DatasetError, RadiographError, OSError) as error:
         st.warning(str(error))
@@ -253,7 +254,7 @@ def show_learning(measured: Measured) -> None:
     """How training went."""
     run = measured.run
     if members := ensembles.member_names(run):
-        st.info("This run is a mean of others and was not trained itself. See how they learned:")
+        st.info("This run is an ensemble and was not trained itself. Its members' learning curves:")
         for member in members:
             st.page_link(
                 "pages/metrics.py",
@@ -272,12 +273,12 @@ def show_learning(measured: Measured) -> None:
             "Loss, and AUC, sensitivity and specificity on validation, by epoch",
         )
         if history.phase.nunique() > 1:
-            st.caption("Dotted line: from here on the backbone is trained too.")
+            st.caption("Dotted line: start of fine-tuning.")
     with table:
-        st.markdown("**Asked for**")
+        st.markdown("**Settings**")
         asked = compare_runs.settings(run).rename("value").reset_index()
-        show_table(asked, f"{run.name}-settings", "What the run was asked to do")
-    st.markdown("**In numbers**")
+        show_table(asked, f"{run.name}-settings", "The run's settings")
+    st.markdown("**Table**")
     shown = history.assign(epoch=range(1, len(history) + 1)).rename(columns=_history_title)
     formats = {"learning_rate": "%.1e", "seconds": "%.0f"}
     columns = {

@@ -1,4 +1,4 @@
-"""The tab of robustness: pictures changed on purpose, pictures from elsewhere, heatmaps tested."""
+"""The tab of robustness: images changed on purpose, images from elsewhere, heatmaps tested."""
 
 import pandas as pd
 import streamlit as st
@@ -10,7 +10,7 @@ from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.inference import methods
 from pages.shared.downloadable import show_figure, show_table
 
-_STRENGTHS = {"mild": "Mild steps", "strong": "Strong steps"}
+_STRENGTHS = {"mild": "Mild", "strong": "Strong"}
 # What the project asks of the run that it ships.
 _MOST_CHANGED = 0.03
 
@@ -18,10 +18,10 @@ _MOST_CHANGED = 0.03
 def show_robustness(measured: Measured) -> None:
     """What becomes of a run's verdicts and heatmaps when it is put to the test."""
     run = measured.run
-    st.markdown("**When the pictures change**")
+    st.markdown("**Perturbed images**")
     if run.stress is None:
         st.info(
-            "This run has not been put to the test yet. This measures it, which takes some "
+            "Not measured for this run yet. This command does it in some "
             f"minutes:\n\n`python -m cxrlib stress --data FOLDER --run {run.name}`"
         )
     else:
@@ -29,8 +29,8 @@ def show_robustness(measured: Measured) -> None:
     st.markdown("**How far to trust the heatmaps**")
     if run.faithfulness is None:
         st.info(
-            "The heatmaps of this run have not been put to the test yet. This measures them, "
-            f"which takes some minutes:\n\n`python -m cxrlib faithfulness --data FOLDER --run "
+            "Not measured for this run yet. This command "
+            f"does it in some minutes:\n\n`python -m cxrlib faithfulness --data FOLDER --run "
             f"{run.name}`"
         )
     else:
@@ -42,8 +42,8 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
     elsewhere = table[(table.step == UNCHANGED.name) & (table.pictures_of != table.pictures_of[0])]
     worst = stress_table.worst_mild(table)
     st.markdown(
-        f"The {worst.pictures} {worst.pictures_of} pictures, changed on purpose before the run saw "
-        "them. Mild steps are met every day, and no more than "
+        f"The {worst.pictures} {worst.pictures_of} images, perturbed before the run "
+        "reads them. Mild perturbations are common in practice: no more than "
         f"{plots.percent(_MOST_CHANGED)} of the verdicts should change under any of them. Here "
         f"it is at most **{100 * worst.changed:.1f}\N{NO-BREAK SPACE}%** ({worst.step})."
     )
@@ -60,7 +60,9 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
     rows = changed_on_purpose[changed_on_purpose.strength.isin(["none", strength])]
     rates, verdicts = st.columns(2, gap="large")
     with rates:
-        _show_steps(rows, ("sensitivity", "specificity"), "Share called rightly", name, strength)
+        _show_steps(
+            rows, ("sensitivity", "specificity"), "Sensitivity and specificity", name, strength
+        )
     with verdicts:
         _show_steps(
             rows[rows.strength != "none"],
@@ -70,14 +72,14 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
             strength,
         )
     st.caption(
-        "With 95 % intervals (Wilson). Dotted: unchanged pictures. A verdict has *changed* where "
-        "it is another of likely, uncertain, unlikely and refused than on the unchanged picture, "
+        "With 95 % intervals (Wilson). Dotted: unperturbed images. A verdict has *changed* where "
+        "it is another of likely, uncertain, unlikely and refused than on the unchanged image, "
         "and is *reversed* where it went from likely to unlikely or back; the line is at 3 %. "
-        "Amounts in percent are shares of the picture's side."
+        "Amounts in percent are shares of the image's side."
     )
     if drawn := stress_table.on_drawn_opacities(table):
         st.markdown(drawn)
-    with st.expander("All steps as a table"):
+    with st.expander("Table of all perturbations"):
         show_table(
             stress_table.readable(changed_on_purpose).drop(columns="pictures"),
             f"{name}-stress",
@@ -85,13 +87,13 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
             csv=changed_on_purpose,
         )
     if not elsewhere.empty:
-        st.markdown("**Pictures from elsewhere**")
+        st.markdown("**External data**")
         shown = stress_table.readable(elsewhere)[
             ["pictures", "ROC-AUC", "sensitivity", "specificity", "calibration error"]
         ]
         shown.insert(1, "number", elsewhere.pictures.to_numpy())
         shown.insert(2, "with pneumonia", elsewhere.pneumonia.to_numpy())
-        show_table(shown, f"{name}-elsewhere", "Metrics on other pictures", csv=elsewhere)
+        show_table(shown, f"{name}-elsewhere", "Metrics on other images", csv=elsewhere)
 
 
 def _show_steps(

@@ -136,11 +136,11 @@ def _show_tests(readings: Sequence[Measured], point: str) -> None:
         show_table(
             pd.DataFrame(rows),
             "tests",
-            "Paired tests on the same pictures",
+            "Paired tests on the same images",
             columns={"against": st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)},
         )
         st.caption(
-            f"{plain(first.run.name)} on the pictures that the other run has too. DeLong asks "
+            f"{plain(first.run.name)} on the images that the other run has too. DeLong asks "
             "whether the areas under the ROC curves differ (by patient, Obuchowski 1997), McNemar "
             "whether the calls do, each run at its own threshold. Below 0.05 chance is an unlikely "
             "explanation; with several comparisons, ask for less."
@@ -170,7 +170,7 @@ def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
     )
     st.caption(
         "The mean of the runs' calibrated probabilities, calibrated anew, its operating point "
-        "chosen on validation, on the pictures that all of them have."
+        "chosen on validation, on the images that all of them have."
     )
     if allowed():
         _offer_to_save([item.run for item in readings])

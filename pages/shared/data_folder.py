@@ -54,7 +54,7 @@ def ask_for_data(folder: Path | None) -> None:
     st.markdown(
         "The X-rays of the data set come from Kaggle: 5,856 frontal radiographs of children of one "
         "to five years, normal or with pneumonia (Kermany et al. 2018, CC BY 4.0). Reading "
-        "pictures of your own on the page Diagnose needs none of it."
+        "images of your own on the page Diagnose needs none of it."
     )
     if reason := why_not("train"):
         st.info(reason, icon=":material/lock:")
@@ -95,7 +95,7 @@ def follow_download(download: Download) -> None:
     elif share < 1:
         words = f"{100 * share:.0f} % fetched"
     else:
-        words = "Fetched; unpacking the pictures"
+        words = "Fetched; unpacking the images"
     st.progress(share or 0.0, words)
     if st.button("Stop", icon=":material/stop_circle:"):
         download.stop()
@@ -110,7 +110,7 @@ def follow_download(download: Download) -> None:
 
 def show_place(table: pd.DataFrame, folder: Path) -> None:
     place, change = st.columns([5, 1], vertical_alignment="center")
-    place.caption(f"{number(len(table))} pictures in {plain(table.attrs['root'])}")
+    place.caption(f"{number(len(table))} images in {plain(table.attrs['root'])}")
     if allowed():
         with change.popover("Change", icon=":material/folder:", width="stretch"):
             ask_folder(folder)

@@ -1,4 +1,4 @@
-"""What the tabs share: figures and tables that can be taken along, and the picture folder."""
+"""What the tabs share: figures and tables that can be taken along, and the image folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,10 +59,10 @@ def show_table(
 
 
 def picture_folder() -> Path | None:
-    """The data set's folder; without one the page says how to have pictures here, and goes on."""
+    """The data set's folder; without one the page says how to have images here, and goes on."""
     folder = folder_in_use()
     if folder is None:
-        st.caption("Open the data set's folder under Data set to see the pictures here.")
+        st.caption("Open the data set's folder under Data set to see the images here.")
         return None
     try:
         return dataset.find_root(folder)

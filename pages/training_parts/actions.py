@@ -11,7 +11,7 @@ from cxrlib.training import devices, jobs, practice
 from pages.shared.permissions import allowed
 from pages.shared.text import plain
 
-UNDER_WAY = "Under way"
+IN_PROGRESS = "In progress"
 _TWO_CLICKS_SECONDS = 3.0
 
 
@@ -21,7 +21,7 @@ def found_devices() -> list[devices.Device]:
 
 
 def show_problem() -> None:
-    """What a button's action came to grief on, once."""
+    """The error of the last action, once."""
     problem = st.session_state.pop("training_problem", None)
     if problem:
         st.error(plain(problem))
@@ -49,7 +49,7 @@ def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
         st.session_state.training_problem = reason(error)
     else:
         st.session_state.training_started = asked, time.monotonic()
-        st.session_state.training_tab = UNDER_WAY
+        st.session_state.training_tab = IN_PROGRESS
 
 
 def practise() -> None:
@@ -88,9 +88,9 @@ def show_delete(run: runs.Run) -> None:
     if not allowed("delete"):
         return
     with st.popover("Delete", icon=":material/delete:"):
-        st.markdown(f"Delete **{plain(run.name)}** and all that it learned? It cannot be undone.")
+        st.markdown(f"Delete **{plain(run.name)}** and everything in it? This cannot be undone.")
         st.button(
-            "Delete for good",
+            "Delete permanently",
             key=f"delete_{run.name}",
             icon=":material/delete_forever:",
             on_click=delete,

@@ -13,7 +13,7 @@ from pages.training_parts.new_run import duplicate
 def show(*, may_change: bool) -> None:
     known = runs.finished()
     if not known:
-        st.markdown("No run is finished yet.")
+        st.markdown("No finished runs yet.")
     for run in known:
         with st.container(border=True):
             try:
@@ -35,7 +35,7 @@ def show(*, may_change: bool) -> None:
 
 def summary(run: runs.Run, members: list[str]) -> str:
     if members:
-        return f"the mean of {' and '.join(plain(member) for member in members)}"
+        return f"mean of {' and '.join(plain(member) for member in members)}"
     config = run.config
     return f"{config['network']}, {config['size']} px, augmentation {config['augmentation']}"
 
@@ -60,7 +60,7 @@ def show_results(run: runs.Run) -> None:
 def show_actions(run: runs.Run, *, may_change: bool) -> None:
     with st.container(horizontal=True):
         st.download_button(
-            "Network as .keras",
+            "Model as .keras",
             run.model_file.read_bytes,
             f"{run.name}.keras",
             key=f"keras_{run.name}",
@@ -71,16 +71,16 @@ def show_actions(run: runs.Run, *, may_change: bool) -> None:
             return
         with st.popover("More", icon=":material/more_horiz:"):
             st.download_button(
-                "Network as .h5",
+                "Model as .h5",
                 lambda: jobs.as_h5(run),
                 f"{run.name}.h5",
                 key=f"h5_{run.name}",
                 icon=":material/download:",
                 on_click="ignore",
-                help="Keras' older format, written when you press: it takes some seconds.",
+                help="Keras' older format. It is written on request, which takes some seconds.",
             )
             st.button(
-                "Duplicate as a new form",
+                "New run with these settings",
                 key=f"duplicate_{run.name}",
                 icon=":material/content_copy:",
                 on_click=duplicate,
@@ -88,7 +88,7 @@ def show_actions(run: runs.Run, *, may_change: bool) -> None:
             )
             if run.name != runs.SHIPPED:
                 actions.show_rename(run)
-            st.caption("The same run again, and its course in TensorBoard:")
+            st.caption("Repeat this run, or open its history in TensorBoard:")
             st.code(
                 f"python train.py --config {run.folder / 'config.json'} --name {run.name}-again\n"
                 f"tensorboard --logdir {run.tensorboard_folder}",

@@ -53,8 +53,8 @@ def show() -> None:
 def show_practice() -> None:
     st.markdown(
         f"Trains a small network on radiographs of {practice.PATIENTS} patients that a program "
-        "draws, some with an opacity. It takes about a minute on a CPU and needs no connection. "
-        "What it learns says nothing about patients."
+        "draws, half of them with an opacity. It takes about a minute on a CPU and works offline. "
+        "The result says nothing about real patients."
     )
     st.button(
         "Train on synthetic X-rays",
@@ -87,7 +87,7 @@ def show_form(table: pd.DataFrame, root: Path) -> None:
     if config:
         show_start(config, table, root, on)
     else:
-        where = ", ".join(title(name) for name in wrong if name) or "what is marked above"
+        where = ", ".join(title(name) for name in wrong if name) or "those marked above"
         st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=True)
         st.caption(f"Fix these settings first: {where}.")
 
@@ -150,7 +150,7 @@ def show_field(name: str, field: FieldInfo) -> Any:
             **options,
         )
     else:
-        st.text_input(placeholder="made of network, size and time", **options)
+        st.text_input(placeholder="network, size and time", **options)
     return st.empty()
 
 
@@ -178,7 +178,7 @@ def choose_devices() -> list[Device]:
         found,
         format_func=lambda device: device.title,
         key="new_device",
-        help="One run at a time trains on a device; further ones wait for their turn.",
+        help="A device trains one run at a time; others are queued.",
     )
     return [chosen]
 
@@ -197,7 +197,7 @@ def checked(table: pd.DataFrame, on: list[Device]) -> tuple[TrainingConfig | Non
     learned = int((table.split != "test").sum() * (1 - config.validation_fraction))
     if config.batch_size > learned:
         wrong["batch_size"] = (
-            f"Larger than the {learned} pictures to train on. Choose a smaller batch."
+            f"Larger than the {learned} images to train on. Choose a smaller batch."
         )
     if config.distribute and len(on) < 2:
         wrong["distribute"] = "There is only one device here, nothing to spread a batch over."
@@ -218,19 +218,23 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
         st.warning(f"{plain(chosen)}: {plain(error)}")
         return
     st.markdown(
-        f"**What the network is shown**, with the augmentation {preset}: "
+        f"**Training images** with the augmentation preset *{preset}*: "
         f"{describe(PRESETS[preset])}."
-        + (" Of each it sees the lungs' box only." if st.session_state.new_crop == "lungs" else "")
+        + (
+            " The network sees only the lungs' bounding box."
+            if st.session_state.new_crop == "lungs"
+            else ""
+        )
     )
     rng = np.random.default_rng(0)
     with st.grid(VARIANTS, min_column_width=110):
-        st.image(square, width="stretch", output_format="JPEG", alt="A picture as it is")
+        st.image(square, width="stretch", output_format="JPEG", alt="An image as it is")
         for variant in range(1, 1 if preset == "none" else VARIANTS):
             st.image(
                 augment(square, PRESETS[preset], rng),
                 width="stretch",
                 output_format="JPEG",
-                alt=f"The picture changed at random, variant {variant}",
+                alt=f"The image changed at random, variant {variant}",
             )
 
 
@@ -257,7 +261,7 @@ def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list
     )
     words.markdown(
         f"Roughly **{duration(needs.seconds)}** and {needs.memory / 1e9:.1f} GB of memory for "
-        f"{number(pictures * (1 - config.validation_fraction))} pictures; it may end earlier, when "
+        f"{number(pictures * (1 - config.validation_fraction))} images; it may end earlier, when "
         "validation no longer improves."
     )
     if has and needs.memory > 0.9 * has:

@@ -13,21 +13,21 @@ from pages.training_parts.new_run import duplicate, duration
 
 SECONDS = 2
 WORDS = {
-    "queued": (":material/hourglass_empty:", "waiting for its turn"),
+    "queued": (":material/hourglass_empty:", "queued"),
     "running": (":material/play_arrow:", "running"),
     "stopped": (":material/pause:", "stopped"),
     "failed": (":material/error:", "failed"),
     "interrupted": (":material/power_off:", "interrupted"),
 }
 REMARKS = {
-    "stopped": "What it learned is kept. It goes on at the very next batch when resumed.",
-    "interrupted": "Its process ended without a word: it was killed, ran out of memory, or the "
-    "computer was restarted. Resumed, it goes on after the last whole epoch.",
+    "stopped": "Progress is kept. Resuming continues with the next batch.",
+    "interrupted": "The process ended unexpectedly: it was killed, ran out of memory, or the "
+    "computer was restarted. Resuming continues after the last completed epoch.",
 }
-SIDES_HELP = "Solid: training pictures. Dashed: validation pictures."
+SIDES_HELP = "Solid: training images. Dashed: validation images."
 CURVES_HELP = {
-    "Loss": "Of training pictures, changed at random, what is minimized; of validation pictures "
-    "cross-entropy. How they run can be compared, their heights cannot. "
+    "Loss": "Training: the loss that is minimized, on augmented images. Validation: "
+    "cross-entropy. Compare the shapes, not the levels. "
 }
 CURVES = {
     "Loss": ("loss", "val_loss"),
@@ -58,7 +58,7 @@ def show() -> None:
             except runs.RunError:
                 st.caption("This run has just changed.")  # deleted or finished meanwhile
     if not known and not done:
-        st.markdown("No run is under way. Start one under *New run*.")
+        st.markdown("No run is in progress. Start one under *New run*.")
     # Otherwise most of what a look takes is Streamlit's collection of garbage after it.
     memory.give_back_memory_each_minute()
 
@@ -111,7 +111,7 @@ def show_buttons(run: runs.Run, state: jobs.State) -> None:
     with st.popover("More", icon=":material/more_horiz:"):
         actions.show_rename(run)
         if st.button(
-            "Duplicate as a new form",
+            "New run with these settings",
             key=f"duplicate_{run.name}",
             icon=":material/content_copy:",
             on_click=duplicate,
@@ -138,7 +138,7 @@ def show_progress(run: runs.Run, state: jobs.State) -> None:
     facts = [f"loss {now['loss']:.3f}"]
     if state == "running":
         if now["images_per_second"]:
-            facts.append(f"{now['images_per_second']:.0f} pictures a second")
+            facts.append(f"{now['images_per_second']:.0f} images a second")
         memory = memory_in_use(run, now["pid"])
         if memory:
             facts.append(f"{memory / 2**30:.1f} GB of memory in use")
