@@ -123,7 +123,7 @@ def test_run_outlives_the_server_and_resumes_after_its_process_is_killed(
     expect(page.get_by_text(re.compile("· stopped"))).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete permanently").click()
-    expect(page.get_by_text("No run is under way")).to_be_visible()
+    expect(page.get_by_text("No run is in progress")).to_be_visible()
     assert not list((tmp_path / "models").iterdir())
 
 
@@ -199,7 +199,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     page.get_by_role("tab", name="Finished").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete permanently").click()
-    expect(page.get_by_text("No run is finished yet")).to_be_visible()
+    expect(page.get_by_text("No finished runs yet")).to_be_visible()
     assert not (models / "yours").exists()
 
 
