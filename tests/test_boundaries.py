@@ -1,12 +1,30 @@
-"""The floors of the house: what must open without TensorFlow does."""
+"""The floors of the package: who may import whom, and what must open without TensorFlow does."""
 
+import ast
+import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# From the top: a folder, or file, of the package imports only what stands on a lower floor.
+FLOORS = [
+    {"__main__"},
+    {"arguments"},
+    {"training"},
+    {"evaluation"},
+    {"inference", "reviews"},
+    {"plots"},
+    {"data"},
+    {"networks"},
+    {"runs", "synthetic"},
+    {"images", "metrics"},
+    {"labels", "tables", "__init__"},
+]
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 LIGHT_ROOMS = [
     "cxrlib",
     "cxrlib.training.augment",
@@ -30,6 +48,78 @@ LIGHT_ROOMS = [
 ]
 HEAVY = ("tensorflow", "keras")
 SLOW = (*HEAVY, "cv2", "matplotlib", "numpy", "pandas", "PIL", "pydantic", "scipy", "sklearn")
+
+
+def imports(file: Path) -> Iterator[tuple[str, int]]:
+    """Full names of what a file imports, anywhere in it, with the line."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((name.name, node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno} imports relatively"
+            yield from ((f"{node.module}.{name.name}", node.lineno) for name in node.names)
+
+
+def module_file(name: str) -> Path | None:
+    """The file of the project that an imported name comes from."""
+    path = ROOT.joinpath(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.exists():
+            return candidate
+    return module_file(name.rpartition(".")[0]) if "." in name else None
+
+
+def edges(folder: str) -> Iterator[tuple[Path, Path, int]]:
+    """Which file of a folder imports which of the project, and on what line."""
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        for name, line in imports(file):
+            if name.partition(".")[0] in ("cxrlib", "pages") and (target := module_file(name)):
+                yield file, target, line
+
+
+def part(file: Path) -> str:
+    """The folder of the package that a file is in; the file's name where it is in none."""
+    inside = file.relative_to(ROOT / "cxrlib")
+    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+
+
+def test_a_folder_imports_only_what_is_below_it() -> None:
+    wrong = []
+    for file, target, line in edges("cxrlib"):
+        allowed = target.is_relative_to(ROOT / "cxrlib") and (
+            part(file) == part(target) or FLOOR[part(file)] < FLOOR[part(target)]
+        )
+        if not allowed:
+            wrong.append(f"{file.relative_to(ROOT)}:{line} imports {target.relative_to(ROOT)}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("folder", ["cxrlib", "pages"])
+def test_no_files_import_each_other_in_a_circle(folder: str) -> None:
+    graph: dict[str, set[str]] = {}
+    for file, target, _ in edges(folder):
+        # A package that hands on the names of its own files is no circle.
+        if target.name != "__init__.py":
+            known = graph.setdefault(str(file.relative_to(ROOT)), set())
+            known.add(str(target.relative_to(ROOT)))
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_pages_do_not_compute_and_the_package_does_not_draw_pages() -> None:
+    forbidden = {
+        "pages": {"keras", "scipy", "sklearn", "tensorflow"},
+        "cxrlib": {"pages", "streamlit"},
+    }
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for folder, names in forbidden.items()
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for name, line in imports(file)
+        if name.partition(".")[0] in names
+    ]
+    # Streamlit clears Keras' session after each run of a page; the page must keep it from that.
+    wrong = [one for one in wrong if not one.startswith("pages/shared/memory.py")]
+    assert not wrong, "\n".join(wrong)
 
 
 def loaded_after(code: str, watched: tuple[str, ...] = HEAVY) -> str:
