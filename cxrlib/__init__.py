@@ -4,4 +4,4 @@ Importing the package imports none of its rooms, so that an app which only shows
 runs never pays for TensorFlow.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
