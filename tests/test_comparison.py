@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -175,6 +176,31 @@ def test_paired_tests_are_on_the_pictures_that_both_have(readings):
         a.probability >= good.points[POINT].threshold,
         b.probability >= partial.points[POINT].threshold,
     )
+
+
+def test_opposite_changes_in_the_two_classes_do_not_cancel():
+    """One run detects ten pneumonias more, and raises ten false alarms more, than the other."""
+    table = pictures()
+    truth = (table.label == "PNEUMONIA").to_numpy()
+    changed = np.concatenate([np.flatnonzero(truth)[:10], np.flatnonzero(~truth)[:10]])
+    cautious = np.where(truth, 0.9, 0.1)
+    cautious[changed] = 0.1
+    eager = np.where(truth, 0.9, 0.1)
+    eager[changed] = 0.9
+    points = {POINT: metrics.OperatingPoint(POINT, 0.5, 0.5, 0.5)}
+
+    def reading(name: str, probability: np.ndarray) -> SimpleNamespace:
+        predictions = table.assign(probability=probability)
+        return SimpleNamespace(
+            predictions=predictions, points=points, run=SimpleNamespace(name=name)
+        )
+
+    found = compare_runs.paired(reading("eager", eager), reading("cautious", cautious), POINT)
+    assert found.calls.p_value == 1
+    # Ten against none, two-sided: 2 / 2**10.
+    assert (found.sensitivity.only_a, found.sensitivity.only_b) == (10, 0)
+    assert (found.specificity.only_a, found.specificity.only_b) == (0, 10)
+    assert found.sensitivity.p_value == found.specificity.p_value == 2 / 2**10
 
 
 def test_runs_without_common_pictures_cannot_be_compared(readings, tmp_path):

@@ -31,11 +31,22 @@ class ComparisonError(ValueError):
 
 @dataclass(frozen=True)
 class Paired:
-    """Two runs on the images that both were held out from: AUC by DeLong, calls by McNemar."""
+    """Two runs on the images that both held out: AUC by DeLong, calls by McNemar.
+
+    Attributes:
+        pictures: how many images both have.
+        auc: the difference in ROC-AUC.
+        calls: the calls on all images.
+        sensitivity: those on pneumonias alone.
+        specificity: those on normal images alone: opposite changes in the two classes, which cancel
+            in ``calls``, are seen here.
+    """
 
     pictures: int
     auc: metrics.AucComparison
     calls: metrics.McNemar
+    sensitivity: metrics.McNemar
+    specificity: metrics.McNemar
 
 
 def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
@@ -123,14 +134,14 @@ def paired(first: Measured, second: Measured, point: str) -> Paired:
             "trained on. Train them with the same seed and validation share to compare them."
         )
     truth = is_pneumonia(shared.label)
+    calls_a = (shared.probability >= first.points[point].threshold).to_numpy()
+    calls_b = (shared.probability_b >= second.points[point].threshold).to_numpy()
     return Paired(
         len(shared),
         metrics.delong_test(truth, shared.probability, shared.probability_b, groups=shared.patient),
-        metrics.mcnemar_test(
-            truth,
-            shared.probability >= first.points[point].threshold,
-            shared.probability_b >= second.points[point].threshold,
-        ),
+        calls=metrics.mcnemar_test(truth, calls_a, calls_b),
+        sensitivity=metrics.mcnemar_test(truth[truth], calls_a[truth], calls_b[truth]),
+        specificity=metrics.mcnemar_test(truth[~truth], calls_a[~truth], calls_b[~truth]),
     )
 
 

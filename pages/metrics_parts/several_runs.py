@@ -8,6 +8,7 @@ import streamlit as st
 from cxrlib.evaluation import compare_runs
 from cxrlib.evaluation.compare_runs import ComparisonError
 from cxrlib.evaluation.run_on_split import Measured, curve_figures
+from cxrlib.metrics import McNemar
 from cxrlib.runs.folder import Run, RunError
 from cxrlib.runs.records import METRIC_TITLES
 from pages.shared.downloadable import show_figure, show_table
@@ -113,7 +114,7 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
 
 def _show_tests(readings: Sequence[Measured], point: str) -> None:
     first, *others = readings
-    st.markdown("## Do they differ, or is it chance?")
+    st.markdown("## Paired tests")
     rows = []
     for other in others:
         try:
@@ -124,12 +125,14 @@ def _show_tests(readings: Sequence[Measured], point: str) -> None:
         rows.append(
             {
                 "against": other.run.name,
-                "pictures": found.pictures,
+                "images": found.pictures,
                 "AUC difference": str(found.auc.difference),
                 "p (DeLong)": _p_value(found.auc.p_value),
-                "only this run right": found.calls.only_a,
-                "only the other right": found.calls.only_b,
-                "p (McNemar)": _p_value(found.calls.p_value),
+                "p (McNemar, all)": _p_value(found.calls.p_value),
+                "positives only this / only the other detects": _discordant(found.sensitivity),
+                "p (sensitivity)": _p_value(found.sensitivity.p_value),
+                "negatives only this / only the other rules out": _discordant(found.specificity),
+                "p (specificity)": _p_value(found.specificity.p_value),
             }
         )
     if rows:
@@ -140,11 +143,16 @@ def _show_tests(readings: Sequence[Measured], point: str) -> None:
             columns={"against": st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)},
         )
         st.caption(
-            f"{plain(first.run.name)} on the images that the other run has too. DeLong asks "
-            "whether the areas under the ROC curves differ (by patient, Obuchowski 1997), McNemar "
-            "whether the calls do, each run at its own threshold. Below 0.05 chance is an unlikely "
-            "explanation; with several comparisons, ask for less."
+            f"{plain(first.run.name)} on the images that both runs held out. DeLong tests the "
+            "difference in ROC-AUC (clustered by patient; Obuchowski 1997). McNemar tests the "
+            "calls, each run at its own threshold: over all images, and within each class, where "
+            "gains in one class cannot hide losses in the other. With several comparisons, "
+            "require a p-value well below 0.05."
         )
+
+
+def _discordant(found: McNemar) -> str:
+    return f"{found.only_a} / {found.only_b}"
 
 
 def _p_value(p: float) -> str:
