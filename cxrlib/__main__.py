@@ -280,7 +280,7 @@ def _predict(options: argparse.Namespace) -> int:
     files = list(_files(options.paths))
     failed = not files
     if failed:
-        print("There are no pictures in there, going by the files' endings.", file=sys.stderr)
+        print("There are no images in there, going by the files' endings.", file=sys.stderr)
     for file, result in classifier.predict_files(files):
         if isinstance(result, RadiographError):
             failed = True

@@ -86,7 +86,7 @@ def test_command_line_repeats_a_run_from_its_configuration(phantoms: Path, tmp_p
         name="first",
     )  # fmt: skip
     first = train(config, phantoms, models=tmp_path)
-    assert "To the normal pictures 100% were added" in first.card
+    assert "To the normal images 100% were added" in first.card
     subprocess.run(
         [sys.executable, "train.py", "--config", str(first.folder / "config.json"),
          "--data", str(phantoms), "--models", str(tmp_path), "--device", "cpu"],

@@ -397,7 +397,7 @@ def _fetch(path: str | None) -> Path:
                 f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}."
             ) from error
         raise DatasetError(
-            f"kagglehub could not fetch the {'picture' if path else 'data set'} "
+            f"kagglehub could not fetch the {'image' if path else 'data set'} "
             f"({type(error).__name__}). Is this machine online, and is there room on its disk?"
             f"\n{INSTRUCTIONS}"
         ) from error

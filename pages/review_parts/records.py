@@ -94,7 +94,7 @@ def _delete() -> None:
         key=f"delete_sure_{reader.id}",
     )
     st.button(
-        "Delete for good",
+        "Delete permanently",
         icon=":material/delete_forever:",
         disabled=not sure,
         on_click=store().delete_reader,
