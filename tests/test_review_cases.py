@@ -92,7 +92,7 @@ def test_pictures_of_a_run_are_opened_from_the_data_set_only(phantoms):
     path = dataset.index(phantoms).path[0]
     assert reviews.open_case("run", path, folder=phantoms).pixels.ndim == 2
     for path in ("../../../etc/passwd", "train/NORMAL/../../x.jpeg", "elsewhere/NORMAL/x.jpeg"):
-        with pytest.raises(dataset.DatasetError, match="no picture"):
+        with pytest.raises(dataset.DatasetError, match="no image"):
             reviews.open_case("run", path)
 
 
