@@ -29,6 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count as slow what drives a browser, or needs the network that tests train."""
+    for item in items:
+        if item.get_closest_marker("browser") or "taught" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def real() -> Callable[[str], Path]:
     """Path of real material by name (``chest_xray``, ``dicom``, ``uploads``, ``weights`` …).

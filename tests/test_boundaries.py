@@ -153,6 +153,7 @@ def test_the_empty_first_page_waits_for_no_slow_import() -> None:
     assert loaded_after(code, SLOW) == "[]"
 
 
+@pytest.mark.slow
 def test_the_app_and_training_do_without_the_tests_oracles() -> None:
     rooms = (
         "cxrlib.inference.classifier, cxrlib.training.train, cxrlib.reviews.agreement, "

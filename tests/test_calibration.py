@@ -40,6 +40,7 @@ def overconfident(factor, n=4000, seed=0):
     return y, expit(factor * true_logit)
 
 
+@pytest.mark.slow
 def test_calibration_interval_covers_the_error_of_an_overconfident_model():
     y, s = overconfident(1.8, n=400_000, seed=1)
     truth = metrics.expected_calibration_error(y, s)

@@ -17,6 +17,7 @@ def shipped() -> Classifier:
     return Classifier(runs.find(runs.SHIPPED))
 
 
+@pytest.mark.slow
 def test_radiographs_are_read_as_the_run_was_measured_on_them(
     shipped: Classifier, real: Callable[[str], Path]
 ) -> None:

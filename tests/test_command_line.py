@@ -17,6 +17,8 @@ from cxrlib.runs import config
 from cxrlib.synthetic.phantom import phantom
 from cxrlib.training import jobs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:

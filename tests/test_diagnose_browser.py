@@ -134,7 +134,7 @@ def test_address_brings_back_what_was_on_the_page(app, page) -> None:
 
 def test_a_link_to_a_page_works_on_a_fresh_server(app, page) -> None:
     page.goto(f"{app(FRESH_SERVER='1')}/about")
-    page.get_by_role("heading", name="How a picture is read").wait_for()
+    page.get_by_role("heading", name="How an image is read").wait_for()
     page.get_by_role("combobox", name="Run in use").wait_for()
     page.get_by_role("heading", name="Model card").wait_for()
 

@@ -106,6 +106,7 @@ def test_a_member_that_is_gone_is_named(made: list[runs.Run]):
 # --- reading --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
     from cxrlib.inference.ensemble import load
 
@@ -149,6 +150,7 @@ def test_a_command_for_single_networks_says_so(made: list[runs.Run], capsys: pyt
         assert "good" in said and "plain" in said
 
 
+@pytest.mark.slow
 def test_the_page_saves_one_and_diagnose_reads_with_it(
     readable: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -162,6 +162,7 @@ def test_a_run_cannot_be_started_in_read_only_models(
     assert "MODELS" in said(app)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_training_in_a_sentence(phantoms: Path, models: Path) -> None:
     config = TrainingConfig(
         **for_network("cnn", name="full", size=96, batch_size=4, fine_tune_epochs=1)

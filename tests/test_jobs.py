@@ -14,6 +14,8 @@ from cxrlib import runs
 from cxrlib.runs.config import TrainingConfig, for_network
 from cxrlib.training import jobs
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 120
 ROOT = Path(__file__).resolve().parent.parent
 

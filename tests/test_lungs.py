@@ -144,6 +144,7 @@ def test_it_is_small_enough() -> None:
     assert (runs.SHIPPED_LUNGS / "model.keras").stat().st_size < 4e6
 
 
+@pytest.mark.slow
 def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
     for number in range(80):

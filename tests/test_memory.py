@@ -10,6 +10,8 @@ import pytest
 
 from pages.shared import memory
 
+pytestmark = pytest.mark.slow
+
 ROUTINE = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor

@@ -98,6 +98,7 @@ def test_operating_point_of_the_sidebar_is_used(open_page):
 # --- tabs -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tab", TABS)
 def test_every_tab_opens_for_one_run_and_for_three(open_page, tab):
     for others in ([], ["plain", "partial"]):

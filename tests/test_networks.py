@@ -12,6 +12,8 @@ from cxrlib.networks import loading, registry
 from cxrlib.runs.config import NetworkName
 from cxrlib.synthetic.phantom import phantom
 
+pytestmark = pytest.mark.slow
+
 NAMES = list(registry.REGISTRY)
 SQUARE = prepare(phantom(3, pneumonia=True, size=256).pixels, 96)
 

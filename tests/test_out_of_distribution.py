@@ -104,6 +104,7 @@ MADE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MADE)
 def test_shipped_run_does_not_read_what_is_no_radiograph(
     shipped: classifier.Classifier, kind: str
@@ -116,6 +117,7 @@ def test_shipped_run_does_not_read_what_is_no_radiograph(
     assert insisted.as_record().keys() >= {"probability", "reason"}
 
 
+@pytest.mark.slow
 def test_shipped_run_turns_other_pictures_away_and_reads_radiographs(
     shipped: classifier.Classifier, real
 ) -> None:
@@ -144,6 +146,7 @@ def test_shipped_run_turns_other_pictures_away_and_reads_radiographs(
     assert refused(foreign) <= 0.1
 
 
+@pytest.mark.slow
 def test_command_line_refuses_and_can_be_made_to_read(tmp_path: Path, capsys) -> None:
     file = tmp_path / "noise.png"
     Image.fromarray(MADE["noise"](np.random.default_rng(0))).save(file)

@@ -208,6 +208,7 @@ def test_a_listed_picture_that_is_missing_is_named(abroad: Path) -> None:
 # --- the command ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_keeps_the_table_in_the_run_and_its_card(
     taught: Classifier,
     phantoms: Path,

@@ -17,6 +17,8 @@ from cxrlib.runs.folder import StoppedError
 from cxrlib.synthetic import phantom
 from cxrlib.training.estimate import COSTS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
