@@ -1,6 +1,8 @@
 """Every page for everyone: axe-core in light and dark, the keyboard, a narrow phone."""
 
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,17 +54,31 @@ def settled(page: "Page") -> None:
 def look_over(page: "Page", name: str) -> list[str]:
     """What axe-core finds wrong, and what sticks out of a phone's screen, one line each."""
     settled(page)
-    found = violations(page, name)
+    found = lasting(page, lambda: violations(page, name))
     page.emulate_media(color_scheme="dark")
     page.locator("[data-testid=stApp]:not([style*='color-scheme: light'])").wait_for()
-    found += violations(page, f"{name}, dark", {"runOnly": ["color-contrast"]})
+    contrast = {"runOnly": ["color-contrast"]}
+    found += lasting(page, lambda: violations(page, f"{name}, dark", contrast))
     page.emulate_media(color_scheme="light")
     wide = page.viewport_size
     page.set_viewport_size({"width": PHONE, "height": 800})
     page.wait_for_function("width => innerWidth === width", arg=PHONE)
-    sideways = page.get_by_test_id("stMain").evaluate("node => node.scrollWidth")
+    found += lasting(page, lambda: too_wide(page, name))
     page.set_viewport_size(wide)
-    return found + ([f"{name}: {sideways} px wide on a phone"] if sideways > PHONE else [])
+    return found
+
+
+def lasting(page: "Page", look: Callable[[], list[str]]) -> list[str]:
+    """What is still found after ten seconds: on a busy machine colours and sizes change late."""
+    deadline = time.monotonic() + 10
+    while (found := look()) and time.monotonic() < deadline:
+        page.wait_for_timeout(500)
+    return found
+
+
+def too_wide(page: "Page", name: str) -> list[str]:
+    width = page.get_by_test_id("stMain").evaluate("node => node.scrollWidth")
+    return [f"{name}: {width} px wide on a phone"] if width > PHONE else []
 
 
 def violations(page: "Page", name: str, options: dict[str, object] | None = None) -> list[str]:
