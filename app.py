@@ -8,6 +8,7 @@ from cxrlib.images.limits import MAX_BYTES
 from cxrlib.runs.operating_points import DEFAULT_POINT, POINT_TITLES
 from pages.shared import loaded_models, memory
 from pages.shared.permissions import show_account
+from pages.shared.runs_at_hand import is_synthetic
 
 memory.set_up_heaps()
 # Uploads stay in memory: what is above this is spooled to an unnamed file on the disk.
@@ -47,6 +48,8 @@ with st.sidebar:
             persist_state="session",
             help="The trained network that reads the pictures.",
         )
+        if is_synthetic(st.session_state.run):
+            st.caption(":material/science: Trained on synthetic radiographs, not on patients.")
         st.selectbox(
             "Operating point",
             list(POINT_TITLES),

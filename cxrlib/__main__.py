@@ -16,7 +16,7 @@ from cxrlib.data import dataset
 from cxrlib.images.radiograph import SUFFIXES, RadiographError
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL, PNEUMONIA
-from cxrlib.runs import config, ensembles
+from cxrlib.runs import config, ensembles, provenance
 from cxrlib.runs.folder import StoppedError
 from cxrlib.runs.legacy import RENAMED
 from cxrlib.training import devices
@@ -164,12 +164,15 @@ def _evaluate(options: argparse.Namespace) -> int:
         classifier.calibration,
     )
     measured = judge.measure(predictions, classifier.points)
+    trained_on = provenance.trained_on(classifier.run.metrics)
     if options.json:
-        print(json.dumps({"run": classifier.run.name, "split": options.split} | measured))
+        facts = {"run": classifier.run.name, "trained_on": trained_on, "split": options.split}
+        print(json.dumps(facts | measured))
         return 0
     print(
         f"{classifier.run.name} on {options.split}: {measured['pictures']} pictures of "
-        f"{measured['patients']} patients, {measured['pneumonia']} with pneumonia"
+        f"{measured['patients']} patients, {measured['pneumonia']} with pneumonia; trained on "
+        f"{provenance.TITLES[trained_on]}"
     )
     for name, point in classifier.points.items():
         print(f"\n{operating_points.POINT_TITLES[name]}: probability >= {point.threshold:.3f}")

@@ -5,7 +5,7 @@ import streamlit as st
 from cxrlib import runs
 from cxrlib.evaluation import html_report
 from cxrlib.evaluation.run_on_split import Measured
-from cxrlib.runs import operating_points, records
+from cxrlib.runs import operating_points, provenance, records
 from cxrlib.runs.records import METRIC_TITLES
 from pages.metrics_parts import errors, one_run, robustness, several_runs
 from pages.shared import front_door
@@ -44,6 +44,12 @@ def readings(split: str) -> tuple[dict[str, Measured], list[str]]:
 
 def show_headline(measured: Measured, point: str) -> None:
     estimates, counts = measured.estimates(point), measured.counts
+    kind = provenance.trained_on(measured.metrics)
+    if kind == "synthetic":
+        st.warning(
+            f"**Trained and measured on synthetic radiographs.** {provenance.SYNTHETIC_RUN}",
+            icon=":material/science:",
+        )
     with st.container(horizontal=True, gap="medium"):
         for name in ("roc_auc", "sensitivity", "specificity", "ece"):
             found = estimates[name]
@@ -66,8 +72,9 @@ def show_headline(measured: Measured, point: str) -> None:
         title = records.split_titles(measured.metrics)["test"]
         remarks += f" The {title} images were not available: not measured on them."
     st.caption(
-        f"{counts['pictures']} images of {counts['patients']} patients, {counts['pneumonia']} "
-        f"with pneumonia. Operating point {operating_points.POINT_TITLES[point]}, at "
+        f"Trained on {provenance.TITLES[kind]}. {counts['pictures']} images of "
+        f"{counts['patients']} patients, {counts['pneumonia']} with pneumonia. Operating point "
+        f"{operating_points.POINT_TITLES[point]}, at "
         f"{measured.points[point].threshold:.3f}.{remarks}"
     )
 
@@ -150,6 +157,7 @@ try:
                 case "Learning":
                     one_run.show_learning(measured)
                 case "Compare":
-                    several_runs.show_comparison(chosen, list(known.values()), point)
+                    rest = [item for item in known.values() if item is not measured]
+                    several_runs.show_comparison(chosen, [measured, *rest], point)
 except runs.RunError as error:
     st.error(str(error))

@@ -54,7 +54,7 @@ def test_a_saved_mean_is_a_run_with_numbers_of_its_own(made: list[runs.Run], tmp
     compare_runs.save_ensemble("both", made[:2])
     run = runs.find("both", models=tmp_path)
     _, found = compare_runs.ensemble({member.name: member.predictions for member in made[:2]})
-    assert run.metrics == json.loads(json.dumps(found)) | {records.OF_KAGGLE: False}
+    assert run.metrics == json.loads(json.dumps(found)) | {"trained_on": "other"}
     assert [member.name for member in ensembles.networks(run)] == ["good", "plain"]
     assert "good, plain" in run.card and "Results" in run.card
     measured = Measured(run, "test")

@@ -97,7 +97,7 @@ def test_trust_says_what_was_and_was_not_measured() -> None:
     assert "200 validation images" in text
     assert "not measured on test images" in text
     assert "children" not in text
-    of_kaggle = model_card.trust_statement(found | {records.OF_KAGGLE: True}, "youden", 0.9)
+    of_kaggle = model_card.trust_statement(found | {"trained_on": "kaggle"}, "youden", 0.9)
     assert "not measured on official test images" in of_kaggle
     assert "children from one hospital" in of_kaggle
     assert "optimistic" in text

@@ -255,6 +255,15 @@ def duplicates(table: "pd.DataFrame") -> "pd.DataFrame":
     return repeated.assign(group=repeated.groupby("digest", sort=False).ngroup())
 
 
+def is_kaggle_name(name: str) -> bool:
+    """Whether a file is called as the images of the Kaggle set are.
+
+    >>> is_kaggle_name("person1_virus_6.jpeg"), is_kaggle_name("patient7.jpeg")
+    (True, False)
+    """
+    return _PICTURE.fullmatch(name) is not None
+
+
 def is_kaggle(table: "pd.DataFrame") -> bool:
     """Whether an index has all that the Kaggle set has to train on, going by the numbers."""
     counts = table.split.value_counts()

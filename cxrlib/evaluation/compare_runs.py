@@ -15,7 +15,7 @@ from cxrlib import __version__, metrics, runs
 from cxrlib.evaluation import judge, model_card
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.labels import BINARY, is_pneumonia
-from cxrlib.runs import ensembles, records
+from cxrlib.runs import ensembles, provenance, records
 from cxrlib.runs.folder import Run
 
 SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")
@@ -53,9 +53,9 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
     """One row a run, at its own operating point ``point``.
 
     Returns:
-        Columns ``run``; ``roc_auc``, ``sensitivity``, ``specificity`` as numbers, each followed
-        by its 95 % interval as text, ``… interval``; `SETTINGS` and ``split`` (share and seed of
-        the validation images) as text; ``pictures``, ``threshold``.
+        Columns ``run``, ``trained on``; ``roc_auc``, ``sensitivity``, ``specificity`` as numbers,
+        each followed by its 95 % interval as text, ``… interval``; `SETTINGS` and ``split`` (share
+        and seed of the validation images) as text; ``pictures``, ``threshold``.
 
     Raises:
         RunError: a run's configuration is missing or damaged.
@@ -63,7 +63,8 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
     rows = []
     for reading in readings:
         asked, found = settings(reading.run), reading.estimates(point)
-        row: dict[str, Any] = {"run": reading.run.name}
+        kind = provenance.trained_on(reading.metrics)
+        row: dict[str, Any] = {"run": reading.run.name, "trained on": provenance.TITLES[kind]}
         for name in _HEADLINE:
             row[name] = found[name].value
             row[f"{name} interval"] = f"{found[name].low:.3f}–{found[name].high:.3f}"
@@ -123,8 +124,13 @@ def paired(first: Measured, second: Measured, point: str) -> Paired:
         point: name of the operating point at which each run makes its calls.
 
     Raises:
-        ComparisonError: they share no images.
+        ComparisonError: they share no images, or one read synthetic and the other real ones.
     """
+    if _synthetic(first) != _synthetic(second):
+        raise ComparisonError(
+            f"One of {first.run.name} and {second.run.name} was measured on synthetic radiographs, "
+            "the other on real ones: they cannot be compared."
+        )
     shared = first.predictions.merge(
         second.predictions[["path", "probability"]], on="path", suffixes=("", "_b")
     )
@@ -143,6 +149,22 @@ def paired(first: Measured, second: Measured, point: str) -> Paired:
         sensitivity=metrics.mcnemar_test(truth[truth], calls_a[truth], calls_b[truth]),
         specificity=metrics.mcnemar_test(truth[~truth], calls_a[~truth], calls_b[~truth]),
     )
+
+
+def _synthetic(reading: Measured) -> bool:
+    return provenance.trained_on(reading.metrics) == "synthetic"
+
+
+def by_images(readings: Sequence[Measured]) -> list[list[Measured]]:
+    """Runs that were measured on the very same images, together; the first one's group first.
+
+    Only within a group can figures be ranked: on other images others are to be expected.
+    """
+    groups: dict[tuple[bool, frozenset[str]], list[Measured]] = {}
+    for reading in readings:
+        key = _synthetic(reading), frozenset(reading.predictions.path)
+        groups.setdefault(key, []).append(reading)
+    return list(groups.values())
 
 
 def ensemble(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -214,7 +236,8 @@ def save_ensemble(name: str, members: Sequence[Run]) -> Run:
         members: two or more finished runs of one folder.
 
     Raises:
-        ComparisonError: they share too few validation images, or one is an ensemble itself.
+        ComparisonError: they share too few validation images, one is an ensemble itself, or
+            some were trained on synthetic radiographs and others on real ones.
         RunError: the name is taken or cannot name a folder, or a member's files are damaged.
     """
     for member in members:
@@ -223,8 +246,12 @@ def save_ensemble(name: str, members: Sequence[Run]) -> Run:
                 f"{member.name} is a mean of runs already. Choose {' and '.join(parts)} instead."
             )
     runs.check_name(name)
+    try:
+        trained_on = provenance.of_ensemble({run.name: run.metrics for run in members})
+    except ValueError as error:
+        raise ComparisonError(str(error)) from error
     predictions, found = ensemble({run.name: run.predictions for run in members})
-    found[records.OF_KAGGLE] = all(run.metrics.get(records.OF_KAGGLE) for run in members)
+    found[provenance.TRAINED_ON] = trained_on
     config = {"name": name, "members": [run.name for run in members]}
     run = runs.create(name, models=members[0].folder.parent)
     run.save_config(json.dumps(config, indent=1))

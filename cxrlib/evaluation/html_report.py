@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from cxrlib import metrics, plots
 from cxrlib.evaluation import compare_runs, subgroups, three_classes
 from cxrlib.evaluation.run_on_split import Measured, curve_figures
+from cxrlib.runs import provenance
 from cxrlib.runs.operating_points import POINT_TITLES
+from cxrlib.runs.provenance import SYNTHETIC_RUN
 
 _STYLE = """\
 body{font:16px/1.5 system-ui,sans-serif;color:#16191b;background:#fff;max-width:60rem;
@@ -39,6 +41,7 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         prevalence: share of pneumonia among the thousand patients, 0..1.
     """
     run, counts = measured.run, measured.counts
+    kind = provenance.trained_on(measured.metrics)
     threshold = measured.points[point].threshold
     results = measured.table(point)
     results["95 % interval"] = [f"{low:.3f}–{high:.3f}" for low, high in _ends(results)]
@@ -52,7 +55,9 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         f"patients, {counts['pneumonia']} with pneumonia. Operating point "
         f"{escape(POINT_TITLES[point])}: pneumonia where the calibrated probability is at least "
         f"{threshold:.3f}. Written {datetime.now():%Y-%m-%d %H:%M}.</p>",
-        "<p><strong>For education and research, not for diagnosis.</strong></p>",
+        "<p><strong>For education and research, not for diagnosis.</strong> Trained on "
+        f"{provenance.TITLES[kind]}."
+        + (f" <strong>{SYNTHETIC_RUN}</strong></p>" if kind == "synthetic" else "</p>"),
         "<h2>Results</h2>",
         _table(results.drop(columns=["low", "high"])),
         _figures(_drawn(measured, point, prevalence)),

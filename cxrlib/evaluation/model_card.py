@@ -12,15 +12,38 @@ from cxrlib.plots import percent
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.runs.folder import Run
 from cxrlib.runs.operating_points import POINT_TITLES
-from cxrlib.runs.records import METRIC_TITLES, OF_KAGGLE, estimates, read_calibration, split_titles
+from cxrlib.runs.provenance import SYNTHETIC_RUN, TITLES, TrainedOn, trained_on
+from cxrlib.runs.records import METRIC_TITLES, estimates, read_calibration, split_titles
 
 _RESULTS = "## Results"  # what stands above it in a card says how the run was made
 _RARER = 0.1  # a share of pneumonia that a reader may well meet
+_SET = "`paultimothymooney/chest-xray-pneumonia` (Kermany et al. 2018, CC BY 4.0)"
+_TRAINED_ON: dict[TrainedOn, str] = {
+    "kaggle": f"The train and val folders of the Kaggle set {_SET}: children of one to five years "
+    "from one hospital.",
+    "kaggle_part": f"Part of the Kaggle set {_SET}, going by the files' names: children of one to "
+    "five years from one hospital.",
+    "synthetic": "Synthetic radiographs, drawn by a program. **It has not seen a patient's "
+    "radiograph, and what it says of one means nothing.**",
+    "other": "A folder in the layout of the Kaggle set `paultimothymooney/chest-xray-pneumonia`, "
+    "not the whole of that set.",
+}
+_ELSEWHERE: dict[TrainedOn, str] = {
+    "kaggle": "All of them are children from one hospital. Expect more errors in adults, at other "
+    "hospitals and with other machines.",
+    "other": "All of them come from the data set that it was trained on. Expect more errors in "
+    "other patients, at other hospitals and with other machines.",
+}
+_ELSEWHERE["kaggle_part"] = _ELSEWHERE["kaggle"]
+_ELSEWHERE["synthetic"] = "All of them were drawn by a program."
 
 
 def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: float) -> str:
     """How far to trust a run and the probability that it gave, in sentences for its reader."""
-    sentences, titles = [], split_titles(run_metrics)
+    kind, titles = trained_on(run_metrics), split_titles(run_metrics)
+    sentences = [
+        SYNTHETIC_RUN if kind == "synthetic" else f"The network was trained on {TITLES[kind]}."
+    ]
     for split, measured in run_metrics["splits"].items():
         found = estimates(run_metrics, split, point)
         sentences.append(
@@ -45,11 +68,7 @@ def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: flo
             f"figures are somewhat optimistic. The probability assumes their prevalence of "
             f"{percent(share)}: where {percent(_RARER)} have pneumonia, {percent(probability)} "
             f"becomes {percent(rarer)}.",
-            "All of them are children from one hospital. Expect more errors in adults, at other "
-            "hospitals and with other machines."
-            if run_metrics.get(OF_KAGGLE)
-            else "All of them come from the data set that it was trained on. Expect more errors in "
-            "other patients, at other hospitals and with other machines.",
+            _ELSEWHERE[kind],
         ]
     )
 
@@ -70,15 +89,8 @@ def card(
         "pneumonia and gives a calibrated probability.",
         "",
         "## Trained on",
-        (
-            "The train and val folders of the Kaggle set `paultimothymooney/chest-xray-pneumonia` "
-            "(Kermany et al. 2018, CC BY 4.0): children of one to five years from one hospital."
-            if run_metrics.get(OF_KAGGLE)
-            else "A folder in the layout of the Kaggle set `paultimothymooney/"
-            "chest-xray-pneumonia`, not the whole of that set."
-        )
-        + f" Whole patients, {config.validation_fraction:.0%} of each class, were held out for "
-        "validation.",
+        f"{_TRAINED_ON[trained_on(run_metrics)]} Whole patients, {config.validation_fraction:.0%} "
+        "of each class, were held out for validation.",
         "",
         "## How",
         _how(config),
@@ -175,13 +187,14 @@ def results_and_limits(
         lines += ["", f"The {title} folder was not available: **not measured** on it."]
     if stress is not None:
         lines += stress_table.card_section(stress)
-    of_kaggle = run_metrics.get(OF_KAGGLE)
+    kind = trained_on(run_metrics)
+    lines += ["", "## Limits"]
+    if kind == "synthetic":
+        lines.append(f"- {SYNTHETIC_RUN}")
     lines += [
-        "",
-        "## Limits",
         (
             "- Children from one hospital. On adults, other hospitals, other machines"
-            if of_kaggle
+            if kind in ("kaggle", "kaggle_part")
             else "- On other patients than those of its set, other hospitals, other machines"
         )
         + ", expect more errors"
@@ -191,7 +204,7 @@ def results_and_limits(
             else "; not measured here."
         ),
     ]
-    if of_kaggle:
+    if kind == "kaggle":
         lines += [
             "- On the official test folder, networks trained this way keep their sensitivity and "
             "lose specificity: more false positives than validation promises.",

@@ -33,6 +33,7 @@ from cxrlib.networks.loading import load_network
 from cxrlib.networks.lungs import Lungs
 from cxrlib.runs import ensembles, records
 from cxrlib.runs.folder import Run, RunError
+from cxrlib.runs.provenance import SYNTHETIC_RUN, trained_on
 
 _BATCH = 32
 
@@ -64,6 +65,10 @@ class Prediction:
     def held_against(self, point: metrics.OperatingPoint) -> "Prediction":
         """The same probability, judged at another operating point."""
         return replace(self, point=point)
+
+    def of_synthetic_image(self) -> "Prediction":
+        """The same of a phantom, which a run trained on phantoms may read."""
+        return replace(self, reason="") if self.reason == SYNTHETIC_RUN else self
 
     def insist(self) -> "Prediction":
         """The same, read although there is a reason not to."""
@@ -116,6 +121,7 @@ class Classifier:
         self.run = run
         self.config = run.config
         run_metrics = run.metrics
+        self._synthetic = trained_on(run_metrics) == "synthetic"
         self.points = records.read_points(run_metrics)
         self.point = self.points[point or run_metrics["default_point"]]
         self.class_names: list[str] = run_metrics["classes"]
@@ -267,7 +273,8 @@ class Classifier:
             run=self.run.name,
             lungs=found,
             seen=self._seen(found),
-            reason=self._novelty.reason(found, features),
+            reason=self._novelty.reason(found, features)
+            or (SYNTHETIC_RUN if self._synthetic else ""),
         )
 
     def _explanation(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from cxrlib import metrics
 from cxrlib.runs.folder import Run, RunError
+from cxrlib.runs.provenance import trained_on
 
 METRIC_TITLES = {
     "roc_auc": "ROC-AUC",
@@ -22,8 +23,6 @@ METRIC_TITLES = {
     "brier": "Brier score",
     "ece": "Calibration error (ECE)",
 }
-# Of a run's metrics: whether it was trained on the Kaggle set's train and val folders, all of them.
-OF_KAGGLE = "of_kaggle"
 
 
 def read_points(run_metrics: Mapping[str, Any]) -> dict[str, metrics.OperatingPoint]:
@@ -70,6 +69,6 @@ def estimates(
 def split_titles(run_metrics: Mapping[str, Any]) -> dict[str, str]:
     """What the splits that a run can be measured on are called."""
     return {
-        "test": "official test" if run_metrics.get(OF_KAGGLE) else "test",
+        "test": "official test" if trained_on(run_metrics) == "kaggle" else "test",
         "validation": "validation",
     }

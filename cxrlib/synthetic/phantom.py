@@ -29,6 +29,7 @@ SCATTER_REACH = 0.08  # standard deviations of blur, in picture heights
 FOCAL_BLUR = 0.0011  # likewise
 ENHANCED_DETAIL = 0.012  # likewise: what is finer counts as detail
 EDGE_ENHANCEMENT = 0.5  # how much of that detail digital processing adds
+MARK = "SYNTHETIC.txt"  # a file in the folder of a data set of phantoms
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def write_dataset(folder: Path, *, patients: int, seed: int = 0, size: int = 256
     six) in ``val``, a fifth in ``test``, three quarters of each split with pneumonia, bacterial
     and viral in turn by name only. Every third patient has two or three pictures, all in one
     split. Heights scatter around ``size`` and aspect ratios from 1 to 1.4, neither of them
-    depending on the label. The same arguments give the same bytes.
+    depending on the label. `MARK` says that they are synthetic. The same arguments give the same
+    bytes.
 
     Raises ``ValueError`` where six folders cannot each get a patient.
     """
@@ -92,6 +94,8 @@ def write_dataset(folder: Path, *, patients: int, seed: int = 0, size: int = 256
             f"{patients} patients are too few for a data set: ask for at least 6, so that each "
             "of train, val and test has a normal and a pneumonia patient."
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).write_text("These radiographs were drawn by a program.\n", encoding="utf-8")
     rng = np.random.default_rng(seed)
     picture = 0
     for patient, (split, label) in enumerate(_allotted(patients), start=1):

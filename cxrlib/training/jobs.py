@@ -29,7 +29,7 @@ from cxrlib.images.preprocess import cache_folder
 from cxrlib.runs import ensembles
 from cxrlib.runs.config import TrainingConfig, default_name
 from cxrlib.runs.folder import Run, RunError, StoppedError
-from cxrlib.training import devices
+from cxrlib.training import devices, practice
 
 State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
 
@@ -99,7 +99,10 @@ def create(
     if on is None:
         known = [device.id for device in devices.found()]
         on = [name for name in known if name != "cpu"] if config.distribute else known[:1]
-    run = runs.create(config.name or default_name(config), models=models)
+    name = config.name or default_name(config)
+    if not config.name and data == practice.folder():
+        name = f"synthetic-{name}"  # so that every list of runs says so
+    run = runs.create(name, models=models)
     run.save_config(config.for_record(run.name).model_dump_json(indent=1))
     run.save_task(
         {
@@ -209,7 +212,6 @@ def work(run: Run) -> None:
             held.enter_context(_hold_device(run, device))
         devices.use(task["devices"])
 
-        from cxrlib.training import practice
         from cxrlib.training.train import TrainingError, gpus, train
 
         if task["devices"] != ["cpu"] and not gpus():

@@ -14,7 +14,7 @@ _PIXELS = 128
 def folder() -> Path:
     """Where the data set of synthetic radiographs is, once it is drawn."""
     # Another number of patients is another data set.
-    return (cache_folder() / f"phantoms-{PATIENTS}").resolve()
+    return (cache_folder() / f"synthetic-{PATIENTS}").resolve()
 
 
 def draw() -> None:

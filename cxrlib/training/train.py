@@ -17,12 +17,13 @@ import pandas as pd
 
 from cxrlib import __version__, runs
 from cxrlib.data import dataset
+from cxrlib.data.origin import origin
 from cxrlib.evaluation import judge, model_card
 from cxrlib.images.preprocess import Box, cached_pixels, square_side
 from cxrlib.inference import out_of_distribution
 from cxrlib.networks import lungs, registry
 from cxrlib.networks.loading import reestimate_normalization, score
-from cxrlib.runs import records
+from cxrlib.runs import provenance
 from cxrlib.runs.config import TrainingConfig, default_name
 from cxrlib.training import checkpoint
 from cxrlib.training.trainer import Trainer, TrainingError
@@ -155,7 +156,7 @@ def train(
         distribution,
         config.class_names,
     )
-    metrics[records.OF_KAGGLE] = dataset.is_kaggle(table)
+    metrics[provenance.TRAINED_ON] = origin(table)
     run.finish(predictions, metrics, model_card.card(recorded, run.environment, metrics))
     return run
 

@@ -39,6 +39,7 @@ class Case:
     warnings: tuple[str, ...] = ()
     note: str = ""
     insisted: bool = False
+    synthetic: bool = False
     predictions: dict[_Reader, "Prediction"] = field(default_factory=dict)
     explanations: dict[tuple[_Reader, str], "Explanation"] = field(default_factory=dict)
     _picture: Radiograph | None = None
@@ -87,6 +88,7 @@ def of_example(example: Example) -> Case:
     if case is None or case.name != example.title or case.error:
         with st.spinner("Opening the example"):
             case = Case(example.title, example.load)
+        case.synthetic = example.synthetic
         if example.synthetic:
             case.note = (
                 "Synthetic radiograph: drawn by a program, not taken of a patient. It shows how "
@@ -168,6 +170,8 @@ def show_queue(cases: list[Case], reader: "Classifier", point: str) -> Case:
 
 def judged(case: Case, reader: "Classifier", point: str) -> "Prediction":
     prediction = case.predictions[_key(reader)].held_against(reader.points[point])
+    if case.synthetic:
+        prediction = prediction.of_synthetic_image()
     return prediction.insist() if case.insisted else prediction
 
 

@@ -15,12 +15,18 @@ from pages.shared.downloadable import show_figure, show_table
 from pages.shared.permissions import allowed
 from pages.shared.text import plain
 
-_FILTERS = ("network", "size", "augmentation", "imbalance", "split")
+_FILTERS = ("trained on", "network", "size", "augmentation", "imbalance", "split")
 _NAME_WIDTH = 170  # pixels: a long name shall not push the numbers out of sight
 
 
 def show_curves(readings: Sequence[Measured], point: str) -> None:
     """ROC and precision–recall of the run in use and those it is compared with."""
+    if len(compare_runs.by_images(readings)) > 1:
+        st.warning(
+            "These runs were measured on different images: a higher curve need not mean a better "
+            "run. *Compare* tests them on the images that they share.",
+            icon=":material/difference:",
+        )
     names = " and ".join(reading.run.name for reading in readings)
     stem = f"{readings[0].run.name}-{readings[0].split}"
     titles = ("**ROC**", "**Precision–recall**")
@@ -78,7 +84,11 @@ def show_comparison(readings: Sequence[Measured], known: Sequence[Measured], poi
 
 
 def _show_all(known: Sequence[Measured], point: str) -> None:
-    table = compare_runs.run_table(known, point)
+    groups = compare_runs.by_images(known)
+    tables = [compare_runs.run_table(group, point) for group in groups]
+    table = pd.concat(
+        [one.assign(group=number) for number, one in enumerate(tables)], ignore_index=True
+    )
     choices = {name: sorted(table[name].unique()) for name in _FILTERS}
     choices = {name: values for name, values in choices.items() if len(values) > 1}
     if choices:
@@ -109,7 +119,20 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
         f"{name} interval": st.column_config.TextColumn("95 % interval")
         for name in ("roc_auc", "sensitivity", "specificity")
     }
-    show_table(table, "runs", "All finished runs; a click on a heading sorts", columns=columns)
+    for number, rows in table.groupby("group"):
+        if len(groups) > 1:
+            st.markdown(
+                f"**{rows.pictures.iloc[0]} images**, those of the run in use"
+                if number == 0
+                else f"**{rows.pictures.iloc[0]} other images**, with which the figures above "
+                "cannot be compared"
+            )
+        show_table(
+            rows.drop(columns="group"),
+            "runs" if number == 0 else f"runs-{number + 1}",
+            "Finished runs that were measured on the same images; a click on a heading sorts",
+            columns=columns,
+        )
 
 
 def _show_tests(readings: Sequence[Measured], point: str) -> None:

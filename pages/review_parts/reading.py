@@ -133,6 +133,8 @@ def _revealed(
     if shown is not None:
         try:
             prediction, heatmaps = explained(session, reading, shown.pixels)
+            if session.source != "folder":  # of a run's own list, what it was measured on
+                prediction = prediction.of_synthetic_image()
             if probability is None:
                 probability = prediction.probability
                 store().keep_probability(reading.id, probability)

@@ -9,7 +9,8 @@ from cxrlib import reviews, runs
 from cxrlib.reviews import STRATEGIES, Case, Session
 from cxrlib.runs import ensembles
 from cxrlib.runs.operating_points import POINT_TITLES
-from cxrlib.runs.records import OF_KAGGLE, read_points
+from cxrlib.runs.provenance import SYNTHETIC_RUN, TITLES, trained_on
+from cxrlib.runs.records import read_points
 from pages.review_parts.parts import ROLES, SOURCES, go_to, session_title, store
 from pages.shared.data_folder import folder_in_use
 from pages.shared.loaded_models import modified
@@ -95,12 +96,14 @@ def _new() -> None:
         key="case_source",
         horizontal=True,
     )
+    run = runs.find(st.session_state.run)
+    synthetic = trained_on(run.metrics) == "synthetic"
     strategy, folder = "random", ""
     if source == "run":
         strategy = st.selectbox(
             "Which of them", list(STRATEGIES), format_func=STRATEGIES.__getitem__, key="strategy"
         )
-        _say_where_from(runs.find(st.session_state.run))
+        _say_where_from(run)
     elif source == "folder":
         folder = st.text_input(
             "Folder with your pictures",
@@ -109,11 +112,18 @@ def _new() -> None:
             help="On the computer that runs this page. Pictures in a folder NORMAL or PNEUMONIA "
             "have that label; others have none, and you see agreement but not who was right.",
         ).strip()
+        if synthetic:
+            st.warning(SYNTHETIC_RUN, icon=":material/science:")
     else:
         st.caption(
             "Radiographs drawn by a program, half of them with an opacity. They show how this page "
-            "works. The model was trained on real pictures: what it says of drawn ones, and how "
-            "you compare, means nothing."
+            "works; how you compare with the model says nothing about patients."
+            + (
+                ""
+                if synthetic
+                else " This run was trained on real radiographs: what it says of drawn ones means "
+                "nothing either."
+            )
         )
     count, draw = st.columns(2)
     length = count.number_input("Number of cases", 2, _MOST_CASES, 20, key="case_count")
@@ -126,13 +136,18 @@ def _new() -> None:
         help="The same number draws the same list in the same order. Readers who are to be "
         "compared take the same one.",
     )
-    run = runs.find(st.session_state.run)
     point = st.session_state.point
     st.caption(
-        f"Read against the run {plain(run.name)}, operating point {POINT_TITLES[point]}, as they "
+        f"Read against the run {plain(run.name)}, trained on {TITLES[trained_on(run.metrics)]}, "
+        f"operating point {POINT_TITLES[point]}, as they "
         "are in the sidebar now; both stay the same for the whole session."
     )
-    if not st.button("Begin", type="primary", icon=":material/visibility_off:"):
+    if not st.button(
+        "Begin",
+        type="primary",
+        icon=":material/visibility_off:",
+        disabled=source == "folder" and synthetic,
+    ):
         return
     if not name:
         st.warning("Give a name or initials to begin.", icon=":material/person:")
@@ -175,7 +190,7 @@ def _say_where_from(run: runs.Run) -> None:
         st.caption(
             "The pictures are fetched from Kaggle one by one while you read, which needs a "
             "connection but no account. Without one, take the synthetic practice list."
-            if run.metrics.get(OF_KAGGLE)
+            if trained_on(run.metrics) == "kaggle"
             else "This run was not made with the whole Kaggle set: open the folder of its pictures "
             "under *Data set* first."
         )

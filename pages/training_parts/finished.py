@@ -3,7 +3,7 @@
 import streamlit as st
 
 from cxrlib import runs
-from cxrlib.runs import ensembles, records
+from cxrlib.runs import ensembles, provenance, records
 from cxrlib.training import jobs
 from pages.shared.text import plain
 from pages.training_parts import actions
@@ -37,17 +37,22 @@ def summary(run: runs.Run, members: list[str]) -> str:
     if members:
         return f"mean of {' and '.join(plain(member) for member in members)}"
     config = run.config
-    return f"{config['network']}, {config['size']} px, augmentation {config['augmentation']}"
+    kind = provenance.TITLES[provenance.trained_on(run.metrics)]
+    return (
+        f"{config['network']}, {config['size']} px, augmentation {config['augmentation']}, "
+        f"trained on {kind}"
+    )
 
 
 def show_results(run: runs.Run) -> None:
     """AUC on what the run was measured on, and the way to all its numbers."""
     measured = run.metrics
+    synthetic = "synthetic " if provenance.trained_on(measured) == "synthetic" else ""
     found = []
     for split, words in records.split_titles(measured).items():
         if split in measured["splits"]:
             auc = records.estimates(measured, split, measured["default_point"])["roc_auc"]
-            found.append(f"AUC {auc} on {words}")
+            found.append(f"AUC {auc} on {synthetic}{words}")
     st.caption(" · ".join(found))
     st.page_link(
         "pages/metrics.py",
