@@ -98,7 +98,7 @@ def test_run_is_started_watched_stopped_resumed_and_judged(
     page.get_by_role("link", name="Curves, errors and calibration").click(timeout=PATIENCE)
     expect(page.get_by_role("heading", name="Metrics", exact=True)).to_be_visible()
     expect(page.get_by_text("ROC-AUC").first).to_be_visible()
-    assert "run=cnn-96" in page.url
+    assert "run=synthetic-cnn-96" in page.url
 
 
 def test_run_outlives_the_server_and_resumes_after_its_process_is_killed(
