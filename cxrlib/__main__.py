@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from pydantic import ValidationError
@@ -14,16 +13,15 @@ from pydantic import ValidationError
 from cxrlib import arguments, runs
 from cxrlib.data import dataset
 from cxrlib.images.radiograph import SUFFIXES, RadiographError
+from cxrlib.inference import lung_fields
+from cxrlib.inference.classifier import Classifier, Prediction
+from cxrlib.inference.ensemble import EnsembleClassifier, load
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL, PNEUMONIA
 from cxrlib.runs import config, ensembles, provenance
 from cxrlib.runs.folder import StoppedError
 from cxrlib.runs.legacy import RENAMED
 from cxrlib.training import devices
-
-if TYPE_CHECKING:
-    from cxrlib.inference.classifier import Classifier, Prediction
-    from cxrlib.inference.ensemble import EnsembleClassifier
 
 # TensorFlow reports every CPU feature and missing GPU library at each start; its errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -152,7 +150,6 @@ def _train_lungs(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from cxrlib import metrics
     from cxrlib.evaluation import judge, three_classes
-    from cxrlib.inference.ensemble import load
     from cxrlib.runs import operating_points
 
     classifier = load(runs.find(options.run))
@@ -183,9 +180,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pictures(
-    options: argparse.Namespace, reader: "Classifier | EnsembleClassifier"
-) -> pd.DataFrame:
+def _pictures(options: argparse.Namespace, reader: Classifier | EnsembleClassifier) -> pd.DataFrame:
     """The pictures of ``--split``, with the split's name."""
     table = dataset.index(_data(options))
     wanted = table.split == options.split
@@ -203,8 +198,6 @@ def _pictures(
 def _stress(options: argparse.Namespace) -> int:
     from cxrlib.data import external
     from cxrlib.evaluation import model_card, stress, stress_table
-    from cxrlib.inference.ensemble import load
-    from cxrlib.networks import lungs
 
     others = {}
     for source in options.also:
@@ -221,7 +214,7 @@ def _stress(options: argparse.Namespace) -> int:
         _pictures(options, classifier),
         split=options.split,
         elsewhere=others,
-        lungs=lungs.shipped(),
+        lungs=lung_fields.shipped(),
     )
     classifier.run.save_stress(table)
     model_card.rewrite_card(classifier.run)
@@ -235,9 +228,10 @@ def _stress(options: argparse.Namespace) -> int:
 def _faithfulness(options: argparse.Namespace) -> int:
     from cxrlib.evaluation import faithfulness
     from cxrlib.images import radiograph
-    from cxrlib.inference import explain, methods
-    from cxrlib.inference.classifier import Classifier
+    from cxrlib.inference import methods
+    from cxrlib.networks.loading import load_network
     from cxrlib.synthetic import phantom
+    from cxrlib.training import export
 
     run = runs.find(options.run)
     if members := ensembles.member_names(run):
@@ -257,8 +251,8 @@ def _faithfulness(options: argparse.Namespace) -> int:
     }
     measured = faithfulness.measure(
         classifier,
-        explain.Explainer(
-            explain.untrained(classifier.model, seed=options.seed), classifier.config["network"]
+        export.in_memory(
+            export.untrained(load_network(run), seed=options.seed), classifier.config["network"]
         ),
         chosen[PNEUMONIA],
         [
@@ -277,7 +271,6 @@ def _faithfulness(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from cxrlib.inference.ensemble import load
 
     classifier = load(runs.find(options.run))
     files = list(_files(options.paths))
@@ -295,7 +288,7 @@ def _predict(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _in_words(prediction: "Prediction") -> str:
+def _in_words(prediction: Prediction) -> str:
     if prediction.refused:
         return f"refused: {prediction.reason}"
     remark = f"  (insisted on; {prediction.reason})" if prediction.reason else ""
@@ -322,7 +315,6 @@ def _explain(options: argparse.Namespace) -> int:
 
     from cxrlib import plots
     from cxrlib.images import radiograph
-    from cxrlib.inference.ensemble import load
 
     try:
         picture = radiograph.read(options.file.read_bytes())
@@ -338,18 +330,23 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     run = runs.find(options.run)
-    if options.out.suffix not in (".keras", ".h5"):
+    if options.out and options.out.suffix not in (".keras", ".h5"):
         print(f"{options.out} shall end in .keras or .h5.", file=sys.stderr)
         return 2
     if members := ensembles.member_names(run):
         raise runs.RunError(
-            f"{run.name} is the mean of several networks: export {' and '.join(members)}, each to "
-            "a file of its own."
+            f"{run.name} is the mean of several networks: export {' and '.join(members)}, each for "
+            "itself."
         )
-    import keras
+    if options.out is None:
+        from cxrlib.training.export import export
 
-    # Keras chooses the format by the file's ending.
-    keras.saving.load_model(run.model_file, compile=False).save(options.out)
+        export(run)
+        print(f"{run.onnx_file} is what the run reads with.")
+        return 0
+    from cxrlib.networks.loading import load_network
+
+    load_network(run).save(options.out)  # in the format of the file's ending
     return 0
 
 

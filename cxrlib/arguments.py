@@ -80,8 +80,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     _add_run(command)
 
-    command = commands.add_parser("export", help="write a run's network as .keras or .h5")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.keras|FILE.h5")
+    command = commands.add_parser(
+        "export",
+        help="write the ONNX files that a run reads with, anew or for the first time; or its "
+        "network as .keras or .h5",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.keras|FILE.h5",
+        help="another file (default: the run's own, as ONNX)",
+    )
     _add_run(command)
     return root
 

@@ -33,6 +33,8 @@ def readable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models with two networks that differ, ``one`` and ``other``, and their mean, ``both``."""
     import keras
 
+    from cxrlib.training.export import export
+
     models = tmp_path_factory.mktemp("models")
     shipped = runs.find(runs.SHIPPED)
     members = [
@@ -43,6 +45,7 @@ def readable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kernel *= np.random.default_rng(0).uniform(0, 1.5, kernel.shape)
     network.layers[-1].set_weights([kernel, bias])
     network.save(members[1].model_file)
+    export(members[1])
     compare_runs.save_ensemble("both", members)
     return models
 

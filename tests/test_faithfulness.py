@@ -12,9 +12,11 @@ import pytest
 from cxrlib import metrics, runs
 from cxrlib.__main__ import main
 from cxrlib.evaluation import faithfulness
-from cxrlib.inference import explain, methods
+from cxrlib.inference import methods
 from cxrlib.inference.classifier import Classifier
+from cxrlib.networks.loading import load_network
 from cxrlib.synthetic import phantom
+from cxrlib.training import export
 
 UNSEEN = range(6000, 6006)
 
@@ -27,10 +29,10 @@ def drawn() -> list[phantom.Phantom]:
 @pytest.fixture(scope="module")
 def measured(taught: Classifier, drawn: list[phantom.Phantom]) -> pd.DataFrame:
     """Grad-CAM and Score-CAM of a network that finds opacities, by measure and method."""
-    blank = explain.Explainer(explain.untrained(taught.model, seed=1), taught.config["network"])
+    untrained = export.untrained(load_network(taught.run), seed=1)
     return faithfulness.measure(
         taught,
-        blank,
+        export.in_memory(untrained, taught.config["network"]),
         [one.pixels for one in drawn],
         drawn,
         [phantom.phantom(seed, pneumonia=False, size=224).pixels for seed in UNSEEN],

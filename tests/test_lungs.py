@@ -11,18 +11,19 @@ from PIL import Image
 from cxrlib import metrics, runs
 from cxrlib.data import dataset
 from cxrlib.images import preprocess, radiograph
+from cxrlib.inference import lung_fields
 from cxrlib.inference.classifier import Prediction
+from cxrlib.inference.lung_fields import LungFinder, Lungs
 from cxrlib.metrics import OperatingPoint
-from cxrlib.networks import lungs
-from cxrlib.networks.lungs import SIZE, Lungs
+from cxrlib.networks.lungs import SIZE
 from cxrlib.synthetic.phantom import phantom
 from cxrlib.training.lungs import lung_masks, train
 from pages.shared.heat_in_lungs import share_warning
 
 
 @pytest.fixture(scope="module")
-def finder() -> lungs.LungFinder:
-    return lungs.shipped()
+def finder() -> LungFinder:
+    return lung_fields.shipped()
 
 
 def drawn_lungs(left: int = 20, right: int = 108) -> Lungs:
@@ -83,7 +84,7 @@ def test_contours_lie_on_the_borders() -> None:
     assert (y.min(), y.max()) == pytest.approx((30 * 2, 100 * 2), abs=3)
 
 
-def test_shipped_network_finds_drawn_lungs(finder: lungs.LungFinder) -> None:
+def test_shipped_network_finds_drawn_lungs(finder: LungFinder) -> None:
     shares = []
     for seed in range(8):
         drawn = phantom(seed, pneumonia=False, size=256)
@@ -94,9 +95,7 @@ def test_shipped_network_finds_drawn_lungs(finder: lungs.LungFinder) -> None:
 
 
 @pytest.mark.parametrize("turn", ["upside down", "on its side", "inverted"])
-def test_no_lungs_in_a_radiograph_that_is_not_upright(
-    finder: lungs.LungFinder, real, turn: str
-) -> None:
+def test_no_lungs_in_a_radiograph_that_is_not_upright(finder: LungFinder, real, turn: str) -> None:
     files = sorted((real("uploads") / "NORMAL").iterdir())[:6]
     made = {
         "upside down": np.flipud,
@@ -109,7 +108,7 @@ def test_no_lungs_in_a_radiograph_that_is_not_upright(
 
 
 def test_lungs_of_a_data_set_are_found_once(
-    finder: lungs.LungFinder, phantoms: Path, tmp_path: Path, monkeypatch
+    finder: LungFinder, phantoms: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "kept"))
     table = dataset.index(phantoms)
@@ -126,7 +125,7 @@ def test_lungs_of_a_data_set_are_found_once(
         next(finder.find_cached(table, 201))
 
 
-def test_shipped_network_agrees_with_people(finder: lungs.LungFinder, real) -> None:
+def test_shipped_network_agrees_with_people(finder: LungFinder, real) -> None:
     table = dataset.index(real("chest_xray"))
     held_out = table[dataset.assign_folds(table, validation_fraction=0.15, seed=0) == "validation"]
     held_out = held_out.sample(60, random_state=0)
@@ -142,6 +141,7 @@ def test_shipped_network_agrees_with_people(finder: lungs.LungFinder, real) -> N
 
 def test_it_is_small_enough() -> None:
     assert (runs.SHIPPED_LUNGS / "model.keras").stat().st_size < 4e6
+    assert (runs.SHIPPED_LUNGS / "model.onnx").stat().st_size < 4e6
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
     assert run.history.val_dice.iloc[-1] > run.history.val_dice.iloc[0]
     assert run.metrics["splits"]["validation"]["dice"]["value"] > 0.5
     assert set(run.predictions.columns) >= {"path", "patient", "dice"}
-    assert lungs.LungFinder(run).find(phantom(99, pneumonia=False, size=200).pixels).found
+    assert LungFinder(run).find(phantom(99, pneumonia=False, size=200).pixels).found
 
 
 def test_masks_that_fit_no_picture_are_named(phantoms: Path, tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
-"""Every registered network: shapes, flat graph, scaling inside, heatmaps as the oracle's."""
+"""Every registered network: shapes, flat graph, scaling inside."""
 
 import keras
 import numpy as np
 import pytest
-from tf_keras_vis.gradcam import Gradcam
-from tf_keras_vis.saliency import Saliency
 
 from cxrlib.images.preprocess import prepare
-from cxrlib.inference import explain
 from cxrlib.networks import loading, registry
 from cxrlib.runs.config import NetworkName
 from cxrlib.synthetic.phantom import phantom
@@ -32,27 +29,6 @@ def test_network(name: str) -> None:
     out = model.predict_on_batch(SQUARE[None, ..., None])
     assert out.shape == (1, 3)
     np.testing.assert_allclose(out.sum(), 1, rtol=1e-5)
-
-    explainer = explain.Explainer(model, name)
-    features, logits, maps = explainer.read(SQUARE)
-    np.testing.assert_allclose(explain.probabilities(logits[None]), out, atol=1e-5)
-
-    again = explainer.outputs_of(SQUARE[None])
-    np.testing.assert_allclose(features, again[0][0], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(logits, again[1][0], rtol=1e-3, atol=1e-3)
-
-    picture = SQUARE[None, ..., None].astype(np.float32)
-    options = {"penultimate_layer": explainer.heatmap_layer, "seek_penultimate_conv_layer": False}
-    oracle = Gradcam(explainer.logits, clone=False)(
-        explain.log_odds, picture, expand_cam=False, normalize_cam=False, **options
-    )
-    np.testing.assert_allclose(
-        explain.normalize(maps["gradcam"]), explain.normalize(np.asarray(oracle)[0]), atol=1e-3
-    )
-    oracle = Saliency(explainer.logits, clone=False)(explain.log_odds, picture, normalize_map=False)
-    np.testing.assert_allclose(
-        explain.normalize(maps["saliency"]), explain.normalize(np.asarray(oracle)[0]), atol=1e-3
-    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,7 +12,8 @@ from cxrlib import __main__ as command_line
 from cxrlib import runs
 from cxrlib.images import radiograph
 from cxrlib.inference import classifier, out_of_distribution
-from cxrlib.networks.lungs import SIZE, Lungs
+from cxrlib.inference.lung_fields import Lungs
+from cxrlib.networks.lungs import SIZE
 
 
 def two_lungs(rng: np.random.Generator) -> Lungs:

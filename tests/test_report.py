@@ -12,8 +12,9 @@ import pytest
 from cxrlib import plots
 from cxrlib.inference import pdf_report
 from cxrlib.inference.classifier import Prediction
+from cxrlib.inference.lung_fields import Lungs
 from cxrlib.metrics import OperatingPoint
-from cxrlib.networks.lungs import SIZE, Lungs
+from cxrlib.networks.lungs import SIZE
 from cxrlib.synthetic.phantom import phantom
 
 POINT = OperatingPoint("youden", 0.3, 0.2, 0.4)

@@ -225,8 +225,8 @@ def test_a_run_teaches_what_it_says_of_unchanged_pictures_also_after_a_stop(
 ) -> None:
     import keras
 
-    from cxrlib.inference.classifier import Classifier
     from cxrlib.networks import registry
+    from cxrlib.networks.loading import load_network
     from cxrlib.training.train import train
 
     models, file = tmp_path / "models", tmp_path / "model.keras"
@@ -253,7 +253,7 @@ def test_a_run_teaches_what_it_says_of_unchanged_pictures_also_after_a_stop(
     run.clear_marks()
     train(config, phantoms, run=run)
     assert run.history.loss[0] < 0.3  # of the labels: 0.7
-    learned = Classifier(run).model
+    learned = load_network(run)
     for one, other in zip(teacher.layers, learned.layers, strict=True):
         if isinstance(one, keras.layers.BatchNormalization):
             np.testing.assert_array_equal(one.get_weights(), other.get_weights())
@@ -306,6 +306,7 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
 
     from cxrlib.data import dataset
     from cxrlib.inference.classifier import Classifier
+    from cxrlib.networks.loading import load_network
     from cxrlib.training.train import train
 
     def away_from_plain(statistics: str) -> float:
@@ -319,9 +320,10 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
             table, validation_fraction=config.validation_fraction, seed=config.seed
         )
         pictures = reader.prepared(table)[np.flatnonzero(folds == "train")][..., None]
-        layers = [type(layer).__name__ for layer in reader.model.layers]
-        first = reader.model.layers[layers.index("BatchNormalization")]
-        into = keras.Model(reader.model.input, first.input).predict(pictures, verbose=0)
+        model = load_network(reader.run)
+        layers = [type(layer).__name__ for layer in model.layers]
+        first = model.layers[layers.index("BatchNormalization")]
+        into = keras.Model(model.input, first.input).predict(pictures, verbose=0)
         means = into.mean(axis=(0, 1, 2))
         return float(
             np.abs(means - keras.ops.convert_to_numpy(first.moving_mean)).max()

@@ -3,15 +3,13 @@
 A heatmap can look right and have nothing to do with what the network used. Here every method of
 `methods.METHODS` is asked what can be checked: does the score fall when what it marks is taken
 away, does it find an opacity whose place is known, does it change when the network forgets all it
-learned. Two maps that know nothing of the network stand beside them, for comparison. No
-TensorFlow is loaded here; the run's `Classifier` is handed in.
+learned. Two maps that know nothing of the network stand beside them, for comparison.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,13 +18,13 @@ from tqdm import tqdm
 
 from cxrlib import metrics
 from cxrlib.images.preprocess import edges
+from cxrlib.inference import explain
+from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.explain import Explanation
 from cxrlib.inference.methods import EDGES, METHODS, RANDOM
+from cxrlib.inference.session import Session
 from cxrlib.synthetic.opacities import draw_opacities
 from cxrlib.synthetic.phantom import Phantom
-
-if TYPE_CHECKING:
-    from cxrlib.inference.classifier import Classifier
-    from cxrlib.inference.explain import Explainer, Explanation
 
 _STEPS = 20  # of a deletion or insertion curve
 _BASELINE = 0.1  # standard deviation of the blur, as a share of the network's side
@@ -40,8 +38,8 @@ Score = Callable[[np.ndarray], np.ndarray]
 
 
 def measure(
-    reader: "Classifier",
-    untrained: "Explainer",
+    reader: Classifier,
+    untrained: Session,
     radiographs: Sequence[np.ndarray],
     phantoms: Sequence[Phantom],
     normal: Sequence[np.ndarray],
@@ -53,7 +51,7 @@ def measure(
 
     Args:
         reader: the run.
-        untrained: the same network with weights that learned nothing (`explain.untrained`).
+        untrained: the same network with weights that learned nothing (`export.untrained`).
         radiographs: ``uint8 [height, width]`` with pneumonia that the run was not trained on, one
             a patient.
         phantoms: with an opacity each.
@@ -79,7 +77,7 @@ def measure(
             start = perf_counter()
             maps[method] = reader.explain(pixels, method)
             found[method, "seconds"].append(perf_counter() - start)
-        randomized = {method: untrained.explain(square, method) for method in methods}
+        randomized = {method: explain.explain(untrained, square, method) for method in methods}
         randomized[EDGES] = _edges(square)
         _add_references(maps, square, rng)
         for method, explanation in maps.items():
@@ -193,7 +191,7 @@ def _rank_correlations(maps: Sequence[np.ndarray]) -> np.ndarray:
     return columns.corr("spearman").fillna(0).to_numpy(copy=True)
 
 
-def _agreement(maps: "dict[str, Explanation]", methods: Sequence[str]) -> dict[str, float]:
+def _agreement(maps: dict[str, Explanation], methods: Sequence[str]) -> dict[str, float]:
     """Mean rank correlation of each method's map with those of the other methods."""
     coarse = [
         cv2.resize(
@@ -209,7 +207,7 @@ def _agreement(maps: "dict[str, Explanation]", methods: Sequence[str]) -> dict[s
 
 
 def _add_references(
-    maps: "dict[str, Explanation]", square: np.ndarray, rng: np.random.Generator
+    maps: dict[str, Explanation], square: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Two maps that know nothing of the network, on the same grids as the others."""
     any_method = next(iter(maps.values()))

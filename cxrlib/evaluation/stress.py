@@ -3,14 +3,13 @@
 Validation images come from where the training images came from, and share their shortcuts:
 a run that learned how images are squashed, exposed or marked is not found out by them. Every
 step of `shifts.SHIFTS` changes the validation radiographs in one such way, and everything is
-measured again. No TensorFlow is loaded here; the run's `Classifier` is handed in.
+measured again.
 """
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,26 +19,24 @@ from cxrlib import metrics
 from cxrlib.evaluation.perturbations import SHIFTS, UNCHANGED, Shift
 from cxrlib.evaluation.stress_table import DRAWN
 from cxrlib.images import radiograph
+from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.ensemble import EnsembleClassifier
+from cxrlib.inference.lung_fields import LungFinder
 from cxrlib.labels import PNEUMONIA, is_pneumonia
 from cxrlib.synthetic.opacities import draw_opacities
-
-if TYPE_CHECKING:
-    from cxrlib.inference.classifier import Classifier
-    from cxrlib.inference.ensemble import EnsembleClassifier
-    from cxrlib.networks.lungs import LungFinder
 
 _DECIDED = ("likely", "unlikely")
 _CHUNK = 64  # radiographs held decoded at a time
 
 
 def measure(
-    reader: "Classifier | EnsembleClassifier",
+    reader: Classifier | EnsembleClassifier,
     pictures: pd.DataFrame,
     *,
     split: str,
     shifts: Sequence[Shift] = SHIFTS,
     elsewhere: Mapping[str, pd.DataFrame] | None = None,
-    lungs: "LungFinder | None" = None,
+    lungs: LungFinder | None = None,
 ) -> pd.DataFrame:
     """Read images unchanged and under every shift, and those from elsewhere as they are.
 
@@ -88,7 +85,7 @@ def measure(
 
 
 def _read(
-    reader: "Classifier | EnsembleClassifier",
+    reader: Classifier | EnsembleClassifier,
     pictures: pd.DataFrame,
     steps: Sequence[Shift],
     name: str,
@@ -108,11 +105,11 @@ def _read(
 
 
 def _drawn_into(
-    reader: "Classifier | EnsembleClassifier",
+    reader: Classifier | EnsembleClassifier,
     pictures: pd.DataFrame,
     plain: pd.DataFrame,
     split: str,
-    lungs: "LungFinder",
+    lungs: LungFinder,
 ) -> dict[str, float | str]:
     """The row of the normal images as they are and, as pneumonia, with opacities drawn in.
 
@@ -164,7 +161,7 @@ def _share(marked: pd.Series) -> metrics.Estimate:
 
 
 def _row(
-    reader: "Classifier | EnsembleClassifier",
+    reader: Classifier | EnsembleClassifier,
     pictures: pd.DataFrame,
     predictions: pd.DataFrame,
     name: str,

@@ -2,15 +2,13 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -26,16 +24,16 @@ from cxrlib.images.preprocess import (
     square_side,
 )
 from cxrlib.images.radiograph import RadiographError
-from cxrlib.inference import explain, out_of_distribution
-from cxrlib.inference.explain import Explanation
-from cxrlib.networks import lungs
-from cxrlib.networks.loading import load_network
-from cxrlib.networks.lungs import Lungs
+from cxrlib.inference import explain, lung_fields, out_of_distribution, session
+from cxrlib.inference.explain import Explanation, Progress
+from cxrlib.inference.lung_fields import Lungs
 from cxrlib.runs import ensembles, records
 from cxrlib.runs.folder import Run, RunError
 from cxrlib.runs.provenance import SYNTHETIC_RUN, trained_on
 
 _BATCH = 32
+# What a reading shows at once.
+FIRST_METHODS = ("gradcam", "saliency")
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,8 @@ class Classifier:
         point: name of the operating point to hold probabilities against; by default the run's.
 
     Raises:
-        RunError: the run's files are missing, damaged, or not of this version of Keras; or it is
-            an ensemble, which `ensemble.load` reads with.
+        RunError: the run's files are missing or damaged; or it is an ensemble, which
+            `ensemble.load` reads with.
     """
 
     def __init__(self, run: Run, *, point: str | None = None) -> None:
@@ -128,14 +126,9 @@ class Classifier:
         self.calibration = records.read_calibration(run_metrics)
         self._in_box = self.config["crop"] == "lungs"
         self._side = square_side(self.config["size"]) if self._in_box else self.config["size"]
-        self._explainer = explain.Explainer(load_network(run), self.config["network"])
-        self.lungs = lungs.shipped()
+        self._session = session.load(run)
+        self.lungs = lung_fields.shipped()
         self._novelty = out_of_distribution.load(run)
-
-    @cached_property
-    def model(self) -> keras.Model:
-        """The network as it was trained. Reading does without: see `loading.folded`."""
-        return load_network(self.run)
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """A radiograph ``uint8 [height, width]`` as this network sees it."""
@@ -160,33 +153,45 @@ class Classifier:
     def predict_all(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
         """Read some radiographs ``uint8 [height, width]`` in one pass."""
         found, squares = self._look(pictures)
-        outputs = self._explainer.outputs_of(squares)
+        outputs = self._session.run(squares, ["pooled", "logits"])
         return [
             self._prediction(features, logits, one)
             for features, logits, one in zip(*outputs, found, strict=True)
         ]
 
-    def read(self, pixels: np.ndarray) -> tuple[Prediction, dict[str, Explanation]]:
-        """Read one radiograph and explain it with Grad-CAM and saliency, in one pass.
+    def read(
+        self, pixels: np.ndarray, methods: Collection[str] = FIRST_METHODS
+    ) -> tuple[Prediction, dict[str, Explanation]]:
+        """Read one radiograph and explain it, in one pass.
 
         Args:
             pixels: ``uint8 [height, width]``.
+            methods: keys of `methods.METHODS` that are not slow. Without saliency, the only one
+                that needs a pass back to the pixels, it takes a third of the time.
 
         Returns:
-            The prediction, and explanations by method on the picture's own grid.
+            The prediction, and explanations by method on the radiograph's own grid.
         """
         (found,), (square,) = self._look([pixels])
-        features, logits, raw = self._explainer.read(square)
+        features, logits, raw = explain.read(self._session, square, methods)
         maps = {
             method: self._explanation(method, values, pixels, found)
             for method, values in raw.items()
         }
         return self._prediction(features, logits, found), maps
 
-    def explain(self, pixels: np.ndarray, method: str) -> Explanation:
-        """A heatmap of one radiograph by any method of `methods.METHODS`."""
+    def explain(
+        self, pixels: np.ndarray, method: str, *, on_progress: Progress | None = None
+    ) -> Explanation:
+        """A heatmap of one radiograph.
+
+        Args:
+            pixels: ``uint8 [height, width]``.
+            method: a key of `methods.METHODS`.
+            on_progress: told the share that is done, by slow methods. It may raise to break off.
+        """
         (found,), (square,) = self._look([pixels])
-        raw = self._explainer.explain(square, method)
+        raw = explain.explain(self._session, square, method, on_progress)
         return self._explanation(method, raw, pixels, found)
 
     def distribution(self, squares: np.ndarray) -> np.ndarray:
@@ -195,14 +200,8 @@ class Classifier:
         Args:
             squares: ``uint8 [n, size, size]``, which may be a memory map.
         """
-        return np.concatenate(
-            [
-                explain.probabilities(
-                    self._explainer.outputs_of(squares[start : start + _BATCH])[1]
-                )
-                for start in range(0, len(squares), _BATCH)
-            ]
-        )
+        (logits,) = self._session.run(squares, ["logits"])
+        return explain.probabilities(logits)
 
     def held_out(self, table: pd.DataFrame) -> pd.Series:
         """As `records.held_out`."""

@@ -1,6 +1,6 @@
 """Any finished run, ready to read X-rays: a network of its own, or the mean of several."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +9,8 @@ import pandas as pd
 
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import explain
-from cxrlib.inference.classifier import Classifier, Prediction
-from cxrlib.inference.explain import Explanation
+from cxrlib.inference.classifier import FIRST_METHODS, Classifier, Prediction
+from cxrlib.inference.explain import Explanation, Progress
 from cxrlib.runs import ensembles, records
 from cxrlib.runs.folder import Run
 
@@ -47,16 +47,30 @@ class EnsembleClassifier:
         by_member = (member.predict_all(pictures) for member in self.members)
         return [self._together(predictions) for predictions in zip(*by_member, strict=True)]
 
-    def read(self, pixels: np.ndarray) -> tuple[Prediction, dict[str, Explanation]]:
+    def read(
+        self, pixels: np.ndarray, methods: Collection[str] = FIRST_METHODS
+    ) -> tuple[Prediction, dict[str, Explanation]]:
         """As `Classifier.read`; a heatmap is the mean of the members' heatmaps."""
-        predictions, maps = zip(*(member.read(pixels) for member in self.members), strict=True)
+        found = (member.read(pixels, methods) for member in self.members)
+        predictions, maps = zip(*found, strict=True)
         return self._together(predictions), {
             method: _mean([found[method] for found in maps]) for method in maps[0]
         }
 
-    def explain(self, pixels: np.ndarray, method: str) -> Explanation:
-        """The mean of the members' heatmaps by any method of `methods.METHODS`."""
-        return _mean([member.explain(pixels, method) for member in self.members])
+    def explain(
+        self, pixels: np.ndarray, method: str, *, on_progress: Progress | None = None
+    ) -> Explanation:
+        """As `Classifier.explain`: the mean of the members' heatmaps."""
+        count = len(self.members)
+        maps = []
+        for number, member in enumerate(self.members):
+
+            def tell(share: float, done: int = number) -> None:
+                if on_progress:
+                    on_progress((done + share) / count)
+
+            maps.append(member.explain(pixels, method, on_progress=tell))
+        return _mean(maps)
 
     def predict_files(
         self, files: Iterable[Path]

@@ -1,6 +1,6 @@
 """The explanation methods in words: what each shows, what it does not, who described it.
 
-Without TensorFlow, so that pages and reports can name a method before one is computed.
+Apart from `explain`, so that pages and reports name a method without what computes it.
 """
 
 from dataclasses import dataclass
@@ -50,6 +50,7 @@ METHODS = {
         "It is as coarse as Grad-CAM, and tends to light up more than was needed. In networks that "
         "end in global average pooling (all here but VGG16) it is nearly LayerCAM.",
         "Chattopadhyay et al., WACV 2018",
+        slow=False,
     ),
     "layercam": Method(
         "LayerCAM",
@@ -57,6 +58,7 @@ METHODS = {
         "It shares the coarse grid, and may break one finding into several spots. In networks that "
         "end in global average pooling (all here but VGG16) it is nearly Grad-CAM++.",
         "Jiang et al., IEEE TIP 2021",
+        slow=False,
     ),
     "scorecam": Method(
         "Score-CAM",

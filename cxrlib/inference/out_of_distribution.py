@@ -10,15 +10,12 @@ NumPy only: fitted when a run is trained, kept with it.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 
+from cxrlib.inference.lung_fields import Lungs
 from cxrlib.runs.folder import Run, RunError
-
-if TYPE_CHECKING:
-    from cxrlib.networks.lungs import Lungs
 
 # The limit is so many times the distance that all but a few held-out radiographs keep within.
 # Adults, and other hospitals' radiographs, lie farther off than children of the same hospital;
@@ -111,7 +108,7 @@ class OutOfDistributionDetector:
     lungs: MahalanobisModel | None
     features: MahalanobisModel
 
-    def reason(self, lungs: "Lungs", features: np.ndarray) -> str:
+    def reason(self, lungs: Lungs, features: np.ndarray) -> str:
         """Why a picture should not be read, in a sentence; empty for a familiar one.
 
         Args:
@@ -189,7 +186,7 @@ def fit(
     )
 
 
-def shape(lungs: "Lungs") -> np.ndarray:
+def shape(lungs: Lungs) -> np.ndarray:
     """Size, place, symmetry and certainty of lung fields, ``float64 [j]``; NaN without lungs."""
     mask, probability = lungs.mask > 0, lungs.probability
     if not lungs.found:

@@ -4,7 +4,6 @@ import io
 import textwrap
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
@@ -12,12 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cxrlib import plots
+from cxrlib.inference.classifier import Prediction
 from cxrlib.inference.methods import METHODS
 from cxrlib.metrics import OperatingPoint
 from cxrlib.runs.operating_points import POINT_TITLES
-
-if TYPE_CHECKING:
-    from cxrlib.inference.classifier import Prediction
 
 _A4_INCHES = (8.27, 11.69)
 _LINE, _GAP, _FOOT = 0.0175, 0.012, 0.07  # shares of the page's height
@@ -28,7 +25,7 @@ def pdf(
     name: str,
     pixels: np.ndarray,
     overlays: dict[str, np.ndarray],
-    prediction: "Prediction",
+    prediction: Prediction,
     *,
     trust: str,
     warnings: Sequence[str],

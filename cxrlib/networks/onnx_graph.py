@@ -22,7 +22,7 @@ def classifier_graphs(
     Both take ``pixels [n, size, size]`` in 0..255 and give, by these names, all ``float32``:
 
     - ``logits [n, outputs]``, before the last activation, and ``pooled [n, k]``, the output of
-      the layer ``pool``;
+      the layer ``pool`` or, in a network without, the mean of the features over their plane;
     - ``features [n, k, height, width]``, the output of ``features_layer``, and
       ``features_gradient``, that of the log-odds of pneumonia with respect to them;
     - ``evidence [n, height, width]``, where the network has a layer of that name.
@@ -44,7 +44,9 @@ def classifier_graphs(
     features = layers[features_layer].output
     outputs = [
         writer.output("logits", model.output),
-        writer.output("pooled", layers["pool"].output),
+        writer.output("pooled", layers["pool"].output)
+        if "pool" in layers
+        else writer.mean("pooled", features),
         writer.output("features", features),
     ]
     if "evidence" in layers:
@@ -150,6 +152,12 @@ class _Writer:
             self._graph.add("Identity", found, name=name)
             shape = [channels, *place]
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])
+
+    def mean(self, name: str, tensor: keras.KerasTensor) -> onnx.ValueInfoProto:
+        """Give a map's mean over its plane the name of an output."""
+        axes = self._graph.integers(2, 3)
+        self._graph.add("ReduceMean", self._names[id(tensor)], axes, name=name, keepdims=0)
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", tensor.shape[-1]])
 
     def graph(self, outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
         """The graph of what these outputs need."""

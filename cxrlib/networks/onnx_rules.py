@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from cxrlib.runs.folder import RunError
+
 # From the gradient with respect to the output, by name, those with respect to the inputs.
 Gradient = Callable[[str], list[str]]
 Rule = Callable[["Graph", keras.Layer, Sequence[str]], tuple[str, Gradient]]
@@ -19,7 +21,7 @@ Rule = Callable[["Graph", keras.Layer, Sequence[str]], tuple[str, Gradient]]
 _HEIGHT_AND_WIDTH = (2, 3)
 
 
-class ExportError(ValueError):
+class ExportError(RunError):
     """A network cannot be written as ONNX; says what in it."""
 
 

@@ -22,6 +22,8 @@ _CONFIG = "config.json"
 _ENVIRONMENT = "environment.json"
 _HISTORY = "history.csv"
 _MODEL = "model.keras"
+_ONNX = "model.onnx"
+_GRADIENT = "gradient.onnx"
 _PREDICTIONS = "predictions.csv"
 _METRICS = "metrics.json"
 _CARD = "card.md"
@@ -135,6 +137,28 @@ class Run:
     def model_file(self) -> Path:
         """The network as ``.keras``."""
         return self._file(_MODEL)
+
+    @property
+    def onnx_file(self) -> Path:
+        """The network that reads: the forward pass, as ``training.export`` writes it.
+
+        Raises:
+            RunError: it was not written.
+        """
+        file = self._file(_ONNX)
+        if not file.exists():
+            remedy = (
+                f"Write it once with: python -m cxrlib export --run {self.name}"
+                if self.model_file.exists()
+                else "It was not copied whole: copy the folder again or train anew."
+            )
+            raise RunError(f"The run {self.name} has no {_ONNX} to read with. {remedy}")
+        return file
+
+    @property
+    def gradient_file(self) -> Path:
+        """The same with its gradient. The weights are parts of `onnx_file`."""
+        return self._file(_GRADIENT)
 
     @property
     def out_of_distribution_file(self) -> Path:
@@ -256,6 +280,20 @@ class Run:
     def save_model(self, save: Callable[[Path], None]) -> None:
         """Keep the network; ``save`` writes it to the path it is given."""
         self._replace(_MODEL, save)
+
+    def save_onnx(self, forward: bytes, gradient: Callable[[str], bytes] | None) -> None:
+        """Keep the network that reads.
+
+        Args:
+            forward: the forward pass.
+            gradient: makes the pass with its gradient, given the name of the other's file, of
+                which its weights are parts; None for a network that is read without.
+        """
+        # Never a gradient beside another network than its own.
+        self.gradient_file.unlink(missing_ok=True)
+        self._replace(_ONNX, lambda partial: partial.write_bytes(forward))
+        if gradient:
+            self._replace(_GRADIENT, lambda partial: partial.write_bytes(gradient(_ONNX)))
 
     def save_out_of_distribution(self, save: Callable[[Path], None]) -> None:
         """Keep what is familiar; ``save`` writes it to the path it is given."""

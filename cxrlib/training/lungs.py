@@ -20,8 +20,11 @@ from cxrlib import metrics, runs
 from cxrlib.data import dataset
 from cxrlib.data.dataset import DatasetError
 from cxrlib.images import preprocess
+from cxrlib.inference.lung_fields import Lungs
 from cxrlib.networks import lungs
+from cxrlib.networks.loading import score
 from cxrlib.training.augment import PRESETS, Augmentation, augment
+from cxrlib.training.export import export
 from cxrlib.training.train import environment
 
 _SHARE_WITHOUT = 0.125
@@ -114,6 +117,7 @@ def train(
     served = lungs.build()
     served.set_weights(network.get_weights())
     run.save_model(served.save)
+    export(run)
 
     predictions = table.iloc[held_out][["path", "label", "patient"]].assign(
         split="validation", dice=coefficients
@@ -254,11 +258,15 @@ def _loss(drawn: object, predicted: object) -> object:
     return entropy + 1 - overlap / (keras.ops.sum(drawn) + keras.ops.sum(predicted) + 1)
 
 
+def _find(network: keras.Model, pictures: np.ndarray) -> list[Lungs]:
+    return [Lungs(found[..., 0]) for found in score(network, pictures, np.arange(len(pictures)))]
+
+
 def _dice(
     network: keras.Model, pictures: np.ndarray, drawn: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     """Dice coefficient of each picture (Dice 1945), with the mask as it is used."""
-    found = np.stack([one.mask for one in lungs.find(network, pictures[rows])])
+    found = np.stack([one.mask for one in _find(network, pictures[rows])])
     drawn = drawn[rows]
     overlap = (found & drawn).sum(axis=(1, 2), dtype=np.int64)
     sizes = found.sum(axis=(1, 2), dtype=np.int64) + drawn.sum(axis=(1, 2), dtype=np.int64)
@@ -269,7 +277,7 @@ def _left_empty(network: keras.Model, pictures: np.ndarray, seed: int) -> dict[s
     """Share of pictures made by `without_lungs` in which no lungs are found."""
     rng = np.random.default_rng([seed, 1])
     made = np.stack([without_lungs(picture, rng) for picture in pictures])
-    empty = [not one.found for one in lungs.find(network, made)]
+    empty = [not one.found for one in _find(network, made)]
     return vars(metrics.wilson(sum(empty), len(empty)))
 
 

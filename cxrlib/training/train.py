@@ -20,12 +20,12 @@ from cxrlib.data import dataset
 from cxrlib.data.origin import origin
 from cxrlib.evaluation import judge, model_card
 from cxrlib.images.preprocess import Box, cached_pixels, square_side
-from cxrlib.inference import out_of_distribution
-from cxrlib.networks import lungs, registry
+from cxrlib.inference import lung_fields, out_of_distribution
+from cxrlib.networks import registry
 from cxrlib.networks.loading import reestimate_normalization, score
 from cxrlib.runs import provenance
 from cxrlib.runs.config import TrainingConfig, default_name
-from cxrlib.training import checkpoint
+from cxrlib.training import checkpoint, export
 from cxrlib.training.trainer import Trainer, TrainingError
 
 __all__ = ["TrainingError", "environment", "gpus", "train"]
@@ -142,6 +142,7 @@ def train(
     served = _build(config, "none")
     served.set_weights(model.get_weights())
     run.save_model(served.save)
+    export.export(run)
 
     backbone = keras.Model(served.input, served.get_layer("pool").output)
     features = score(backbone, shown, np.arange(len(table)), "features")
@@ -180,7 +181,7 @@ def _augmented(trainer: Trainer) -> Iterator[np.ndarray]:
 def _lung_fields(table: pd.DataFrame, side: int) -> tuple[list[Box], np.ndarray, np.ndarray]:
     """Of each picture the lungs' box, their mask, and their `out_of_distribution.shape`."""
     boxes, masks, shapes = [], [], []
-    for found in lungs.shipped().find_cached(table, side):
+    for found in lung_fields.shipped().find_cached(table, side):
         boxes.append(found.box)
         masks.append(found.mask)
         shapes.append(out_of_distribution.shape(found))
