@@ -1,16 +1,16 @@
 """The front door: page setup, navigation, and which run is in use."""
 
+import sys
+
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 
 from cxrlib import runs
 from cxrlib.images.limits import MAX_BYTES
 from cxrlib.runs.operating_points import DEFAULT_POINT, POINT_TITLES
-from pages.shared import loaded_models, memory
 from pages.shared.permissions import show_account
 from pages.shared.runs_at_hand import is_synthetic
 
-memory.set_up_heaps()
 # Uploads stay in memory: what is above this is spooled to an unnamed file on the disk.
 MultiPartParser.spool_max_size = MAX_BYTES + 2**20
 # Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.
@@ -61,14 +61,11 @@ with st.sidebar:
             help="The threshold that the probability is held against, chosen on validation "
             "pictures: balanced, or so low that nearly no pneumonia is missed.",
         )
-    if page.url_path == "":  # Diagnose, where a picture is to be expected
-        loaded_models.warm_up()
     show_account()
     st.caption("For education and research. Not for diagnosis.")
-if page.url_path or loaded_models.warming():
-    # Streamlit takes NumPy along to hand out a picture: the first page of a fresh server does not
-    # wait for it and gets its own icon a moment later.
+if "numpy" in sys.modules:
+    # Streamlit takes NumPy along to hand out a picture, for which the first page of a fresh server
+    # does not wait: it gets its own icon at the next click.
     st.set_page_config(page_icon="assets/icon.png")
 st.session_state.entered = True
 page.run()
-memory.give_back_memory_each_minute()

@@ -26,6 +26,7 @@ from cxrlib.runs.folder import Run, RunError
 from cxrlib.synthetic.phantom import phantom
 from cxrlib.training import export
 
+pytestmark = pytest.mark.slow
 # Noise, as every radiograph has: where a pooled area is flat, which of its pixels is the largest
 # and has the gradient is a matter of taste, and ONNX Runtime's is another than TensorFlow's.
 NOISE = np.random.default_rng(5).normal(0, 8, (96, 96))

@@ -15,7 +15,7 @@ from pages.shared.heat_in_lungs import show_share
 
 if TYPE_CHECKING:
     from cxrlib.inference.classifier import Classifier, Prediction
-    from cxrlib.networks.lungs import Lungs
+    from cxrlib.inference.lung_fields import Lungs
 
 VIEWS = {"none": "As taken", "clahe": "Local contrast (CLAHE)", "histogram": "Equalized histogram"}
 

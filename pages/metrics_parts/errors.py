@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -11,11 +10,10 @@ from cxrlib import plots, runs
 from cxrlib.data import dataset
 from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured
 from cxrlib.images import radiograph
+from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.ensemble import EnsembleClassifier
 from pages.shared.downloadable import picture_folder, show_table
 from pages.shared.loaded_models import classifier_of
-
-if TYPE_CHECKING:
-    from cxrlib.inference.classifier import Classifier
 
 _ON_A_PAGE = 8
 
@@ -77,7 +75,6 @@ def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> boo
         key="gradcam",
         bind="query-params",
         persist_state="session",
-        help="Loads the network, which takes some seconds the first time.",
     )
     classifier = _classifier(measured) if explain else None
     with st.grid(4, min_column_width=155):
@@ -98,7 +95,9 @@ def _file(folder: Path, path: str) -> Path | None:
         return None
 
 
-def _show_picture(row: tuple, file: Path, classifier: "Classifier | None") -> None:
+def _show_picture(
+    row: tuple, file: Path, classifier: Classifier | EnsembleClassifier | None
+) -> None:
     try:
         pixels = radiograph.read(file.read_bytes()).pixels
     except (radiograph.RadiographError, OSError) as error:
@@ -125,7 +124,7 @@ def _show_picture(row: tuple, file: Path, classifier: "Classifier | None") -> No
     )
 
 
-def _classifier(measured: Measured) -> "Classifier | None":
+def _classifier(measured: Measured) -> Classifier | EnsembleClassifier | None:
     run = measured.run
     try:
         return classifier_of(run)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -14,6 +13,7 @@ import streamlit as st
 from cxrlib import plots, reviews, runs
 from cxrlib.data import dataset
 from cxrlib.images import radiograph
+from cxrlib.inference.classifier import Prediction
 from cxrlib.inference.methods import METHODS
 from cxrlib.metrics import verdict
 from cxrlib.reviews import ANSWERS, RATINGS, Reading, Session, Stage
@@ -25,9 +25,6 @@ from pages.shared.data_folder import folder_in_use
 from pages.shared.heat_in_lungs import show_share
 from pages.shared.loaded_models import classifier_of
 from pages.shared.text import plain
-
-if TYPE_CHECKING:
-    from cxrlib.inference.classifier import Prediction
 
 _ANSWER_KEYS = dict(zip(ANSWERS, "NPBVU", strict=True))
 _RATING_KEYS = dict(zip(RATINGS, "YQX", strict=True))
@@ -126,7 +123,7 @@ def _blind(reading: Reading, acts: _Acts, *, readable: bool) -> None:
 
 def _revealed(
     session: Session, reading: Reading, acts: _Acts, shown: radiograph.Radiograph | None
-) -> tuple["Prediction | None", dict[str, np.ndarray]]:
+) -> tuple[Prediction | None, dict[str, np.ndarray]]:
     prediction: Prediction | None = None
     heatmaps: dict[str, np.ndarray] = {}
     probability = reading.probability
@@ -180,7 +177,7 @@ def _revealed(
     return prediction, heatmaps
 
 
-def _show_heat(prediction: "Prediction", heatmaps: dict[str, np.ndarray]) -> None:
+def _show_heat(prediction: Prediction, heatmaps: dict[str, np.ndarray]) -> None:
     """What to know of the heatmaps over the picture."""
     st.html(plots.heat_legend(viewer.COLOURS))
     if not any(heatmap.any() for heatmap in heatmaps.values()):
@@ -191,10 +188,10 @@ def _show_heat(prediction: "Prediction", heatmaps: dict[str, np.ndarray]) -> Non
                 show_share(prediction, heatmap, f"{title}'s heat")
 
 
-@st.cache_data(max_entries=16, show_spinner="Asking the model. The first time takes some seconds.")
+@st.cache_data(max_entries=16, show_spinner="Asking the model")
 def _explained(
     _run: runs.Run, model: str, case_key: str, _pixels: np.ndarray
-) -> tuple["Prediction", dict[str, np.ndarray]]:
+) -> tuple[Prediction, dict[str, np.ndarray]]:
     prediction, found = classifier_of(_run).read(_pixels)
     return prediction, {
         METHODS[method].title: explanation.on(plots.for_overlay(_pixels).shape)
@@ -204,7 +201,7 @@ def _explained(
 
 def explained(
     session: Session, reading: Reading, pixels: np.ndarray
-) -> tuple["Prediction", dict[str, np.ndarray]]:
+) -> tuple[Prediction, dict[str, np.ndarray]]:
     """What the pinned run says of a picture, and heatmaps by their title.
 
     Raises:

@@ -14,7 +14,7 @@ from cxrlib import plots
 from cxrlib.reviews.display import window_presets
 
 if TYPE_CHECKING:
-    from cxrlib.networks.lungs import Lungs
+    from cxrlib.inference.lung_fields import Lungs
 
 _HERE = Path(__file__).parent
 _HTML = """\

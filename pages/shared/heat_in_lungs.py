@@ -1,17 +1,13 @@
 """How much of a heatmap lies inside the lungs, said in a sentence."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import streamlit as st
 
 from cxrlib import plots
-
-if TYPE_CHECKING:
-    from cxrlib.inference.classifier import Prediction
+from cxrlib.inference.classifier import Prediction
 
 
-def share_warning(prediction: "Prediction", heatmap: np.ndarray, heat: str = "the heat") -> str:
+def share_warning(prediction: Prediction, heatmap: np.ndarray, heat: str = "the heat") -> str:
     """What to be warned of; empty where more of the heat lies inside the lungs than by chance.
 
     Args:
@@ -29,7 +25,7 @@ def share_warning(prediction: "Prediction", heatmap: np.ndarray, heat: str = "th
     )
 
 
-def show_share(prediction: "Prediction", heatmap: np.ndarray, heat: str = "the heat") -> None:
+def show_share(prediction: Prediction, heatmap: np.ndarray, heat: str = "the heat") -> None:
     """The share in words, or the warning; takes what `share_warning` takes."""
     if warning := share_warning(prediction, heatmap, heat):
         st.warning(warning)
@@ -37,5 +33,5 @@ def show_share(prediction: "Prediction", heatmap: np.ndarray, heat: str = "the h
         st.caption(f"{_words(prediction, heatmap, heat)}.")
 
 
-def _words(prediction: "Prediction", heatmap: np.ndarray, heat: str) -> str:
+def _words(prediction: Prediction, heatmap: np.ndarray, heat: str) -> str:
     return f"{plots.percent(prediction.lungs.share(heatmap))} of {heat} lies inside the lungs"

@@ -5,7 +5,6 @@ import streamlit as st
 
 from cxrlib import plots, runs
 from cxrlib.training import devices, jobs
-from pages.shared import memory
 from pages.shared.data_folder import show_problem
 from pages.shared.text import plain
 from pages.training_parts import actions, finished
@@ -59,8 +58,6 @@ def show() -> None:
                 st.caption("This run has just changed.")  # deleted or finished meanwhile
     if not known and not done:
         st.markdown("No run is in progress. Start one under *New run*.")
-    # Otherwise most of what a look takes is Streamlit's collection of garbage after it.
-    memory.give_back_memory_each_minute()
 
 
 def show_run(run: runs.Run, watched: set[str]) -> None:
