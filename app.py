@@ -40,7 +40,7 @@ page = st.navigation(
 names = [run.name for run in runs.finished()]
 with st.sidebar:
     if names:
-        st.selectbox(
+        run_in_use = st.selectbox(
             "Run in use",
             names,
             key="run",
@@ -48,7 +48,7 @@ with st.sidebar:
             persist_state="session",
             help="The trained network that reads the pictures.",
         )
-        if is_synthetic(st.session_state.run):
+        if is_synthetic(run_in_use):
             st.caption(":material/science: Trained on synthetic radiographs, not on patients.")
         st.selectbox(
             "Operating point",

@@ -192,7 +192,7 @@ def test_opposite_changes_in_the_two_classes_do_not_cancel():
     def reading(name: str, probability: np.ndarray) -> SimpleNamespace:
         predictions = table.assign(probability=probability)
         return SimpleNamespace(
-            predictions=predictions, points=points, run=SimpleNamespace(name=name)
+            predictions=predictions, points=points, metrics={}, run=SimpleNamespace(name=name)
         )
 
     found = compare_runs.paired(reading("eager", eager), reading("cautious", cautious), POINT)

@@ -198,7 +198,7 @@ def test_a_database_that_goes_away_and_comes_back(
     app: AppTest, models: Path, tmp_path: Path
 ) -> None:
     parts.store.clear()
-    (models / "good" / "model.keras").write_bytes(b"a network")
+    (models / "good" / "model.onnx").write_bytes(b"a network")
     database, away = tmp_path / "reviews.db", tmp_path / "elsewhere.db"
     app.switch_page("pages/review.py").run()
     app.text_input(key="reader_name").set_value("AB")

@@ -154,7 +154,7 @@ NAMES = {
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    return sorted(p.relative_to(folder) for p in folder.rglob("*.jpeg"))
 
 
 def test_dataset_has_the_kaggle_layout(tmp_path: Path) -> None:
