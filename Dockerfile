@@ -4,6 +4,8 @@
 #   docker run --gpus all -p 8501:8501 -v cxrlib:/data cxrlib
 #
 # Data set: add -v /path/to/chest_xray:/data/chest_xray:ro -e CXR_DATA_DIR=/data/chest_xray
+# Training, deleting and opening folders are locked, since the container is reached from outside of
+# it: add -e CXR_TRAINING=on where only people you trust can reach the port, or log-in and roles.
 # Secrets:  add -v /path/to/secrets.toml:/app/.streamlit/secrets.toml:ro
 FROM python:3.12-slim
 

@@ -36,6 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+@pytest.fixture(autouse=True)
+def at_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's `AppTest` has no connection that could tell where its visitor sits."""
+    if "pages.shared.permissions" not in sys.modules and "streamlit.testing.v1" not in sys.modules:
+        return
+    from pages.shared import permissions
+
+    monkeypatch.setattr(permissions, "local_visitor", lambda: True)
+
+
 @pytest.fixture(scope="session")
 def real() -> Callable[[str], Path]:
     """Path of real material by name (``chest_xray``, ``dicom``, ``uploads``, ``weights`` …).

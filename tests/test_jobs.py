@@ -150,10 +150,10 @@ def test_failed_run_says_why(start: Callable, tmp_path: Path) -> None:
 
 def test_training_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXR_TRAINING", raising=False)
-    assert jobs.allowed({})
-    assert not jobs.allowed({"training": {"enabled": False}})
+    assert jobs.allowed({}, local=True)
+    assert not jobs.allowed({"training": {"enabled": False}}, local=True)
     monkeypatch.setenv("CXR_TRAINING", "off")
-    assert not jobs.allowed({"training": {"enabled": True}})
+    assert not jobs.allowed({"training": {"enabled": True}}, local=True)
 
 
 def test_jobs_and_configuration_load_without_tensorflow() -> None:

@@ -14,7 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from cxrlib.training import jobs
-from pages.shared.permissions import granted
+from pages.shared.permissions import from_this_machine, granted
 
 ROLES = {"train": ["Ada@example.org"], "review": ["ada@example.org", "bo@example.org"]}
 
@@ -75,7 +75,58 @@ def test_training_is_off_where_everybody_shares_a_small_machine(
 ) -> None:
     monkeypatch.setattr(jobs, "_PROJECT", Path(folder))
     monkeypatch.setenv("CXR_TRAINING", environment)
-    assert jobs.allowed(secrets) is expected
+    assert jobs.allowed(secrets, local=True) is expected
+
+
+@pytest.mark.parametrize(
+    ("secrets", "environment", "expected"),
+    [
+        ({}, "", False),
+        ({"auth": {}}, "", True),  # and then roles decide
+        ({}, "on", True),
+        ({"training": {"enabled": True}}, "", True),
+    ],
+)
+def test_from_other_computers_nothing_is_open_that_was_not_opened(
+    monkeypatch: pytest.MonkeyPatch, secrets: dict, environment: str, expected: bool
+) -> None:
+    monkeypatch.setenv("CXR_TRAINING", environment)
+    assert jobs.allowed(secrets, local=False) is expected
+
+
+LOCAL = {"Host": "localhost:8501", "Origin": "http://localhost:8501"}
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "expected"),
+    [
+        (None, LOCAL, True),
+        ("127.0.0.1", {"host": "127.0.0.1:8501"}, True),
+        ("::ffff:127.0.0.1", {"Host": "[::1]:8501"}, True),
+        ("172.17.0.1", LOCAL, False),  # the computer around a container
+        ("192.168.1.20", {"Host": "192.168.1.5:8501"}, False),
+        # Through a proxy on this machine, which may pass on the browser's host or its own.
+        (None, {"Host": "xray.example.org"}, False),
+        (None, {"Host": "127.0.0.1:8501", "Origin": "https://xray.example.org"}, False),
+        (None, LOCAL | {"X-Forwarded-For": "203.0.113.9"}, False),
+        (None, LOCAL | {"Origin": "null"}, False),
+    ],
+)
+def test_who_sits_at_the_machine(address: str | None, headers: dict, expected: bool) -> None:
+    assert from_this_machine(address, headers) is expected
+
+
+@pytest.mark.browser
+def test_a_visitor_through_a_proxy_is_told_which_setting_opens_the_server(app, page) -> None:
+    # Behind a proxy of another name, whose host the browser's requests carry.
+    url = app(
+        CXR_TRAINING="",
+        STREAMLIT_SERVER_ENABLE_CORS="false",
+        STREAMLIT_SERVER_ENABLE_XSRF_PROTECTION="false",
+    ).replace("127.0.0.1", "xray.localhost")
+    page.goto(f"{url}/training")
+    page.get_by_text("CXR_TRAINING=on").wait_for()
+    assert page.get_by_role("tab", name="New run").count() == 0
 
 
 class Provider(ThreadingHTTPServer):

@@ -39,19 +39,23 @@ _QUEUE_SECONDS = 0.5
 _LOOK_SECONDS = 0.03
 
 
-def allowed(secrets: Mapping[str, Mapping[str, object]]) -> bool:
-    """Whether this app may start, delete and download.
+def allowed(secrets: Mapping[str, Mapping[str, object]], *, local: bool) -> bool:
+    """Whether a visitor of this app may start, delete and download.
 
     ``CXR_TRAINING=on|off`` decides, else ``[training] enabled`` in Streamlit's secrets, and what is
-    neither on nor true is off; otherwise it may, except on Streamlit Community Cloud, where
-    everyone shares one small machine.
+    neither on nor true is off. Otherwise it may who sits at this machine, or has to log in; nobody
+    on Streamlit Community Cloud, where everyone shares one small machine.
+
+    Args:
+        secrets: Streamlit's.
+        local: whether the visitor's browser runs on this machine.
     """
     if asked := os.environ.get("CXR_TRAINING", "").strip():
         return asked.lower() == "on"
     if "enabled" in secrets.get("training", {}):
         return secrets["training"]["enabled"] is True
     # Where Community Cloud keeps the apps that it runs.
-    return not _PROJECT.is_relative_to("/mount/src")
+    return not _PROJECT.is_relative_to("/mount/src") and (local or "auth" in secrets)
 
 
 def state(run: Run) -> State:

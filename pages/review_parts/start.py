@@ -41,7 +41,13 @@ def show() -> None:
 
 
 def _known() -> None:
-    sessions = [session for reader in store().readers() for session in reader.sessions]
+    """The sessions of the reader whose name is given, and nobody else's."""
+    here = st.session_state.get("reader_name", "").strip() or st.session_state.get("reader_here")
+    readers = [reader for reader in store().readers() if reader.name == here]
+    if not readers:
+        st.caption("Give your name under *New session* to go on with one that you began before.")
+        return
+    sessions = [session for reader in readers for session in reader.sessions]
     sessions.sort(key=lambda session: session.started, reverse=True)
     for title, key, label, icon, which in (
         ("Go on reading", "open", "Go on", ":material/play_arrow:", False),

@@ -1,14 +1,17 @@
 """What the person at this page may do: the server's switch, and roles where people log in.
 
 Without ``[auth]`` in Streamlit's secrets everybody may review, and train and delete where
-`jobs.allowed` says so. With it nobody may anything of that before logging in (OpenID Connect,
-`streamlit.login`), and then what ``[roles]`` grants: for each role a list of e-mail addresses, or
-of values of the claim that ``claim`` names, such as ``groups``. An address counts where the
-provider sends ``email_verified``, or ``trust_email = true`` says that it never sends a false one.
+`jobs.allowed` says so: by default whoever sits at the machine, and nobody from elsewhere. With it
+nobody may anything of that before logging in (OpenID Connect, `streamlit.login`), and then what
+``[roles]`` grants: for each role a list of e-mail addresses, or of values of the claim that
+``claim`` names, such as ``groups``. An address counts where the provider sends ``email_verified``,
+or ``trust_email = true`` says that it never sends a false one.
 """
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import streamlit as st
 
@@ -16,9 +19,12 @@ Role = Literal["train", "delete", "review"]
 
 
 SWITCHED_OFF = (
-    "Training, deleting, downloading and opening folders are switched off on this server. Install "
-    "the project on your own computer for that."
+    "Training, deleting, downloading and opening folders are locked on this server: without a "
+    "log-in only a browser on the server's own machine may do that. Whoever runs the server opens "
+    "it to everybody with `CXR_TRAINING=on`, or to those who log in with `[auth]` and `[roles]` in "
+    "its secrets. Or install the project on your own computer."
 )
+_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
 
 
 def allowed(role: Role = "train") -> bool:
@@ -34,7 +40,7 @@ def why_not(role: Role) -> str:
     from cxrlib.training import jobs  # takes pandas along, which the first page does not wait for
 
     secrets = _secrets()
-    if role != "review" and not jobs.allowed(secrets):
+    if role != "review" and not jobs.allowed(secrets, local=local_visitor()):
         return SWITCHED_OFF
     if "auth" not in secrets:
         return ""
@@ -46,6 +52,37 @@ def why_not(role: Role) -> str:
         f"Your account may not {role} on this server. Ask the person who runs it to add you to "
         f"`{role}` under `[roles]` in its secrets."
     )
+
+
+def local_visitor() -> bool:
+    """Whether the browser runs on this machine."""
+    return from_this_machine(st.context.ip_address, st.context.headers)
+
+
+def from_this_machine(address: str | None, headers: Mapping[str, str]) -> bool:
+    """Whether a connection comes from a browser on this machine, not through a proxy.
+
+    Args:
+        address: of the other end; None is this machine, as in `streamlit.context`.
+        headers: of the request that opened it.
+    """
+    if address is not None and not _is_loopback(address):
+        return False
+    sent = {name.casefold(): value for name, value in headers.items()}
+    if any(name.casefold() in sent for name in _FORWARDED):
+        return False
+    # A proxy that says nothing of itself still shows in what the browser asked for; so does a
+    # foreign page whose host name was pointed at this machine.
+    asked = [f"//{sent.get('host', 'localhost')}", sent.get("origin", "//localhost")]
+    return all(_is_loopback(urlsplit(url).hostname) for url in asked)
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        address = ip_address(host or "")
+    except ValueError:
+        return host == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def granted(claims: Mapping[str, Any], role: Role, roles: Mapping[str, Any]) -> bool:
