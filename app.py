@@ -4,6 +4,7 @@ import sys
 
 import streamlit as st
 from starlette.formparsers import MultiPartParser
+from streamlit import net_util
 
 from cxrlib import runs
 from cxrlib.images.limits import MAX_BYTES
@@ -13,6 +14,8 @@ from pages.shared.runs_at_hand import is_synthetic
 
 # Uploads stay in memory: what is above this is spooled to an unnamed file on the disk.
 MultiPartParser.spool_max_size = MAX_BYTES + 2**20
+# A connection that another site's page opens would make the server ask elsewhere for its address.
+net_util.get_external_ip = lambda: None
 # Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.
 st.set_page_config(page_title="cxrlib · pneumonia X-ray explorer", page_icon="🩻", layout="wide")
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.

@@ -162,9 +162,11 @@ class Servers:
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true"]
         url = f"http://127.0.0.1:{port}"
         self._running[url] = subprocess.Popen(
-            [*command, f"--server.port={port}", "--server.address=127.0.0.1"],
+            [*command, f"--server.port={port}"],
             cwd=ROOT,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | environment,
+            env=os.environ
+            | {"TF_CPP_MIN_LOG_LEVEL": "2", "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
+            | environment,
         )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

@@ -6,7 +6,9 @@ import re
 import secrets
 import shutil
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,48 @@ def test_a_name_is_neither_markup_nor_formula_nor_path(app, page) -> None:
     assert re.fullmatch(r"1_1_img src_x onerror_[\w .-]+\.png", download.value.suggested_filename)
     assert page.evaluate("window.ran") is None
     assert page.locator("img[src=x]").count() == 0
+
+
+class Proxy(ThreadingHTTPServer):
+    """Notes what it is asked to fetch, and answers with an address."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), self.Handler)
+
+    class Handler(BaseHTTPRequestHandler):
+        server: "Proxy"
+
+        def do_GET(self) -> None:
+            self.server.asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"203.0.113.9")
+
+        do_CONNECT = do_GET  # noqa: N815 - named by the base class
+
+        def log_message(self, *args: object) -> None: ...
+
+
+def test_neither_the_start_nor_a_foreign_page_makes_the_server_ask_elsewhere(app, page) -> None:
+    proxy = Proxy()
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{proxy.server_port}"
+    url = app(STREAMLIT_SERVER_ADDRESS="0.0.0.0", http_proxy=address, https_proxy=address)
+    page.goto(url)
+    page.get_by_role("heading").first.wait_for()
+    # Another name is another origin.
+    page.goto(f"{url.replace('127.0.0.1', 'foreign.localhost')}/_stcore/health")
+    opened = page.evaluate(
+        """address => new Promise(done => {
+            const socket = new WebSocket(address);
+            socket.onopen = () => done(true);
+            socket.onerror = () => done(false);
+        })""",
+        f"{url.replace('http', 'ws')}/_stcore/stream",
+    )
+    app.kill(url)
+    proxy.shutdown()
+    proxy.server_close()
+    assert not opened
+    assert proxy.asked == []
