@@ -32,6 +32,54 @@ def test_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_score_of_an_evidence_head_is_made_from_its_map(name: str, tmp_path) -> None:
+    keras.utils.set_random_seed(1)
+    model = registry.build(name, size=96, head="evidence", weights="none")
+    assert not [layer for layer in model.layers if isinstance(layer, keras.Model)], "not flat"
+    evidence = model.get_layer("evidence").output
+    assert 96 // evidence.shape[1] <= 16
+    both = keras.Model(model.input, [model.output, evidence])
+    probability, found = both.predict_on_batch(SQUARE[None, ..., None])
+    found = found.astype(np.float64)
+    expected = np.log(np.exp(4 * found).mean()) / 4  # kernel 1, bias 0
+    np.testing.assert_allclose(probability[0, 0], 1 / (1 + np.exp(-expected)), rtol=1e-3)
+
+    # A run's file is loaded in Keras' safe mode, and a twin begins with its backbone.
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(
+        again.predict_on_batch(SQUARE[None, ..., None]), probability, rtol=1e-4
+    )
+    begun = (
+        registry.build(name, size=96, head="evidence", weights=str(tmp_path / "model.keras"))
+        if registry.REGISTRY[name].pretrained
+        else again
+    )
+    features = [
+        keras.Model(one.input, registry.pooled_features(one, name)).predict_on_batch(
+            SQUARE[None, ..., None]
+        )
+        for one in (model, begun)
+    ]
+    np.testing.assert_allclose(*features, rtol=1e-3, atol=1e-4)
+
+
+def test_pooling_is_near_the_mean_or_near_the_maximum() -> None:
+    from cxrlib.networks.pooling import LogSumExpPooling
+
+    maps = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
+    soft, sharp = (
+        keras.ops.convert_to_numpy(LogSumExpPooling(sharpness)(maps)) for sharpness in (1e-2, 1e3)
+    )
+    np.testing.assert_allclose(soft, maps.mean(axis=(1, 2)), atol=0.02)
+    np.testing.assert_allclose(sharp, maps.max(axis=(1, 2)), atol=0.02)
+    one = np.zeros((1, 6, 5, 1), np.float32)
+    pooling = LogSumExpPooling(4.0)
+    one[0, 2, 2] = 9 + pooling.one_place(one.shape)
+    assert float(pooling(one)[0, 0]) == pytest.approx(9, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_folding_normalization_changes_no_output(name: str) -> None:
     model = registry.build(name, size=96, classes=2, head="sigmoid", weights="none")
     rng = np.random.default_rng(0)
@@ -41,7 +89,7 @@ def test_folding_normalization_changes_no_output(name: str) -> None:
     batch = np.stack([SQUARE, SQUARE[::-1]])[..., None]
     small = loading.folded(model)
     ours, theirs = (
-        keras.Model(one.input, one.get_layer("pool").output).predict_on_batch(batch)
+        keras.Model(one.input, registry.pooled_features(one, name)).predict_on_batch(batch)
         for one in (small, model)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
@@ -109,6 +157,7 @@ def test_fused_normalization_learns_what_keras_does(name: str) -> None:
         ({"name": "alexnet"}, "mobilenetv2"),
         ({"name": "cnn", "weights": "none", "size": 64}, "96 to 512"),
         ({"name": "cnn", "weights": "none", "classes": 3}, "softmax"),
+        ({"name": "cnn", "weights": "none", "head": "evidence", "size": 100}, "multiple of 32"),
         ({"name": "cnn", "weights": "imagenet"}, "weights=none"),
         ({"name": "mobilenetv2", "weights": "nowhere.h5"}, "Check the path"),
     ],

@@ -220,6 +220,37 @@ def test_weights_begun_with_are_mixed_in_at_the_end_also_after_a_stop(
         np.testing.assert_allclose(one, 0.25 * start + 0.75 * end, atol=1e-5)
 
 
+def test_an_evidence_map_is_learned_with_averaged_weights_also_after_a_stop(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    from cxrlib.training import progress
+    from cxrlib.training.train import train
+
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    config = small(
+        head="evidence", weight_averaging=True, augmentation="machines", imbalance="oversample",
+        synthetic_opacity_ratio=0.75, fine_tune_epochs=2, patience=2, crop="lungs",
+    )  # fmt: skip
+    straight = train(config, phantoms, models=tmp_path / "straight")
+    run = runs.create("stopped", models=tmp_path)
+    watcher = threading.Thread(target=stop_within, args=(run, 2))
+    watcher.start()
+    with pytest.raises(StoppedError):
+        train(config, phantoms, run=run)
+    watcher.join()
+    run.clear_marks()
+    train(config, phantoms, run=run)
+    pd.testing.assert_frame_equal(
+        run.history.drop(columns="seconds"), straight.history.drop(columns="seconds")
+    )
+    networks = [keras.saving.load_model(one.model_file) for one in (run, straight)]
+    for one, other in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert networks[0].get_layer("evidence").output.shape[1:] == (12, 12, 1)
+
+
 def test_a_run_teaches_what_it_says_of_unchanged_pictures_also_after_a_stop(
     phantoms: Path, tmp_path: Path
 ) -> None:

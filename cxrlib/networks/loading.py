@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from cxrlib.networks.pooling import LogSumExpPooling  # noqa: F401, networks are loaded with it
 from cxrlib.runs.folder import Run, RunError
 
 _BATCH = 64

@@ -25,7 +25,7 @@ from cxrlib.runs.legacy import RENAMED, upgrade
 
 NetworkName = Literal["cnn", "mobilenetv2", "vgg16", "resnet50", "efficientnetb0", "densenet121"]
 Equalization = Literal["none", "histogram", "clahe"]
-AugmentationName = Literal["none", "light", "strong"]
+AugmentationName = Literal["none", "light", "strong", "machines"]
 
 # The groups of fields on the form and in --help; a field without one is ADVANCED.
 BASIC = {"group": "Basic"}
@@ -80,8 +80,10 @@ class TrainingConfig(BaseModel):
         1e-4, gt=0, le=1, description="peak learning rate of fine-tuning", json_schema_extra=BASIC
     )
 
-    head: Literal["sigmoid", "softmax"] = Field(
-        "sigmoid", description="sigmoid (two classes) or softmax"
+    head: Literal["sigmoid", "softmax", "evidence"] = Field(
+        "sigmoid",
+        description="sigmoid (two classes), softmax, or evidence: two classes, from a map of local "
+        "evidence that learns from synthetic opacities where to look",
     )
     crop: Literal["none", "lungs"] = Field(
         "none",
@@ -121,6 +123,12 @@ class TrainingConfig(BaseModel):
     mixed_precision: bool = Field(False, description="16-bit arithmetic on GPUs that have it")
     distribute: bool = Field(False, description="split every batch over all GPUs of the machine")
     seed: int = Field(0, ge=0, description="seed of split, weights, order and augmentation")
+    split_seed: int | None = Field(
+        None,
+        ge=0,
+        description="seed of the validation split alone, so that runs of several seeds hold out the "
+        "same images and can be averaged; by default the seed",
+    )
 
     randomize_background: bool = Field(
         False,
@@ -134,6 +142,18 @@ class TrainingConfig(BaseModel):
         le=2,
         description="how many normal images, as a ratio of all normal ones, are added in "
         "fine-tuning with synthetic opacities in their lungs, labelled pneumonia",
+        json_schema_extra=RESEARCH,
+    )
+    evidence_weight: float = Field(
+        1.0,
+        ge=0,
+        le=10,
+        description="weight of the evidence map's loss beside the label's, with head=evidence",
+        json_schema_extra=RESEARCH,
+    )
+    weight_averaging: bool = Field(
+        False,
+        description="validate and serve an exponential moving average of the weights",
         json_schema_extra=RESEARCH,
     )
     distill_from_start: bool = Field(
@@ -186,8 +206,8 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingConfig":
-        if self.classes == 3 and self.head == "sigmoid":
-            raise ValueError("three classes need head=softmax: a sigmoid tells only two apart")
+        if self.classes == 3 and self.head != "softmax":
+            raise ValueError(f"three classes need head=softmax: {self.head} tells only two apart")
         if self.head_epochs + self.fine_tune_epochs == 0:
             raise ValueError("nothing to train: set head_epochs or fine_tune_epochs above 0")
         if self.network == "cnn" and self.weights != "none":
@@ -229,6 +249,18 @@ class TrainingConfig(BaseModel):
                 "distillation does not use the labels: set head_epochs, label_smoothing and "
                 "consistency_weight to 0, or distill_from_start off"
             )
+        if self.head == "evidence" and (self.size % 32 or self.head_epochs):
+            raise ValueError(
+                "an evidence map is learned together with its backbone, on a grid of 32 pixels: "
+                "set head_epochs=0 and a size that is a multiple of 32, or another head"
+            )
+        if self.head == "evidence" and (
+            self.distribute or self.consistency_weight or self.distill_from_start
+        ):
+            raise ValueError(
+                "an evidence map learns from labels and synthetic opacities, on one device: set "
+                "distribute and distill_from_start off and consistency_weight=0, or another head"
+            )
         if self.weight_interpolation and not self.weights.endswith(".keras"):
             raise ValueError(
                 "weight_interpolation needs the network of another run: set weights to its "
@@ -245,6 +277,11 @@ class TrainingConfig(BaseModel):
     def class_names(self) -> tuple[str, ...]:
         """The network's outputs in order; NORMAL is always first."""
         return BINARY if self.classes == 2 else SUBTYPES
+
+    @property
+    def seed_of_split(self) -> int:
+        """What the validation split is drawn with."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     @property
     def recalibrates_batchnorm(self) -> bool:

@@ -1,4 +1,4 @@
-"""Random geometry and exposure for training pictures.
+"""Random geometry, exposure and looks for training pictures.
 
 Works on ``uint8 [height, width]`` with NumPy and OpenCV, outside the network: the pages preview
 it without loading Keras, and it overlaps with the training step on any backend. All geometry is
@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from cxrlib.images.preprocess import WHOLE, Box, frame, into_frame
+from cxrlib.synthetic.anatomy import clouds
+from cxrlib.training.style import Style, lend
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Augmentation:
             are enlarged again.
         erase: largest share of the picture's area painted over, for a third of the pictures
             (Zhong et al., AAAI 2020).
+        style: share of the pictures that take on another picture's style (`style.lend`), where one
+            is given.
+        markers: share of the pictures that letters and texts are painted into, as machines do.
+        veil: largest standard deviation in grey levels of a smooth cloud over a third of the
+            pictures.
     """
 
     rotation: float = 0
@@ -50,6 +57,9 @@ class Augmentation:
     noise: float = 0
     resolution: float = 0
     erase: float = 0
+    style: float = 0
+    markers: float = 0
+    veil: float = 0
 
 
 PRESETS = {
@@ -70,12 +80,30 @@ PRESETS = {
         resolution=48,
         erase=0.08,
     ),
+    "machines": Augmentation(
+        rotation=10,
+        shift=0.08,
+        zoom=0.12,
+        stretch=0.25,
+        brightness=0.12,
+        contrast=0.25,
+        gamma=0.6,
+        blur=0.016,
+        noise=15,
+        resolution=64,
+        erase=0.08,
+        style=0.7,
+        markers=0.25,
+        veil=15,
+    ),
 }
 
 _SHARE_DEGRADED = 1 / 2
 _NOISE_SIDE = 168
 _SHARE_ERASED = 1 / 3
 _SHARE_REPAINTED = 0.6
+_SHARE_VEILED = 1 / 3
+_MARKERS = ("R", "L", "R", "AP", "75 kV", "12:41", "PORT", "S")
 
 
 def describe(recipe: Augmentation) -> str:
@@ -102,9 +130,62 @@ def describe(recipe: Augmentation) -> str:
         ),
         (recipe.resolution, f"half shrunk down to {recipe.resolution:g} px and enlarged"),
         (recipe.erase, f"a third with up to {recipe.erase:.0%} of the area painted over"),
+        (recipe.style, f"{recipe.style:.0%} with another picture's sharpness and grey levels"),
+        (recipe.markers, f"{recipe.markers:.0%} with letters and texts painted in"),
+        (recipe.veil, f"a third under a cloud of up to {recipe.veil:g} grey levels"),
     ]
     words = ", ".join(text for used, text in parts if used)
     return words.replace("%", " %") or "nothing is changed"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One random change of place, to be made to a picture and to masks over it alike.
+
+    Attributes:
+        linear: rotation, zoom and stretch about the centre of what is wanted, ``[2, 2]`` on (x, y).
+        shift: shares of its width and height.
+        replicate: whether a picture's outermost pixels fill what has no pixel, or black does:
+            neither a black nor a smeared margin may become a sign of one class.
+    """
+
+    linear: np.ndarray
+    shift: np.ndarray
+    replicate: bool
+
+    def move(self, pixels: np.ndarray, box: Box = WHOLE, size: int | None = None) -> np.ndarray:
+        """A picture ``uint8 [height, width]``; ``box`` and ``size`` as for `augment`."""
+        border = cv2.BORDER_REPLICATE if self.replicate else cv2.BORDER_CONSTANT
+        return self._warp(pixels, box, size, cv2.INTER_LINEAR, border)
+
+    def move_mask(self, mask: np.ndarray, box: Box = WHOLE, size: int | None = None) -> np.ndarray:
+        """A mask over that picture, ``uint8 [rows, columns]``, on any grid; 0 where it ends."""
+        return self._warp(mask, box, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+
+    def _warp(
+        self, pixels: np.ndarray, box: Box, size: int | None, interpolation: int, border: int
+    ) -> np.ndarray:
+        height, width = (size, size) if size else pixels.shape
+        centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        framed = into_frame(pixels.shape, box, (height, width))
+        # One map for box and change: the picture is resampled once.
+        offset = self.linear @ (framed[:, 2] - centre) + centre + self.shift * (width, height)
+        matrix = np.column_stack([self.linear @ framed[:, :2], offset])
+        return cv2.warpAffine(
+            pixels, matrix, (width, height), flags=interpolation, borderMode=border
+        )
+
+
+def random_geometry(recipe: Augmentation, rng: np.random.Generator) -> Geometry:
+    """How a picture is moved, as far as the recipe lets it."""
+    draws = rng.uniform(-1, 1, 6)
+    replicate, flipped = rng.random(2) < 0.5
+    angle = np.deg2rad(recipe.rotation * draws[0])
+    zoom = (1 + recipe.zoom) ** draws[1]
+    wide = zoom * (1 + recipe.stretch) ** draws[2] * (-1 if flipped and recipe.flip else 1)
+    high = zoom * (1 + recipe.stretch) ** draws[3]
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return Geometry(turn @ np.diag([wide, high]), recipe.shift * draws[4:6], bool(replicate))
 
 
 def augment(
@@ -113,6 +194,7 @@ def augment(
     rng: np.random.Generator,
     box: Box = WHOLE,
     size: int | None = None,
+    style: Style | None = None,
 ) -> np.ndarray:
     """One random variant of a picture.
 
@@ -123,6 +205,7 @@ def augment(
         box: the part of the picture that is wanted. What a change moves into sight comes from
             the picture around the box.
         size: side of what is wanted; by default as large as the picture.
+        style: of another picture, which the recipe may lend to this one.
 
     Returns:
         ``uint8 [size, size]`` or ``[height, width]``; ``pixels`` itself where nothing is to be
@@ -130,21 +213,35 @@ def augment(
     """
     if recipe == PRESETS["none"]:
         return frame(pixels, box, size) if size else pixels
+    moved = random_geometry(recipe, rng).move(pixels, box, size)
+    return change_appearance(moved, recipe, rng, style)
+
+
+def change_appearance(
+    pixels: np.ndarray,
+    recipe: Augmentation,
+    rng: np.random.Generator,
+    style: Style | None = None,
+) -> np.ndarray:
+    """The part of `augment` that leaves everything in its place."""
     # Most draws come first and in one order, so that a switched-off step shifts few others.
-    place = rng.uniform(-1, 1, 6)
     light = rng.uniform(-1, 1, 3)
     degrade = rng.uniform(size=8)
-    flipped = rng.random() < 0.5 and recipe.flip
-    target = (size, size) if size else pixels.shape
-    pixels = _move(pixels, recipe, place, box, target, flipped, replicate=degrade[6] < 0.5)
     side = min(pixels.shape)
     least = recipe.resolution / side
+    if style and rng.random() < recipe.style:
+        pixels = lend(pixels, style, rng)
+    if recipe.markers and rng.random() < recipe.markers:
+        pixels = _paint_markers(pixels, rng)
     if degrade[0] < _SHARE_DEGRADED and 0 < least < 1:
         factor = least + (1 - least) * degrade[1]
         pixels = _lose_resolution(pixels, factor)
     if degrade[2] < _SHARE_DEGRADED and recipe.blur:
         pixels = cv2.GaussianBlur(pixels, (0, 0), max(0.3, recipe.blur * side * degrade[3]))
     pixels = _expose(pixels, recipe, light)
+    if degrade[6] < _SHARE_VEILED and recipe.veil:
+        cloud = clouds(pixels.shape, rng.uniform(0.4, 1), rng) * rng.uniform(0.2, 1) * recipe.veil
+        pixels = np.clip(pixels + cloud, 0, 255).astype(np.uint8)
     if degrade[4] < _SHARE_DEGRADED and recipe.noise:
         most = recipe.noise * side / _NOISE_SIDE
         noise = rng.standard_normal(pixels.shape, np.float32) * (most * degrade[5])
@@ -190,35 +287,25 @@ def repaint_surroundings(
     return np.clip(pixels * keep + painted * (1 - keep), 0, 255).astype(np.uint8)
 
 
-def _move(
-    pixels: np.ndarray,
-    recipe: Augmentation,
-    draws: np.ndarray,
-    box: Box,
-    target: tuple[int, int],
-    flipped: bool,
-    *,
-    replicate: bool,
-) -> np.ndarray:
-    height, width = target
-    angle = np.deg2rad(recipe.rotation * draws[0])
-    zoom = (1 + recipe.zoom) ** draws[1]
-    wide = zoom * (1 + recipe.stretch) ** draws[2] * (-1 if flipped else 1)
-    high = zoom * (1 + recipe.stretch) ** draws[3]
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = turn @ np.diag([wide, high])
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    shift = recipe.shift * draws[4:6] * (width, height)
-    framed = into_frame(pixels.shape, box, target)
-    # One map for box and change: the picture is resampled once.
-    matrix = np.column_stack(
-        [linear @ framed[:, :2], linear @ (framed[:, 2] - centre) + centre + shift]
-    )
-    # Neither a black nor a smeared margin may become a sign of one class.
-    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
-    return cv2.warpAffine(
-        pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border
-    )
+def _paint_markers(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One to three letters or texts, at the sides, above or below."""
+    side = min(pixels.shape)
+    painted = pixels.copy()
+    for _ in range(rng.integers(1, 4)):
+        scale = rng.uniform(0.3, 1.6) * side / 192
+        across = rng.choice([rng.uniform(0, 0.25), rng.uniform(0.7, 0.95)])
+        down = rng.choice([rng.uniform(0.05, 0.3), rng.uniform(0.75, 1)])
+        cv2.putText(
+            painted,
+            str(rng.choice(_MARKERS)),
+            (int(across * pixels.shape[1]), int(down * pixels.shape[0])),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            int(rng.integers(150, 256)),
+            max(1, int(rng.uniform(1, 3.5) * scale)),
+            cv2.LINE_AA,
+        )
+    return painted
 
 
 def _lose_resolution(pixels: np.ndarray, factor: float) -> np.ndarray:

@@ -3,12 +3,28 @@
 import os
 from collections.abc import Iterator, Sequence
 
+import cv2
 import keras
 import numpy as np
 
-from cxrlib.images.preprocess import Box, frame
+from cxrlib.images.preprocess import WHOLE, Box, frame
 from cxrlib.synthetic.opacities import draw_opacities
-from cxrlib.training.augment import PRESETS, Augmentation, augment, repaint_surroundings
+from cxrlib.training.augment import (
+    PRESETS,
+    Augmentation,
+    Geometry,
+    change_appearance,
+    random_geometry,
+    repaint_surroundings,
+)
+from cxrlib.training.style import Style, style_of
+
+# How often a picture is offered the style of one of the other class. Synthetic opacities, in
+# pictures of the one and labelled as the other, get that of either.
+_OTHER_CLASS, _OTHER_CLASS_DRAWN = 0.75, 0.5
+_OUTSIDE_WEIGHT = 0.5  # of a place outside the lungs of a pneumonia, which is no evidence
+_OUTSIDE = 0.05  # a cell has so little of the lungs at most
+_AROUND_LUNGS = 0.06  # of the picture's side: so far beyond them evidence may still lie
 
 
 class Batches(keras.utils.PyDataset):
@@ -17,7 +33,9 @@ class Batches(keras.utils.PyDataset):
     What a picture gets depends on seed, epoch and its place in the epoch alone, not on the
     order in which threads happen to work, so that a resumed run sees what it would have seen.
 
-    A batch is ``(uint8 [batch, size, size, 1], targets [batch, outputs], weights [batch])``.
+    A batch is ``(uint8 [batch, size, size, 1], targets [batch, outputs], weights [batch])``; where
+    evidence is asked for, targets and weights are dictionaries: of ``probability`` those, of
+    ``evidence`` ``[batch, rows, columns, 1]`` and ``[batch, rows, columns]``.
     """
 
     def __init__(
@@ -37,6 +55,7 @@ class Batches(keras.utils.PyDataset):
         drawn: np.ndarray | None = None,
         drawn_once: bool = False,
         variants: int = 1,
+        evidence_grid: tuple[int, int] | None = None,
     ) -> None:
         """Batches over ``pixels[rows]``; ``targets`` and ``weights`` are aligned with ``rows``.
 
@@ -49,6 +68,9 @@ class Batches(keras.utils.PyDataset):
         with ``drawn_once`` the same.
         Of each picture a batch has ``variants``, each changed in its own way, one after the other;
         ``batch_size`` is a multiple of that.
+        With ``evidence_grid`` a batch also tells what is known of each cell of such a grid over
+        what the network sees: of normal pictures that nothing is there, of drawn opacities where
+        they are, and of pneumonias that outside the lungs nothing is.
         A row may be listed several times (oversampling). The last, incomplete batch of an epoch
         is left out: its batch-normalization statistics would be noisy.
         """
@@ -61,6 +83,11 @@ class Batches(keras.utils.PyDataset):
         self._lungs, self._randomize_background = lungs, randomize_background
         self._drawn = np.zeros(len(rows), bool) if drawn is None else drawn
         self._drawn_once = drawn_once
+        self._grid = evidence_grid
+        positive = targets[:, -1] >= 0.5
+        self._positive = positive
+        self._by_class = [rows[~positive], rows[positive]]
+        self._styles: dict[int, Style] = {}
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int, *, step: int = 0) -> None:
@@ -76,16 +103,25 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps - self._first
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __getitem__(self, number: int) -> tuple[np.ndarray, object, object]:
         number += self._first
         pictures = self._batch_size // self._variants
         chosen = self._order[number * pictures : (number + 1) * pictures].repeat(self._variants)
+        targets, weights = self.targets[chosen], self._weights[chosen]
         if self._pixels.ndim == 2:
-            inputs = self._pixels[self._rows[chosen]]
-        else:
-            rng = np.random.default_rng([self._seed, self._epoch, number])
-            inputs = np.stack([self._picture(place, rng) for place in chosen])[..., None]
-        return inputs, self.targets[chosen], self._weights[chosen]
+            return self._pixels[self._rows[chosen]], targets, weights
+        rng = np.random.default_rng([self._seed, self._epoch, number])
+        pictures, evidence, known = zip(
+            *(self._sample(place, rng) for place in chosen), strict=True
+        )
+        inputs = np.stack(pictures)[..., None]
+        if self._grid is None:
+            return inputs, targets, weights
+        return (
+            inputs,
+            {"probability": targets, "evidence": np.stack(evidence)[..., None]},
+            {"probability": weights, "evidence": np.stack(known)},
+        )
 
     def unchanged(self) -> Iterator[np.ndarray]:
         """All pictures in the order of ``rows``, as they are when they are read.
@@ -96,7 +132,7 @@ class Batches(keras.utils.PyDataset):
         for start in range(0, len(self._rows), self._batch_size):
             pictures = []
             for place in range(start, min(start + self._batch_size, len(self._rows))):
-                pixels = self._with_opacities(place, self._of_place(place))
+                pixels, _ = self._with_opacities(place, self._of_place(place))
                 if self._boxes is not None:
                     pixels = frame(pixels, self._boxes[self._rows[place]], self._size)
                 pictures.append(pixels)
@@ -105,19 +141,78 @@ class Batches(keras.utils.PyDataset):
     def _of_place(self, place: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, place])
 
-    def _with_opacities(self, place: int, rng: np.random.Generator) -> np.ndarray:
+    def _with_opacities(
+        self, place: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """A picture, and where opacities were drawn into it, ``uint8`` alike; or None."""
         row = self._rows[place]
         pixels: np.ndarray = self._pixels[row]
-        if self._drawn[place]:
-            pixels, _ = draw_opacities(pixels, self._lungs[row], rng)
-        return pixels
+        if not self._drawn[place]:
+            return pixels, None
+        pixels, opacity = draw_opacities(pixels, self._lungs[row], rng)
+        return pixels, opacity.astype(np.uint8)
 
-    def _picture(self, place: int, rng: np.random.Generator) -> np.ndarray:
+    def _sample(
+        self, place: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """A picture, and where a grid is asked for, its cells' targets and their weights."""
         row = self._rows[place]
-        pixels = self._with_opacities(place, self._of_place(place) if self._drawn_once else rng)
+        pixels, opacity = self._with_opacities(
+            place, self._of_place(place) if self._drawn_once else rng
+        )
         if self._randomize_background:
             other = self._pixels[self._rows[rng.integers(len(self._rows))]]
             pixels = repaint_surroundings(pixels, self._lungs[row], other, rng)
-        if self._boxes is None:
-            return augment(pixels, self._recipe, rng)
-        return augment(pixels, self._recipe, rng, self._boxes[row], self._size)
+        box = WHOLE if self._boxes is None else self._boxes[row]
+        geometry = random_geometry(self._recipe, rng)
+        if self._recipe == PRESETS["none"]:
+            pixels = frame(pixels, box, self._size) if self._boxes is not None else pixels
+        else:
+            style = self._other_style(place, rng) if self._recipe.style else None
+            moved = geometry.move(pixels, box, self._size)
+            pixels = change_appearance(moved, self._recipe, rng, style)
+        if self._grid is None:
+            return pixels, None, None
+        return pixels, *self._evidence(place, opacity, geometry, box)
+
+    def _other_style(self, place: int, rng: np.random.Generator) -> Style:
+        """The style of another picture, mostly of the other class."""
+        share = _OTHER_CLASS_DRAWN if self._drawn[place] else _OTHER_CLASS
+        other = bool(self._positive[place]) ^ (rng.random() < share)
+        row = int(rng.choice(self._by_class[other]))
+        if row not in self._styles:
+            pixels = self._pixels[row]
+            if self._size:
+                pixels = frame(
+                    pixels, WHOLE if self._boxes is None else self._boxes[row], self._size
+                )
+            self._styles[row] = style_of(pixels)
+        return self._styles[row]
+
+    def _evidence(
+        self, place: int, opacity: np.ndarray | None, geometry: Geometry, box: Box
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What is known of a picture's cells: targets 0..1, and how much each counts."""
+        unknown = self._positive[place] and opacity is None
+        seen = self._lungs[self._rows[place]] if unknown else opacity
+        if seen is None or not seen.any():  # a pneumonia whose lungs were not found counts nowhere
+            none = np.zeros(self._grid, np.float32)
+            return none, none if unknown else np.ones(self._grid, np.float32)
+        if unknown:
+            seen = _surrounded(seen)
+        moved = geometry.move_mask(seen, box, self._size or len(self._pixels[0]))
+        share = cv2.resize(moved.astype(np.float32), self._grid[::-1], interpolation=cv2.INTER_AREA)
+        if unknown:
+            outside = (share < _OUTSIDE).astype(np.float32)
+            return np.zeros(self._grid, np.float32), _OUTSIDE_WEIGHT * outside
+        return share, np.ones(self._grid, np.float32)
+
+
+def _surrounded(lungs: np.ndarray) -> np.ndarray:
+    """A mask of lungs with what pneumonia hides of them: the convex hull of each, and a margin."""
+    filled = np.zeros_like(lungs)
+    contours, _ = cv2.findContours(lungs, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for contour in contours:
+        cv2.fillConvexPoly(filled, cv2.convexHull(contour), 1)
+    side = int(_AROUND_LUNGS * len(lungs)) | 1
+    return cv2.dilate(filled, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))

@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-_ARRAYS = ("variables", "optimizer", "metrics", "best", "initial_weights")
+_ARRAYS = ("variables", "optimizer", "metrics", "best", "average", "initial_weights")
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Checkpoint:
         optimizer: the optimizer's variables.
         metrics: the training metrics' variables.
         best: the network's weights at ``best_epoch``.
+        average: the moving average of its weights, where one is kept.
         initial_weights: of the run that this one started from, for distillation and weight
             interpolation.
     """
@@ -50,13 +51,14 @@ class Checkpoint:
     optimizer: list[np.ndarray] = field(default_factory=list)
     metrics: list[np.ndarray] = field(default_factory=list)
     best: list[np.ndarray] = field(default_factory=list)
+    average: list[np.ndarray] = field(default_factory=list)
     initial_weights: list[np.ndarray] = field(default_factory=list)
 
     def start_phase(self, phase: str) -> None:
         """Begin a phase; history goes on, what steered the phase before is forgotten."""
         self.phase, self.epoch, self.step, self.seconds = phase, 0, 0, 0.0
         self.best_epoch, self.best_auc, self.best = 0, -1.0, []
-        self.optimizer, self.metrics = [], []
+        self.optimizer, self.metrics, self.average = [], [], []
 
     def save(self, file: Path) -> None:
         """Write an ``.npz``."""

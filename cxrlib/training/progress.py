@@ -12,6 +12,7 @@ from cxrlib import runs
 from cxrlib.training import checkpoint
 
 _EVERY = 1.0  # seconds between two writings
+_AVERAGED_EVERY, _DECAY = 5, 0.98  # steps between two updates of the average, and what each keeps
 
 
 class Watch(keras.callbacks.Callback):
@@ -70,7 +71,7 @@ class Watch(keras.callbacks.Callback):
             self._between = now - self._ended if self._ended else 0.0
         if now - self._written >= _EVERY:
             self._written = now
-            self.write_progress("training", logs or {})
+            self.write_progress("training", by_metric(logs or {}))
         if self.step == self._steps:
             self._ended = now
         elif self._run.stop_requested:
@@ -96,6 +97,40 @@ class Watch(keras.callbacks.Callback):
             and pace * (self._steps * (left + 1) - self.step) + self._between * left,
             **{name: float(value) for name, value in logs.items()},
         )
+
+
+def by_metric(logs: Mapping[str, float]) -> dict[str, float]:
+    """Keras' logs by the metrics' own names, which it prefixes where there are several outputs."""
+    return {
+        name.removeprefix("probability_"): value
+        for name, value in logs.items()
+        if name != "probability_loss"  # ``loss`` is the sum of it and ``evidence_loss``
+    }
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """An exponential moving average of the weights (Polyak and Juditsky 1992).
+
+    Args:
+        values: the average so far, changed in place; empty before the first step.
+        step: steps that were done before.
+    """
+
+    def __init__(self, values: list[np.ndarray], step: int) -> None:
+        super().__init__()
+        self._values, self._step = values, step
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if not self._values:
+            self._values += [np.array(weights) for weights in self.model.get_weights()]
+        self._step += 1
+        if self._step % _AVERAGED_EVERY:
+            return
+        update = self._step // _AVERAGED_EVERY
+        decay = min(_DECAY, (1 + update) / (10 + update))  # the first weights are soon forgotten
+        for average, weights in zip(self._values, self.model.get_weights(), strict=True):
+            average *= decay
+            average += (1 - decay) * weights
 
 
 class EventLog:

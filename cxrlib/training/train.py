@@ -58,7 +58,7 @@ def train(
         run.write_progress("looking through the pictures")
     table = dataset.index(data)
     folds = dataset.assign_folds(
-        table, validation_fraction=config.validation_fraction, seed=config.seed
+        table, validation_fraction=config.validation_fraction, seed=config.seed_of_split
     )
     classes = judge.class_numbers(table, config.class_names)
     rows = {fold: np.flatnonzero(folds == fold) for fold in ("train", "validation", "test")}
@@ -144,14 +144,17 @@ def train(
     run.save_model(served.save)
     export.export(run)
 
-    backbone = keras.Model(served.input, served.get_layer("pool").output)
-    features = score(backbone, shown, np.arange(len(table)), "features")
+    pooled = registry.pooled_features(served, config.network)
+    # Side by side, so that one pass gives both.
+    both = keras.Model(served.input, keras.layers.Concatenate()([pooled, served.output]))
+    features, outputs = np.split(
+        score(both, shown, np.arange(len(table)), "features"), [pooled.shape[1]], axis=1
+    )
     familiar = out_of_distribution.fit(shapes, features, rows["train"], rows["validation"])
     run.save_out_of_distribution(familiar.save)
 
     held_out = np.concatenate([rows["validation"], rows["test"]])
-    outputs = keras.ops.convert_to_numpy(served.get_layer("probability")(features[held_out]))
-    distribution = judge.as_distribution(outputs)
+    distribution = judge.as_distribution(outputs[held_out])
     predictions, metrics = judge.evaluate(
         table.iloc[held_out].assign(split=folds.iloc[held_out]),
         distribution,

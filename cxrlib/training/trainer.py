@@ -23,9 +23,13 @@ from cxrlib.training.augment import PRESETS
 from cxrlib.training.batches import Batches
 from cxrlib.training.checkpoint import Checkpoint
 from cxrlib.training.losses import LogitDistillationLoss, RDropLoss
-from cxrlib.training.progress import EventLog, Watch
+from cxrlib.training.monitored import AUC, Sensitivity
+from cxrlib.training.progress import EventLog, Watch, WeightAverage, by_metric
 
 _WARM_UP_SHARE = 0.05
+# Synthetic opacities teach the evidence map, where their place is known, more than the label: real
+# pneumonias look otherwise.
+_DRAWN_WEIGHT = 0.5
 _LEAST_PROBABILITY = 1e-7  # the loss of a network that is certain and wrong stays finite
 
 
@@ -171,10 +175,12 @@ class Trainer:
                 warmup_target=config.learning_rate,
                 warmup_steps=warm_up,
             )
-        self._compile(self.model, learning_rate, config.consistency_weight)
-        self._epochs(
-            "fine-tune", config.fine_tune_epochs, self.model, batches, self._score_pictures
-        )
+        model = self.model
+        if config.head == "evidence":
+            evidence = model.get_layer("evidence").output
+            model = keras.Model(model.input, {"probability": model.output, "evidence": evidence})
+        self._compile(model, learning_rate, config.consistency_weight)
+        self._epochs("fine-tune", config.fine_tune_epochs, model, batches, self._score_pictures)
 
     def _ask_teacher(self, batches: Batches) -> None:
         """Take for truth what the run begun with says of the pictures before they are changed.
@@ -219,13 +225,17 @@ class Trainer:
             drawn=np.arange(len(rows)) >= len(self.rows),
             drawn_once=config.distill_from_start,
             variants=2 if config.consistency_weight else 1,
+            evidence_grid=self.model.get_layer("evidence").output.shape[1:3]
+            if config.head == "evidence"
+            else None,
         )
 
     def _shared_with(self, drawn: np.ndarray) -> np.ndarray:
         """The weights of ``rows`` and ``drawn``: pneumonia, drawn or not, weighs what it did."""
-        share = self.positive.sum() / (self.positive.sum() + len(drawn))
+        relative = _DRAWN_WEIGHT if self.config.head == "evidence" else 1.0
+        share = self.positive.sum() / (self.positive.sum() + relative * len(drawn))
         weights = np.where(self.positive, share * self.weights, self.weights)
-        added = np.full(len(drawn), weights[self.positive].mean())
+        added = np.full(len(drawn), relative * weights[self.positive].mean())
         return np.concatenate([weights, added]).astype(np.float32)
 
     def _score_pictures(self) -> np.ndarray:
@@ -240,9 +250,9 @@ class Trainer:
         consistency_weight: float = 0,
     ) -> None:
         loss = (
-            keras.losses.BinaryCrossentropy
-            if self.config.head == "sigmoid"
-            else keras.losses.CategoricalCrossentropy
+            keras.losses.CategoricalCrossentropy
+            if self.config.head == "softmax"
+            else keras.losses.BinaryCrossentropy
         )(label_smoothing=self.config.label_smoothing)
         if consistency_weight:
             loss = RDropLoss(loss, consistency_weight)
@@ -254,12 +264,15 @@ class Trainer:
             "nadam": keras.optimizers.Nadam,
             "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
         }[self.config.optimizer]
+        watched: object = [AUC(name="auc"), Sensitivity(name="sensitivity")]
+        loss_weights = None
+        if len(model.outputs) > 1:
+            watched = {"probability": watched}
+            of_map = keras.losses.BinaryCrossentropy(from_logits=True)
+            loss = {"probability": loss, "evidence": of_map}
+            loss_weights = {"probability": 1.0, "evidence": self.config.evidence_weight}
         with self.scope():
-            model.compile(
-                optimizer(learning_rate),
-                loss,
-                metrics=[_AUC(name="auc"), _Sensitivity(name="sensitivity")],
-            )
+            model.compile(optimizer(learning_rate), loss, loss_weights, metrics=watched)
             model.optimizer.build(model.trainable_variables)
 
     def _epochs(
@@ -277,8 +290,9 @@ class Trainer:
         if at.optimizer:
             checkpoint.assign(model.optimizer.variables, at.optimizer)
         if at.metrics:
-            # Keras makes the metrics' variables when they first see outputs.
-            blank = np.zeros((1, *model.output_shape[1:]), np.float32)
+            # Keras makes the variables of losses and metrics when they first see outputs.
+            blank = model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), np.float32))
+            model.compute_loss(y=blank, y_pred=blank)
             model.compute_metrics(None, blank, blank)
         watch = Watch(
             self.run, phase, epochs=epochs, steps=batches.steps, batch_size=self.config.batch_size
@@ -291,11 +305,20 @@ class Trainer:
             watch.start_epoch(at.epoch, at.step, at.metrics)
             # Keras would shuffle the batches with Python's global random numbers, which no
             # checkpoint holds; `Batches` shuffles the pictures.
-            logs = model.fit(batches, shuffle=False, verbose=0, callbacks=[watch]).history
+            callbacks = [watch]
+            if self.config.weight_averaging:
+                done = at.epoch * batches.steps + at.step
+                callbacks.append(WeightAverage(at.average, done))
+            logs = by_metric(
+                model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks).history
+            )
             at.step, at.seconds = watch.step, time.monotonic() - started
             if watch.stopped:
                 self._stop(model)
             watch.write_progress("validating", {name: value[0] for name, value in logs.items()})
+            trained = model.get_weights()
+            if at.average:
+                model.set_weights(at.average)
             row = self._validated(validate())
             at.epoch, at.step, at.seconds, at.metrics = at.epoch + 1, 0, 0.0, []
             at.history.append(
@@ -313,6 +336,7 @@ class Trainer:
             # Steadiness, which is what a run teaches, is not seen in validation's AUC.
             if row["val_auc"] > at.best_auc or self.config.distill_from_start:
                 at.best_auc, at.best_epoch, at.best = row["val_auc"], at.epoch, model.get_weights()
+            model.set_weights(trained)
             watch.end_epoch(row["val_auc"])
             self.run.save_history(pd.DataFrame(at.history))
             self.events.add(at.history[-1], len(at.history))
@@ -347,31 +371,6 @@ class Trainer:
         self._save(model)
         self.run.mark_stopped()
         raise StoppedError
-
-
-# Both see the training batches as they are: augmented, balanced, and with dropout.
-class _AUC(keras.metrics.AUC):
-    def update_state(
-        self, y_true: object, y_pred: object, sample_weight: object | None = None
-    ) -> None:
-        super().update_state(_called(y_true), _pneumonia(y_pred))
-
-
-class _Sensitivity(keras.metrics.Recall):
-    def update_state(
-        self, y_true: object, y_pred: object, sample_weight: object | None = None
-    ) -> None:
-        super().update_state(_called(y_true), _pneumonia(y_pred))
-
-
-def _called(targets: object) -> object:
-    """1 where the label, or the run that teaches, says pneumonia."""
-    return keras.ops.cast(_pneumonia(targets) >= 0.5, "float32")
-
-
-def _pneumonia(outputs: object) -> object:
-    """A head's outputs, or targets, as the probability of pneumonia ``[n, 1]``."""
-    return outputs if outputs.shape[-1] == 1 else 1 - outputs[:, :1]
 
 
 def _targets(classes: np.ndarray, config: TrainingConfig) -> np.ndarray:
