@@ -141,7 +141,7 @@ def test_augmentation_shows_every_preset(phantoms: Path, open_page: Callable[...
     page = open_page(phantoms, data_tab="Augmentation", data_sample="3")
     text = words(page)
     assert dataset.index(phantoms).path[2].split("/")[-1].split("-")[0] in text
-    for name in ("none", "light", "strong", "CLAHE", "Canny", "Sobel"):
+    for name in ("none", "light", "strong", "machines", "CLAHE", "Canny", "Sobel"):
         assert name in text
 
 
@@ -181,8 +181,8 @@ def test_from_the_gallery_to_a_picture_and_on(
     page.get_by_role("dialog").get_by_role("button", name="Augment this one").click()
     page.get_by_text("Preset strong").wait_for()
     variants = page.get_by_role("img", name="under the preset")
-    variants.nth(12).wait_for()
-    assert variants.count() == 13
+    variants.nth(18).wait_for()
+    assert variants.count() == 19
 
 
 def test_pictures_can_be_looked_at_where_there_are_none_to_train_on(

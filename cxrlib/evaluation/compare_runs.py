@@ -15,12 +15,11 @@ from cxrlib import __version__, metrics, runs
 from cxrlib.evaluation import judge, model_card
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.labels import BINARY, is_pneumonia
-from cxrlib.runs import ensembles, provenance, records
+from cxrlib.runs import config, ensembles, provenance, records
 from cxrlib.runs.folder import Run
 
 SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")
 NOT_SET = "not set"
-_SPLIT = ("validation fraction", "seed")
 _HEADLINE = ("roc_auc", "sensitivity", "specificity")
 ENSEMBLE_METRICS = (*_HEADLINE, "brier", "ece")
 
@@ -70,7 +69,8 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
             row[f"{name} interval"] = f"{found[name].low:.3f}–{found[name].high:.3f}"
         row |= {name: asked.get(name, NOT_SET) for name in SETTINGS}
         row |= {
-            "split": ", seed ".join(asked.get(name, NOT_SET) for name in _SPLIT),
+            "split": f"{asked.get('validation fraction', NOT_SET)}, seed "
+            f"{config.seed_of_split(reading.run.config) if 'seed' in asked else NOT_SET}",
             "pictures": reading.counts["pictures"],
             "threshold": reading.points[point].threshold,
         }

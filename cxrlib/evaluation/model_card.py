@@ -114,6 +114,16 @@ def _how(config: TrainingConfig) -> str:
         if config.crop == "lungs"
         else "It sees the whole image, squashed to a square.",
     ]
+    if config.head == "evidence":
+        said.append(
+            "The score is the smooth maximum (log-sum-exp) of a map of local evidence. The map was "
+            "taught, with weight "
+            f"{config.evidence_weight:g}, that normal images have none, where opacities were drawn "
+            "in, and that none lies outside the lungs; normalization is folded into the "
+            "convolutions with the statistics of the initial weights."
+        )
+    if config.weight_averaging:
+        said.append("The weights are an exponential moving average over training.")
     if config.randomize_background:
         said.append("In training, what lies outside the lungs was often replaced.")
     if config.synthetic_opacity_ratio:

@@ -5,6 +5,7 @@ The command line, the form on the training page and the run's ``config.json`` al
 """
 
 import argparse
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -126,7 +127,7 @@ class TrainingConfig(BaseModel):
     split_seed: int | None = Field(
         None,
         ge=0,
-        description="seed of the validation split alone, so that runs of several seeds hold out the "
+        description="seed of the validation split alone, so that runs of other seeds hold out the "
         "same images and can be averaged; by default the seed",
     )
 
@@ -279,14 +280,11 @@ class TrainingConfig(BaseModel):
         return BINARY if self.classes == 2 else SUBTYPES
 
     @property
-    def seed_of_split(self) -> int:
-        """What the validation split is drawn with."""
-        return self.seed if self.split_seed is None else self.split_seed
-
-    @property
     def recalibrates_batchnorm(self) -> bool:
         """Whether batch-normalization statistics are recomputed after training."""
         trained = self.fine_tune_epochs > 0 and not self.distill_from_start
+        if self.head == "evidence":  # its normalization is folded into convolutions
+            return False
         return trained and self.batchnorm_recalibration != "none"
 
     def for_record(self, name: str) -> "TrainingConfig":
@@ -308,6 +306,12 @@ def repeat_settings(recorded: dict[str, Any], models: Path) -> dict[str, Any]:
     beside = models / recorded.get("weights", "")
     weights = {"weights": str(beside)} if beside.is_file() else {}
     return {key: value for key, value in upgrade(recorded).items() if key != "name"} | weights
+
+
+def seed_of_split(values: Mapping[str, Any]) -> int | None:
+    """What the validation split of a run is drawn with, by its configuration's values."""
+    own = values.get("split_seed")
+    return values.get("seed") if own is None else own
 
 
 def default_name(config: TrainingConfig) -> str:

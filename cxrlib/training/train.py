@@ -24,7 +24,7 @@ from cxrlib.inference import lung_fields, out_of_distribution
 from cxrlib.networks import registry
 from cxrlib.networks.loading import reestimate_normalization, score
 from cxrlib.runs import provenance
-from cxrlib.runs.config import TrainingConfig, default_name
+from cxrlib.runs.config import TrainingConfig, default_name, seed_of_split
 from cxrlib.training import checkpoint, export
 from cxrlib.training.trainer import Trainer, TrainingError
 
@@ -58,7 +58,9 @@ def train(
         run.write_progress("looking through the pictures")
     table = dataset.index(data)
     folds = dataset.assign_folds(
-        table, validation_fraction=config.validation_fraction, seed=config.seed_of_split
+        table,
+        validation_fraction=config.validation_fraction,
+        seed=seed_of_split(config.model_dump()),
     )
     classes = judge.class_numbers(table, config.class_names)
     rows = {fold: np.flatnonzero(folds == fold) for fold in ("train", "validation", "test")}
@@ -236,12 +238,13 @@ def _check_begun_with(config: TrainingConfig, table: pd.DataFrame, folds: pd.Ser
                 )
     known = set(source.predictions.query("split == 'validation'").path)
     # Without one picture in common it was trained on another set.
+    theirs = source.config
     if not known.isdisjoint(table.path) and not known.issuperset(table.path[folds == "validation"]):
         raise TrainingError(
             f"The run {source.name}, which this one would begin with, was trained on pictures that "
             "this one would be validated on. Take the same pictures, validation_fraction="
-            f"{source.config.get('validation_fraction')} and seed={source.config.get('seed')}, as "
-            "that run did, or begin with other weights."
+            f"{theirs.get('validation_fraction')} and split_seed={seed_of_split(theirs)}, as that "
+            "run did, or begin with other weights."
         )
 
 

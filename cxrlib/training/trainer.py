@@ -214,7 +214,7 @@ class Trainer:
             self.whole,
             rows,
             targets,
-            self._shared_with(drawn),
+            self._with_drawn(drawn),
             batch_size=config.batch_size,
             seed=config.seed,
             recipe=PRESETS[config.augmentation],
@@ -230,11 +230,16 @@ class Trainer:
             else None,
         )
 
-    def _shared_with(self, drawn: np.ndarray) -> np.ndarray:
-        """The weights of ``rows`` and ``drawn``: pneumonia, drawn or not, weighs what it did."""
-        relative = _DRAWN_WEIGHT if self.config.head == "evidence" else 1.0
-        share = self.positive.sum() / (self.positive.sum() + relative * len(drawn))
-        weights = np.where(self.positive, share * self.weights, self.weights)
+    def _with_drawn(self, drawn: np.ndarray) -> np.ndarray:
+        """The weights of ``rows`` and ``drawn``: pneumonia, drawn or not, weighs what it did.
+
+        With an evidence map, drawn opacities teach their place; real pneumonias keep their weight.
+        """
+        weights, relative = self.weights, _DRAWN_WEIGHT
+        if self.config.head != "evidence":
+            relative = 1.0
+            share = self.positive.sum() / (self.positive.sum() + len(drawn))
+            weights = np.where(self.positive, share * weights, weights)
         added = np.full(len(drawn), relative * weights[self.positive].mean())
         return np.concatenate([weights, added]).astype(np.float32)
 

@@ -9,6 +9,7 @@ import streamlit as st
 from cxrlib import plots
 from cxrlib.images import preprocess
 from cxrlib.training.augment import PRESETS, augment, describe
+from cxrlib.training.style import style_of
 from pages.dataset_parts.gallery_tab import read
 from pages.shared.text import plain
 
@@ -71,13 +72,16 @@ def show(table: pd.DataFrame) -> None:
     if radiograph is None:
         return
     square = preprocess.prepare(radiograph.pixels, int(side))
+    others = table.path[table.label != row.label]
+    other = read(table, others.iloc[int(seed) % len(others)]) if len(others) else None
+    style = style_of(preprocess.prepare(other.pixels, int(side))) if other else None
     for name, recipe in PRESETS.items():
         st.markdown(f"**Preset {name}:** {describe(recipe)}.")
         rng = np.random.default_rng(int(seed))
         with st.grid(VARIANTS, min_column_width=110):
             for variant in range(1 if name == "none" else VARIANTS):
                 st.image(
-                    augment(square, recipe, rng),
+                    augment(square, recipe, rng, style=style),
                     width="stretch",
                     output_format="JPEG",
                     alt=f"Variant {variant + 1} under the preset {name}",

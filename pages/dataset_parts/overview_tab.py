@@ -6,7 +6,7 @@ import streamlit as st
 from cxrlib import runs
 from cxrlib.data import dataset, overview
 from cxrlib.runs import ensembles
-from cxrlib.runs.config import TrainingConfig
+from cxrlib.runs.config import TrainingConfig, seed_of_split
 from pages.dataset_parts.gallery_tab import ALL
 from pages.shared.data_folder import show_problem
 from pages.shared.text import number, plain
@@ -30,7 +30,7 @@ def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
         try:
             run = runs.find(name)
             first = ensembles.networks(run)[0].config
-            share, seed = first["validation_fraction"], first["seed"]
+            share, seed = first["validation_fraction"], seed_of_split(first)
             recorded = run.predictions.query("split == 'validation'").path
         except runs.RunError as error:
             st.warning(plain(error))

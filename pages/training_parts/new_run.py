@@ -21,6 +21,7 @@ from cxrlib.training import practice
 from cxrlib.training.augment import PRESETS, augment, describe
 from cxrlib.training.devices import Device
 from cxrlib.training.estimate import estimate
+from cxrlib.training.style import style_of
 from pages.shared import data_folder
 from pages.shared.text import number, plain
 from pages.training_parts import actions
@@ -211,9 +212,13 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
     if not size or not 96 <= size <= 512:
         return
     preset = st.session_state.new_augmentation
-    chosen = table[is_pneumonia(table.label)].path.iloc[0]
+    positive = is_pneumonia(table.label)
+    chosen, other = table[positive].path.iloc[0], table[~positive].path.iloc[0]
     try:
-        square = prepared(str(root / chosen), size, st.session_state.new_equalization)
+        square, normal = (
+            prepared(str(root / path), size, st.session_state.new_equalization)
+            for path in (chosen, other)
+        )
     except (radiograph.RadiographError, OSError) as error:
         st.warning(f"{plain(chosen)}: {plain(error)}")
         return
@@ -231,7 +236,7 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
         st.image(square, width="stretch", output_format="JPEG", alt="An image as it is")
         for variant in range(1, 1 if preset == "none" else VARIANTS):
             st.image(
-                augment(square, PRESETS[preset], rng),
+                augment(square, PRESETS[preset], rng, style=style_of(normal)),
                 width="stretch",
                 output_format="JPEG",
                 alt=f"The image changed at random, variant {variant}",
