@@ -177,8 +177,8 @@ class Trainer:
             )
         model = self.model
         if config.head == "evidence":
-            evidence = model.get_layer("evidence").output
-            model = keras.Model(model.input, {"probability": model.output, "evidence": evidence})
+            outputs = {"probability": model.output, "evidence": self._evidence}
+            model = keras.Model(model.input, outputs)
         self._compile(model, learning_rate, config.consistency_weight)
         self._epochs("fine-tune", config.fine_tune_epochs, model, batches, self._score_pictures)
 
@@ -225,21 +225,23 @@ class Trainer:
             drawn=np.arange(len(rows)) >= len(self.rows),
             drawn_once=config.distill_from_start,
             variants=2 if config.consistency_weight else 1,
-            evidence_grid=self.model.get_layer("evidence").output.shape[1:3]
-            if config.head == "evidence"
-            else None,
+            evidence_grid=self._evidence.shape[1:3] if config.head == "evidence" else None,
         )
+
+    @property
+    def _evidence(self) -> keras.KerasTensor:
+        return self.model.get_layer("evidence").output
 
     def _with_drawn(self, drawn: np.ndarray) -> np.ndarray:
         """The weights of ``rows`` and ``drawn``: pneumonia, drawn or not, weighs what it did.
 
         With an evidence map, drawn opacities teach their place; real pneumonias keep their weight.
         """
-        weights, relative = self.weights, _DRAWN_WEIGHT
-        if self.config.head != "evidence":
-            relative = 1.0
+        if self.config.head == "evidence":
+            weights, relative = self.weights, _DRAWN_WEIGHT
+        else:
             share = self.positive.sum() / (self.positive.sum() + len(drawn))
-            weights = np.where(self.positive, share * weights, weights)
+            weights, relative = np.where(self.positive, share * self.weights, self.weights), 1.0
         added = np.full(len(drawn), relative * weights[self.positive].mean())
         return np.concatenate([weights, added]).astype(np.float32)
 
@@ -312,11 +314,9 @@ class Trainer:
             # checkpoint holds; `Batches` shuffles the pictures.
             callbacks = [watch]
             if self.config.weight_averaging:
-                done = at.epoch * batches.steps + at.step
-                callbacks.append(WeightAverage(at.average, done))
-            logs = by_metric(
-                model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks).history
-            )
+                callbacks.append(WeightAverage(at.average, at.epoch * batches.steps + at.step))
+            fitted = model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks)
+            logs = by_metric(fitted.history)
             at.step, at.seconds = watch.step, time.monotonic() - started
             if watch.stopped:
                 self._stop(model)
