@@ -155,7 +155,7 @@ def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(f"{file}.{'jpeg' if place == 'data' else 'png'}")
     run = train(
-        tmp_path / "data", tmp_path / "masks", name="lungs", epochs=6, models=tmp_path / "models"
+        tmp_path / "data", tmp_path / "masks", name="lungs", epochs=9, models=tmp_path / "models"
     )
     assert run.finished
     assert run.history.val_dice.iloc[-1] > run.history.val_dice.iloc[0]
