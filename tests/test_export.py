@@ -38,7 +38,7 @@ ORACLES = {"gradcam": Gradcam, "gradcam++": GradcamPlusPlus, "layercam": Layerca
 def made(name: str, head: str) -> keras.Model:
     """A network whose normalization has seen something."""
     keras.utils.set_random_seed(1)
-    classes = 2 if head == "sigmoid" else 3
+    classes = 3 if head == "softmax" else 2
     model = registry.build(name, size=96, classes=classes, head=head, weights="none")
     rng = np.random.default_rng(0)
     for layer in model.layers:
@@ -64,7 +64,7 @@ def log_odds(logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_logsumexp(logits[:, 1:], axis=1) - logits[:, 0]
 
 
-@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("head", ["sigmoid", "softmax", "evidence"])
 @pytest.mark.parametrize("name", registry.REGISTRY)
 def test_what_reads_is_what_was_trained(name: str, head: str) -> None:
     model = made(name, head)

@@ -15,7 +15,8 @@ from cxrlib import __version__, metrics, runs
 from cxrlib.evaluation import judge, model_card
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.labels import BINARY, is_pneumonia
-from cxrlib.runs import config, ensembles, provenance, records
+from cxrlib.runs import ensembles, provenance, records
+from cxrlib.runs.config import seed_of_split
 from cxrlib.runs.folder import Run
 
 SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")
@@ -70,7 +71,7 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
         row |= {name: asked.get(name, NOT_SET) for name in SETTINGS}
         row |= {
             "split": f"{asked.get('validation fraction', NOT_SET)}, seed "
-            f"{config.seed_of_split(reading.run.config) if 'seed' in asked else NOT_SET}",
+            f"{seed_of_split(reading.run.config) if 'seed' in asked else NOT_SET}",
             "pictures": reading.counts["pictures"],
             "threshold": reading.points[point].threshold,
         }

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from cxrlib.networks.pooling import LogSumExpPooling
 from cxrlib.runs.folder import RunError
 
 # From the gradient with respect to the output, by name, those with respect to the inputs.
@@ -302,6 +303,25 @@ def _global_average(
             g = graph.add("Unsqueeze", g, axes)
         share = graph.add("Mul", g, graph.constant(1 / (height * width)))
         return [graph.add("Expand", share, graph.integers(1, 1, height, width))]
+
+    return y, gradient
+
+
+@rule(LogSumExpPooling)
+def _log_sum_exp(
+    graph: Graph, layer: LogSumExpPooling, inputs: Sequence[str]
+) -> tuple[str, Gradient]:
+    axes = graph.integers(*_HEIGHT_AND_WIDTH)
+    sharpness = graph.constant(layer.sharpness)
+    sharpened = graph.add("Mul", inputs[0], sharpness)
+    total = graph.add("ReduceLogSumExp", sharpened, axes, keepdims=1)
+    places = graph.constant(layer.one_place(layer.input.shape))
+    pooled = graph.add("Sub", graph.add("Div", total, sharpness), places)
+    y = graph.add("Squeeze", pooled, axes)
+
+    def gradient(g: str) -> list[str]:
+        shares = graph.add("Exp", graph.add("Sub", sharpened, total))  # a softmax over the plane
+        return [graph.add("Mul", graph.add("Unsqueeze", g, axes), shares)]
 
     return y, gradient
 
