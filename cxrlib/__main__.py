@@ -321,10 +321,16 @@ def _explain(options: argparse.Namespace) -> int:
     except OSError as error:
         raise RadiographError(f"{options.file} cannot be opened: {error.strerror}.") from error
     classifier = load(runs.find(options.run))
+    method = options.method or classifier.methods[0]
+    if method not in classifier.methods:
+        raise runs.RunError(
+            f"The network of the run {classifier.run.name} has no map of evidence; there are "
+            f"{', '.join(classifier.methods)}."
+        )
     prediction = classifier.predict(picture.pixels)
-    explanation = classifier.explain(picture.pixels, options.method)
+    explanation = classifier.explain(picture.pixels, method)
     Image.fromarray(plots.overlay(picture.pixels, explanation.heatmap)).save(options.out, "PNG")
-    print(f"{options.out}: {METHODS[options.method].title}, {_in_words(prediction)}")
+    print(f"{options.out}: {METHODS[method].title}, {_in_words(prediction)}")
     return 0
 
 

@@ -76,7 +76,11 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("explain", help="write an X-ray with a heatmap over it")
     command.add_argument("file", type=Path)
-    command.add_argument("--method", choices=METHODS, default="gradcam")
+    command.add_argument(
+        "--method",
+        choices=METHODS,
+        help="default: evidence where the run has such a map, else gradcam",
+    )
     command.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     _add_run(command)
 

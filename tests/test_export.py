@@ -93,6 +93,18 @@ def test_what_reads_is_what_was_trained(name: str, head: str) -> None:
             atol=1e-3,
             err_msg=method,
         )
+    if head == "evidence":
+        layers = {layer.name: layer for layer in linear.layers}
+        grid = keras.Model(linear.inputs, layers["evidence"].output)(picture).shape
+        alone = np.full(grid, -50, np.float32)  # nothing elsewhere
+        rows, columns = grid[1:3]
+        (evidence,) = reader.run(SQUARE[None], ["evidence"])
+        raw = keras.Model(linear.inputs, layers["evidence"].output)(picture)
+        alone[0, rows // 2, columns // 2] = raw[0, rows // 2, columns // 2]
+        expected = layers["logits"](layers["evidence_pool"](alone))
+        assert evidence[0, rows // 2, columns // 2] == pytest.approx(
+            expected.numpy().item(), abs=1e-3
+        )
     expected = Saliency(linear, clone=False)(log_odds, picture, normalize_map=False)
     differences = np.abs(
         explain.normalize(maps["saliency"]) - explain.normalize(np.asarray(expected)[0])

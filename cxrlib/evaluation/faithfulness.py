@@ -21,7 +21,7 @@ from cxrlib.images.preprocess import edges
 from cxrlib.inference import explain
 from cxrlib.inference.classifier import Classifier
 from cxrlib.inference.explain import Explanation
-from cxrlib.inference.methods import EDGES, METHODS, RANDOM
+from cxrlib.inference.methods import EDGES, RANDOM
 from cxrlib.inference.session import Session
 from cxrlib.synthetic.opacities import draw_opacities
 from cxrlib.synthetic.phantom import Phantom
@@ -45,7 +45,7 @@ def measure(
     normal: Sequence[np.ndarray],
     *,
     seed: int = 0,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Put explanation methods to the test.
 
@@ -58,7 +58,7 @@ def measure(
         normal: ``uint8 [height, width]`` without pneumonia, not trained on either: opacities are
             drawn into their lungs.
         seed: for ties and for the map of chance.
-        methods: keys of `methods.METHODS`.
+        methods: by default all that the run has.
 
     Returns:
         One row a method and measure: ``method`` (also `methods.RANDOM` and `methods.EDGES`),
@@ -66,6 +66,7 @@ def measure(
         ``high`` (its 95 % interval, bootstrap over images), ``pictures``.
     """
     rng = np.random.default_rng(seed)
+    methods = methods or reader.methods
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for method in methods:
         reader.explain(radiographs[0], method)  # compiles; its time does not count

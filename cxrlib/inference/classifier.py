@@ -27,13 +27,14 @@ from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import explain, lung_fields, out_of_distribution, session
 from cxrlib.inference.explain import Explanation, Progress
 from cxrlib.inference.lung_fields import Lungs
+from cxrlib.inference.methods import METHODS
 from cxrlib.runs import ensembles, records
 from cxrlib.runs.folder import Run, RunError
 from cxrlib.runs.provenance import SYNTHETIC_RUN, trained_on
 
 _BATCH = 32
-# What a reading shows at once.
-FIRST_METHODS = ("gradcam", "saliency")
+# What a reading shows at once, of what the run has.
+_FIRST_METHODS = ("evidence", "gradcam", "saliency")
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,10 @@ class Classifier:
         self._in_box = self.config["crop"] == "lungs"
         self._side = square_side(self.config["size"]) if self._in_box else self.config["size"]
         self._session = session.load(run)
+        has_evidence = "evidence" in self._session.outputs
+        self.methods = tuple(name for name in METHODS if has_evidence or name != "evidence")
+        # Evidence is held against it whatever point is chosen: the map of an image does not change.
+        self._evidence_threshold = self.points[run_metrics["default_point"]].threshold
         self.lungs = lung_fields.shipped()
         self._novelty = out_of_distribution.load(run)
 
@@ -160,19 +165,22 @@ class Classifier:
         ]
 
     def read(
-        self, pixels: np.ndarray, methods: Collection[str] = FIRST_METHODS
+        self, pixels: np.ndarray, methods: Collection[str] | None = None
     ) -> tuple[Prediction, dict[str, Explanation]]:
         """Read one radiograph and explain it, in one pass.
 
         Args:
             pixels: ``uint8 [height, width]``.
-            methods: keys of `methods.METHODS` that are not slow. Without saliency, the only one
-                that needs a pass back to the pixels, it takes a third of the time.
+            methods: of ``self.methods``, not slow; by default evidence where the run has it,
+                Grad-CAM and saliency. Without saliency, the only one that needs a pass back to
+                the pixels, it takes a third of the time.
 
         Returns:
             The prediction, and explanations by method on the radiograph's own grid.
         """
         (found,), (square,) = self._look([pixels])
+        if methods is None:
+            methods = [method for method in _FIRST_METHODS if method in self.methods]
         features, logits, raw = explain.read(self._session, square, methods)
         maps = {
             method: self._explanation(method, values, pixels, found)
@@ -187,7 +195,7 @@ class Classifier:
 
         Args:
             pixels: ``uint8 [height, width]``.
-            method: a key of `methods.METHODS`.
+            method: of ``self.methods``.
             on_progress: told the share that is done, by slow methods. It may raise to break off.
         """
         (found,), (square,) = self._look([pixels])
@@ -279,7 +287,13 @@ class Classifier:
     def _explanation(
         self, method: str, raw: np.ndarray, pixels: np.ndarray, found: Lungs
     ) -> Explanation:
-        return Explanation(method, explain.normalize(raw), pixels.shape, self._seen(found))
+        if method == "evidence":
+            distributions = explain.probabilities(raw.reshape(-1, 1))
+            log_odds = np.diff(np.log(self.calibration.apply(distributions)))[:, 0]
+            values = explain.against(log_odds.reshape(raw.shape), self._evidence_threshold)
+        else:
+            values = explain.normalize(raw)
+        return Explanation(method, values, pixels.shape, self._seen(found))
 
     def _seen(self, found: Lungs) -> Box:
         return found.box if self._in_box else WHOLE

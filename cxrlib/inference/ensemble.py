@@ -9,8 +9,9 @@ import pandas as pd
 
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import explain
-from cxrlib.inference.classifier import FIRST_METHODS, Classifier, Prediction
+from cxrlib.inference.classifier import Classifier, Prediction
 from cxrlib.inference.explain import Explanation, Progress
+from cxrlib.inference.methods import METHODS
 from cxrlib.runs import ensembles, records
 from cxrlib.runs.folder import Run
 
@@ -37,6 +38,8 @@ class EnsembleClassifier:
         self.point = self.points[point or run.metrics["default_point"]]
         self.class_names: list[str] = run.metrics["classes"]
         self.calibration = records.read_calibration(run.metrics)
+        found = {method for member in self.members for method in member.methods}
+        self.methods = tuple(method for method in METHODS if method in found)
 
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Read one radiograph ``uint8 [height, width]``."""
@@ -48,22 +51,29 @@ class EnsembleClassifier:
         return [self._together(predictions) for predictions in zip(*by_member, strict=True)]
 
     def read(
-        self, pixels: np.ndarray, methods: Collection[str] = FIRST_METHODS
+        self, pixels: np.ndarray, methods: Collection[str] | None = None
     ) -> tuple[Prediction, dict[str, Explanation]]:
-        """As `Classifier.read`; a heatmap is the mean of the members' heatmaps."""
-        found = (member.read(pixels, methods) for member in self.members)
-        predictions, maps = zip(*found, strict=True)
+        """As `Classifier.read`; a heatmap is the mean of those of the members that have it."""
+        predictions, maps = [], []
+        for member in self.members:
+            own = methods and [method for method in methods if method in member.methods]
+            prediction, found = member.read(pixels, own)
+            predictions.append(prediction)
+            maps.append(found)
         return self._together(predictions), {
-            method: _mean([found[method] for found in maps]) for method in maps[0]
+            method: _mean([found[method] for found in maps if method in found])
+            for method in self.methods
+            if any(method in found for found in maps)
         }
 
     def explain(
         self, pixels: np.ndarray, method: str, *, on_progress: Progress | None = None
     ) -> Explanation:
-        """As `Classifier.explain`: the mean of the members' heatmaps."""
-        count = len(self.members)
+        """As `Classifier.explain`: the mean of the heatmaps of the members that have it."""
+        members = [member for member in self.members if method in member.methods]
+        count = len(members)
         maps = []
-        for number, member in enumerate(self.members):
+        for number, member in enumerate(members):
 
             def tell(share: float, done: int = number) -> None:
                 if on_progress:
@@ -117,7 +127,9 @@ def _distribution(positive: np.ndarray) -> np.ndarray:
 
 def _mean(found: Sequence[Explanation]) -> Explanation:
     maps = [explanation.on((_GRID, _GRID)) for explanation in found]
-    values = explain.normalize(np.mean(maps, axis=0))
+    values = np.mean(maps, axis=0)
+    if found[0].method != "evidence":  # which has one scale for all images
+        values = explain.normalize(values)
     return Explanation(found[0].method, values, found[0].shape)
 
 

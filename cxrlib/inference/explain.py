@@ -1,7 +1,8 @@
 """Heatmaps: where on the image the evidence for pneumonia comes from.
 
-What every method explains is the log-odds of pneumonia, not its probability: a saturated
-probability has no gradient left. The quick methods are read from one pass through the network,
+The map of evidence is part of networks that have one; the other methods ask any network. What they
+explain is the log-odds of pneumonia, not its probability: a saturated probability has no gradient
+left. The quick methods are read from one pass through the network,
 together with its outputs; the slow ones take many and can tell how far they are.
 
 A method is registered with a decorator and returns a map on the network's own grid or on that
@@ -22,6 +23,7 @@ _SMOOTHGRAD_SAMPLES = 24
 _SMOOTHGRAD_NOISE = 0.1
 _INTEGRATION_STEPS = 32
 _OCCLUSION_PATCHES = 14
+_STEEPNESS = 2  # of the scale of evidence: a tenth at 1.1 below the threshold's log-odds
 # The few largest gradients of a map of single pixels would leave the rest of it black.
 _FINE = 10_000
 _PERCENTILE = 99.5
@@ -39,7 +41,8 @@ class Explanation:
     Attributes:
         method: a key of `methods.METHODS`.
         values: ``float32 [rows, columns]`` in 0..1 on the grid it was computed on, relative to
-            this image's strongest place; all zero where nothing speaks for pneumonia.
+            this image's strongest place; all zero where nothing speaks for pneumonia. Evidence has
+            one scale for all images: see `against`.
         shape: the radiograph's ``(height, width)``.
         box: the part of the radiograph that the network saw.
     """
@@ -131,6 +134,19 @@ def normalize(raw: np.ndarray) -> np.ndarray:
     return np.clip(raw / top, 0, 1).astype(np.float32)
 
 
+def against(evidence: np.ndarray, threshold: float) -> np.ndarray:
+    """Evidence on one scale for all images, ``float32`` in 0..1.
+
+    0.5 where the place alone would bring the image to the threshold, near 0 where it says nothing.
+
+    Args:
+        evidence: calibrated log-odds of pneumonia that each place alone would give.
+        threshold: probability of the operating point.
+    """
+    excess = evidence - np.log(threshold / (1 - threshold))
+    return (1 / (1 + np.exp(-_STEEPNESS * excess))).astype(np.float32)
+
+
 _QUICK: dict[str, _Quick] = {}
 _NEEDED: dict[str, tuple[str, ...]] = {}  # the outputs that each quick method is made of
 _SLOW: dict[str, _Slow] = {}
@@ -154,6 +170,12 @@ def _slow(name: str) -> Callable[[_Slow], _Slow]:
         return method
 
     return enter
+
+
+@_quick("evidence", "evidence")
+def _evidence(arrays: _Arrays) -> np.ndarray:
+    """The network's own map, whose smooth maximum is the score."""
+    return arrays["evidence"]
 
 
 @_quick("gradcam", "features", "features_gradient")

@@ -1,5 +1,7 @@
 """The explanation methods in words: what each shows, what it does not, who described it.
 
+``evidence`` is of runs whose network has such a map (``head=evidence``); the others are of all.
+
 Apart from `explain`, so that pages and reports name a method without what computes it.
 """
 
@@ -30,6 +32,15 @@ class Method:
 
 
 METHODS = {
+    "evidence": Method(
+        "Evidence",
+        "Bright regions are those that speak for pneumonia: at half the scale, a region would "
+        "reach the operating point by itself.",
+        "It learned from drawn opacities what to mark, on a grid of a dozen cells a side: it shows "
+        "where, not how far a finding reaches.",
+        "Pinheiro and Collobert, CVPR 2015",
+        slow=False,
+    ),
     "gradcam": Method(
         "Grad-CAM",
         "Bright regions are those whose high-level features raised the score for pneumonia.",

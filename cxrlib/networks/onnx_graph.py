@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from cxrlib.networks.onnx_rules import RULES, ExportError, Gradient, Graph, linear
+from cxrlib.networks.pooling import LogSumExpPooling
 
 _OPSET, _IR_VERSION = 18, 10
 _SHARED = 1024  # bytes; smaller weights are kept in both graphs
@@ -25,7 +26,8 @@ def classifier_graphs(
       the layer ``pool`` or, in a network without, the mean of the features over their plane;
     - ``features [n, k, height, width]``, the output of ``features_layer``, and
       ``features_gradient``, that of the log-odds of pneumonia with respect to them;
-    - ``evidence [n, height, width]``, where the network has a layer of that name.
+    - ``evidence [n, height, width]``, where the network has a layer of that name: the log-odds of
+      pneumonia that the image would have for each place alone.
 
     The second graph also gives ``gradient [n, size, size]``, with respect to the pixels.
 
@@ -50,7 +52,7 @@ def classifier_graphs(
         writer.output("features", features),
     ]
     if "evidence" in layers:
-        outputs.append(writer.output("evidence", layers["evidence"].output))
+        outputs.append(writer.alone(layers["evidence"], layers["evidence_pool"]))
     gradients = writer.differentiate()
     outputs.append(writer.output("features_gradient", features, gradients))
     forward = writer.graph(outputs)
@@ -152,6 +154,18 @@ class _Writer:
             self._graph.add("Identity", found, name=name)
             shape = [channels, *place]
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])
+
+    def alone(self, evidence: keras.Layer, pooling: LogSumExpPooling) -> onnx.ValueInfoProto:
+        """Give the name ``evidence`` to the logits that images have if one place speaks alone."""
+        graph, place = self._graph, evidence.output
+        scale, offset = (values.item() for values in self._model.layers[-1].get_weights())
+        offset -= scale * pooling.one_place(place.shape)
+        scaled = graph.add("Mul", self._names[id(place)], graph.constant(scale))
+        logits = graph.add("Add", scaled, graph.constant(offset))
+        graph.add("Squeeze", logits, graph.integers(1), name="evidence")
+        return helper.make_tensor_value_info(
+            "evidence", TensorProto.FLOAT, ["n", *place.shape[1:3]]
+        )
 
     def mean(self, name: str, tensor: keras.KerasTensor) -> onnx.ValueInfoProto:
         """Give a map's mean over its plane the name of an output."""

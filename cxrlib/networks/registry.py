@@ -156,7 +156,7 @@ def _with_evidence(name: str, backbone: keras.Model, dropout: float) -> keras.Mo
         dtype="float32",
         name="probability",
     )(score)
-    return keras.Model(backbone.input, probability, name=name)
+    return keras.Model(backbone.inputs[0], probability, name=name)
 
 
 def pooled_features(model: keras.Model, name: str) -> keras.KerasTensor:

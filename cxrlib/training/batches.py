@@ -22,7 +22,7 @@ from cxrlib.training.style import Style, style_of
 # How often a picture is offered the style of one of the other class. Synthetic opacities, in
 # pictures of the one and labelled as the other, get that of either.
 _OTHER_CLASS, _OTHER_CLASS_DRAWN = 0.75, 0.5
-_OUTSIDE_WEIGHT = 0.5  # of a place outside the lungs of a pneumonia, which is no evidence
+_OUTSIDE_WEIGHT = 1.0  # of a place outside the lungs of a pneumonia, which is no evidence
 _OUTSIDE = 0.05  # a cell has so little of the lungs at most
 _AROUND_LUNGS = 0.06  # of the picture's side: so far beyond them evidence may still lie
 

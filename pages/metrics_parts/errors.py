@@ -71,8 +71,8 @@ def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> boo
     if not found:
         return False
     explain = switch.toggle(
-        "Show where it comes from (Grad-CAM)",
-        key="gradcam",
+        "Show heatmaps",
+        key="heatmaps",
         bind="query-params",
         persist_state="session",
     )
@@ -105,7 +105,7 @@ def _show_picture(
         return
     shown = plots.for_screen(pixels)
     if classifier is not None:
-        heatmap = classifier.explain(pixels, "gradcam").on(shown.shape)
+        heatmap = classifier.explain(pixels, classifier.methods[0]).on(shown.shape)
         shown = plots.overlay(shown, heatmap)
     kind = row.subtype or row.label.lower()
     st.image(
