@@ -52,7 +52,7 @@ def test_a_cell_is_taught_what_is_known_of_it() -> None:
     lungs = cv2.resize(LUNGS[PNEUMONIA].astype(np.float32), GRID, interpolation=cv2.INTER_AREA)
     assert not targets.any()
     assert not known[lungs > 0.1].any(), "where in the lungs it is nobody said"
-    assert 0 < known.max() < 1 and (known > 0).mean() > 0.2, "outside of them it is not"
+    assert (known > 0).mean() > 0.2, "outside of them it is not"
 
     _, targets, known = found[NO_LUNGS]
     assert not targets.any() and not known.any(), "without lungs nothing is known of a pneumonia"
