@@ -108,13 +108,14 @@ def show_pictures(
             "patient's right where it was taken and stored as is usual; a marker in it counts for "
             "more."
         )
+    first = next(method for method in reader.methods if method != "saliency")
     methods = []
-    for column, default in zip(overlays, ("gradcam", "saliency"), strict=True):
+    for column, default in zip(overlays, (first, "saliency"), strict=True):
         with column:
             method = st.selectbox(
                 "Heatmap",
-                list(METHODS),
-                index=list(METHODS).index(default),
+                reader.methods,
+                index=reader.methods.index(default),
                 format_func=lambda method: METHODS[method].title,
                 key=f"method_{default}",
                 bind="query-params",
