@@ -40,12 +40,14 @@ page = st.navigation(
         st.Page("pages/about.py", title="About", icon=":material/info:"),
     ]
 )
-names = [run.name for run in runs.finished()]
+finished = runs.finished()
+damaged = {run.name for run in finished if run.problem}
 with st.sidebar:
-    if names:
+    if finished:
         run_in_use = st.selectbox(
             "Run in use",
-            names,
+            [run.name for run in finished],
+            format_func=lambda name: f"{name} (damaged)" if name in damaged else name,
             key="run",
             bind="query-params",
             persist_state="session",

@@ -6,9 +6,10 @@ from cxrlib import runs
 from cxrlib.evaluation import html_report
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.runs import operating_points, provenance, records
-from cxrlib.runs.records import METRIC_TITLES
+from cxrlib.runs.contents import METRIC_TITLES
 from pages.metrics_parts import errors, one_run, robustness, several_runs
 from pages.shared import front_door
+from pages.shared.text import plain
 
 TABS = (
     "Curves",
@@ -33,10 +34,10 @@ def readings(split: str) -> tuple[dict[str, Measured], list[str]]:
     """The finished runs that were measured on a split, and what is wrong with the others."""
     found, problems = {}, []
     for run in runs.finished():
-        modified = max(file.stat().st_mtime_ns for file in run.folder.iterdir())
         try:
+            run.check()
             if split in run.metrics["splits"]:
-                found[run.name] = read(run, str(run.folder), modified, split)
+                found[run.name] = read(run, str(run.folder), run.measured_at, split)
         except runs.RunError as error:
             problems.append(str(error))
     return found, problems
@@ -133,7 +134,7 @@ others = controls.multiselect(
 with controls:
     report_button(measured, point)
 for problem in problems:
-    st.warning(problem)
+    st.caption(f":material/block: {plain(problem)}")
 show_headline(measured, point)
 chosen = [measured, *(known[name] for name in others)]
 try:

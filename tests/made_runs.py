@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from cxrlib import runs
-from cxrlib.evaluation import judge, model_card, stress_table
+from cxrlib.evaluation import judge, model_card
 from cxrlib.inference import methods
-from cxrlib.runs import config
+from cxrlib.runs import config, contents
 
 ENVIRONMENT = {"cxrlib": "0", "keras": "3", "backend": "none", "device": "none"}
 CNN = {"network": "cnn", "weights": "none", "head_epochs": 0, "size": 150}
@@ -100,7 +100,7 @@ def stress_results() -> pd.DataFrame:
     for pictures_of, step, strength, changed, reversed_ in steps:
         row = {"pictures_of": pictures_of, "step": step, "group": "any", "strength": strength}
         row |= {"pictures": 120, "patients": 60, "pneumonia": 80}
-        values = dict.fromkeys(stress_table.ESTIMATES, 0.9) | {
+        values = dict.fromkeys(contents.STRESS_ESTIMATES, 0.9) | {
             "changed": changed,
             "reversed": reversed_,
         }

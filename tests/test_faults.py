@@ -79,6 +79,9 @@ def cut(file: Path) -> None:
         pytest.param(lambda run: cut(run / "metrics.json"), id="half the metrics"),
         pytest.param(lambda run: cut(run / "config.json"), id="half the configuration"),
         pytest.param(lambda run: (run / "card.md").unlink(), id="no model card"),
+        pytest.param(lambda run: (run / "config.json").write_text("[]"), id="a list of settings"),
+        pytest.param(lambda run: (run / "metrics.json").write_text("{}"), id="no splits"),
+        pytest.param(lambda run: (run / "more").symlink_to("nowhere"), id="a dangling link"),
     ],
 )
 def test_every_page_opens_while_a_run_is_half_there(
@@ -92,6 +95,26 @@ def test_every_page_opens_while_a_run_is_half_there(
     app.switch_page("pages/metrics.py").run()
     assert not app.exception
     assert app.metric, "the other run is shown as ever"
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "predictions.csv"])
+def test_an_odd_run_beside_the_one_in_use_is_listed_with_what_is_wrong(
+    app: AppTest, models: Path, name: str
+) -> None:
+    (models / "other" / name).write_text("[]")
+    marked = name != "predictions.csv"  # which are read when the run is looked at
+    anew = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert ("other (damaged)" in anew.selectbox(key="run").options) == marked
+    for page in PAGES:
+        app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception, page
+    app.switch_page("pages/metrics.py").run()
+    assert app.metric
+    assert any(name in caption.value.replace("\\", "") for caption in app.caption)
+    app.query_params["training_tab"] = "Finished"
+    app.switch_page("pages/training.py").run()
+    assert any(name in text.value.replace("\\", "") for text in app.markdown) == marked
+    assert app.button(key="delete_other")
 
 
 def test_a_run_without_its_network_says_so_when_a_picture_is_read(app: AppTest) -> None:

@@ -265,9 +265,9 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(open_page, tmp_path, mo
     monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
     app = open_page()
     assert len(app.metric) == 4
-    warnings = [warning.value for warning in app.warning]
-    assert any("metrics.json of the run plain is damaged" in text for text in warnings)
-    assert any("The run partial has no predictions.csv" in text for text in warnings)
+    captions = [caption.value.replace("\\", "") for caption in app.caption]
+    assert any("metrics.json of the run plain is damaged" in text for text in captions)
+    assert any("The run partial has no predictions.csv" in text for text in captions)
 
 
 def test_a_damaged_run_in_use_is_named(open_page, tmp_path, monkeypatch):

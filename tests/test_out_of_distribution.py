@@ -82,14 +82,14 @@ def test_it_is_kept_with_the_run(
 ) -> None:
     run = runs.create("kept", models=tmp_path)
     run.save_out_of_distribution(fitted.save)
-    again = out_of_distribution.load(run)
+    again = out_of_distribution.load(run, 200)
     vectors = np.random.default_rng(3).normal(size=(5, 200))
     np.testing.assert_allclose(
         again.features.distance(vectors), fitted.features.distance(vectors), rtol=1e-4
     )
     run.out_of_distribution_file.write_bytes(run.out_of_distribution_file.read_bytes()[:99])
     with pytest.raises(runs.RunError, match="train anew"):
-        out_of_distribution.load(run)
+        out_of_distribution.load(run, 200)
 
 
 @pytest.fixture(scope="module")

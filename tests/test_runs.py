@@ -2,27 +2,38 @@
 
 import errno
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_runs import pictures
 
 from cxrlib import runs
+from cxrlib.evaluation import judge
+from cxrlib.runs.config import TrainingConfig
 
 
 @pytest.fixture
 def unfinished(tmp_path: Path) -> runs.Run:
     run = runs.create("trial", models=tmp_path)
-    run.save_config('{"name": "trial"}')
+    run.save_config(TrainingConfig(name="trial").model_dump_json())
     run.save_task({"queued": 1.0})
     return run
 
 
-def finish(run: runs.Run) -> None:
-    import pandas as pd
+@cache
+def results() -> tuple[pd.DataFrame, dict[str, object]]:
+    table = pictures(24)
+    score = np.linspace(0.1, 0.9, len(table))
+    return judge.evaluate(table, np.column_stack([1 - score, score]), ("NORMAL", "PNEUMONIA"))
 
-    run.finish(pd.DataFrame({"score": [0.5]}), {"splits": {}}, "# Model card\n")
+
+def finish(run: runs.Run) -> None:
+    run.finish(*results(), "# Model card\n")
 
 
 def test_new_run_is_unfinished_until_its_end(unfinished: runs.Run, tmp_path: Path) -> None:
@@ -52,7 +63,7 @@ def test_a_run_killed_anywhere_in_finishing_is_whole_or_can_go_on(
 ) -> None:
     for step in range(100):
         run = runs.create(f"run{step}", models=tmp_path)
-        run.save_config("{}")
+        run.save_config(TrainingConfig(name=run.name).model_dump_json())
         run.save_task({"queued": 1.0})
         run.save_checkpoint(lambda file: file.write_bytes(b"whole"))
         left = step

@@ -10,10 +10,11 @@ from cxrlib.evaluation import stress_table, three_classes
 from cxrlib.evaluation.perturbations import UNCHANGED
 from cxrlib.plots import percent
 from cxrlib.runs.config import TrainingConfig
+from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run
 from cxrlib.runs.operating_points import POINT_TITLES
 from cxrlib.runs.provenance import SYNTHETIC_RUN, TITLES, TrainedOn, trained_on
-from cxrlib.runs.records import METRIC_TITLES, estimates, read_calibration, split_titles
+from cxrlib.runs.records import estimates, read_calibration, split_titles
 
 _RESULTS = "## Results"  # what stands above it in a card says how the run was made
 _RARER = 0.1  # a share of pneumonia that a reader may well meet

@@ -9,6 +9,7 @@ from cxrlib import metrics, plots
 from cxrlib.evaluation import three_classes
 from cxrlib.labels import is_pneumonia
 from cxrlib.runs import records
+from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run, RunError
 
 FALSE_NEGATIVE, FALSE_POSITIVE = "false negative", "false positive"
@@ -37,6 +38,12 @@ class Measured:
         self.points = records.read_points(self.metrics)
         table = run.predictions
         self.predictions = table[table.split == split].reset_index(drop=True)
+        if len(self.predictions) != self.metrics["splits"][split]["pictures"]:
+            raise RunError(
+                f"The files of the run {run.name} do not belong together: its metrics are of "
+                f"{self.metrics['splits'][split]['pictures']} {split} images, its predictions of "
+                f"{len(self.predictions)}. Copy the folder again or train anew."
+            )
         self.truth = is_pneumonia(self.predictions.label)
 
     @property
@@ -58,7 +65,7 @@ class Measured:
         """The same as a table: columns ``metric``, ``value``, ``low``, ``high``."""
         found = self.estimates(point)
         return pd.DataFrame(
-            {"metric": title, **vars(found[name])} for name, title in records.METRIC_TITLES.items()
+            {"metric": title, **vars(found[name])} for name, title in METRIC_TITLES.items()
         )
 
     def confusion(self, threshold: float) -> metrics.Confusion:

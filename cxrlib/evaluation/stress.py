@@ -54,7 +54,7 @@ def measure(
     Returns:
         One row a step: ``pictures_of`` (the split, or the name of others), ``step``, ``group``,
         ``strength`` (``none``, ``mild``, ``strong``), ``pictures``, ``patients``, ``pneumonia``;
-        and of each of `stress_table.ESTIMATES` the value and its 95 % interval, ``NAME``,
+        and of each of `contents.STRESS_ESTIMATES` the value and its 95 % interval, ``NAME``,
         ``NAME_low``, ``NAME_high``. Rates are those of all images, also of the share
         ``refused``, at the run's
         default operating point. ``changed`` is the share of images whose verdict (likely,

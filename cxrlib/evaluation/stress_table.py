@@ -6,12 +6,11 @@ import pandas as pd
 
 from cxrlib import metrics, tables
 
-ESTIMATES = ("roc_auc", "sensitivity", "specificity", "ece", "refused", "changed", "reversed")
 DRAWN = "drawn opacities"  # the group of that row
 
 
 def estimate(row: Mapping[str, float], name: str) -> metrics.Estimate:
-    """One of `ESTIMATES` from a row of the table."""
+    """One of `STRESS_ESTIMATES` from a row of the table."""
     return metrics.Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 

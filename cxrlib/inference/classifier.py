@@ -128,12 +128,18 @@ class Classifier:
         self._in_box = self.config["crop"] == "lungs"
         self._side = square_side(self.config["size"]) if self._in_box else self.config["size"]
         self._session = session.load(run)
+        logits = self._session.widths["logits"]
+        if (self._session.size, max(logits, 2)) != (self.config["size"], len(self.class_names)):
+            raise RunError(
+                f"The network of the run {run.name} is another than its configuration says. Copy "
+                "the run's folder again, or train anew."
+            )
         has_evidence = "evidence" in self._session.outputs
         self.methods = tuple(name for name in METHODS if has_evidence or name != "evidence")
         # Evidence is held against it whatever point is chosen: the map of an image does not change.
         self._evidence_threshold = self.points[run_metrics["default_point"]].threshold
         self.lungs = lung_fields.shipped()
-        self._novelty = out_of_distribution.load(run)
+        self._novelty = out_of_distribution.load(run, self._session.widths["pooled"])
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """A radiograph ``uint8 [height, width]`` as this network sees it."""

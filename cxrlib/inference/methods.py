@@ -175,7 +175,7 @@ def readable(measured: "pd.DataFrame") -> "pd.DataFrame":
 
     shown = {
         "method": [
-            METHODS[name].title if name in METHODS else REFERENCES[name]
+            METHODS[name].title if name in METHODS else REFERENCES.get(name, name)
             for name in measured.method.unique()
         ]
     }

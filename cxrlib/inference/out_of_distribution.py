@@ -7,10 +7,11 @@ counted apart (Wang et al., CVPR 2022), so that no covariance has to be guessed 
 NumPy only: fitted when a run is trained, kept with it.
 """
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -25,6 +26,8 @@ _ELSEWHERE = 4
 # Lungs found in fewer radiographs than this say nothing: the run reads something else (phantoms).
 _LUNGS_EXPECTED = 0.97
 _COMPONENTS = 64
+_SHAPE = 15  # numbers that `shape` gives
+_LARGEST = 2**25  # bytes, unpacked; 2048 features take 0.5 MB
 # Some features are silent in nearly all training pictures. Counted in steps of their own tiny
 # spread, the first grain of noise that wakes one would be thousands of steps away.
 _LEAST_STEP = 0.05  # of the median spread of those that are ever awake
@@ -138,32 +141,45 @@ class OutOfDistributionDetector:
             )
 
 
-def load(run: Run) -> OutOfDistributionDetector:
+def load(run: Run, features: int) -> OutOfDistributionDetector:
     """What a finished run takes for a frontal chest radiograph.
 
+    Args:
+        run: the run.
+        features: how many its network gives.
+
     Raises:
-        RunError: its file is missing or damaged.
+        RunError: its file is missing, damaged, or of another network.
     """
+    file = run.out_of_distribution_file
     try:
-        return _load(run.out_of_distribution_file)
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        with ZipFile(file) as packed:
+            # Before anything is unpacked: a small file can hold gigabytes of zeros.
+            if sum(part.file_size for part in packed.infolist()) > _LARGEST:
+                raise ValueError(f"it unpacks to more than {_LARGEST >> 20} MB")
+        with np.load(file) as stored:
+            lungs = _read(stored, "lungs", _SHAPE) if "lungs_mean" in stored else None
+            return OutOfDistributionDetector(lungs, _read(stored, "features", features))
+    except (OSError, ValueError, KeyError, BadZipFile, zlib.error) as error:
         raise RunError(
-            f"The run {run.name} has no readable {run.out_of_distribution_file.name}, and cannot "
-            "tell radiographs from other pictures. Copy the run's folder again, or train anew."
+            f"The run {run.name} has no readable {file.name}, and cannot tell radiographs from "
+            f"other pictures ({error}). Copy the run's folder again, or train anew."
         ) from error
 
 
-def _load(file: Path) -> OutOfDistributionDetector:
-    with np.load(file) as stored:
-
-        def familiar(part: str) -> MahalanobisModel | None:
-            if f"{part}_mean" not in stored:
-                return None
-            return MahalanobisModel(
-                *(stored[f"{part}_{field.name}"] for field in fields(MahalanobisModel))
-            )
-
-        return OutOfDistributionDetector(lungs=familiar("lungs"), features=familiar("features"))
+def _read(stored: Mapping[str, np.ndarray], part: str, size: int) -> MahalanobisModel:
+    """One part of an ``.npz``, of vectors ``[size]``."""
+    found = MahalanobisModel(
+        *(stored[f"{part}_{field.name}"] for field in fields(MahalanobisModel))
+    )
+    components = found.spread.size
+    shapes = [(size,), (size,), (size, components), (components,), (), ()]
+    for array, expected in zip(vars(found).values(), shapes, strict=True):
+        if array.dtype != np.float32 or array.shape != expected or not np.isfinite(array).all():
+            raise ValueError(f"{part} does not fit")
+    if components == 0 or min(found.scale.min(), found.spread.min(), found.limit) <= 0:
+        raise ValueError(f"{part} has no extent")
+    return found
 
 
 def fit(
@@ -190,7 +206,7 @@ def shape(lungs: Lungs) -> np.ndarray:
     """Size, place, symmetry and certainty of lung fields, ``float64 [j]``; NaN without lungs."""
     mask, probability = lungs.mask > 0, lungs.probability
     if not lungs.found:
-        return np.full(15, np.nan)
+        return np.full(_SHAPE, np.nan)
     side = len(mask)
     rows, columns = np.nonzero(mask)
     (top, bottom), (near, far) = np.quantile(rows, _ENDS), np.quantile(columns, _ENDS)

@@ -35,6 +35,7 @@ _UNREADABLE = (
     errors.NoSuchFile,
     errors.NotImplemented,
     errors.RuntimeException,
+    UnicodeDecodeError,  # of its own message, which names what it stumbled over
 )
 
 
@@ -76,6 +77,7 @@ class Session:
                 f"folder again, or write it anew with: python -m cxrlib export --run {name}"
             )
         self.size: int = inputs[0].shape[1]
+        self.widths = {output.name: output.shape[1] for output in self._forward.get_outputs()}
 
     def run(self, images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         """Some outputs for images.

@@ -1,6 +1,8 @@
 """Networks outside their training steps: loading, outputs, normalization statistics."""
 
+import zlib
 from collections.abc import Iterable
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -21,7 +23,7 @@ def load_network(run: Run) -> keras.Model:
     try:
         # Keras' safe mode: a run from elsewhere cannot bring code along.
         return keras.models.load_model(run.model_file, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, BadZipFile, zlib.error) as error:
         raise RunError(
             f"The network of the run {run.name} cannot be loaded with Keras "
             f"{keras.__version__}. Copy the run's folder again, or train anew."

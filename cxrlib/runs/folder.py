@@ -1,8 +1,9 @@
 """The run folder: everything that is known of one training run.
 
-This is the only module that knows the folder's file names. Every file is written beside its
-place and renamed, and ``UNFINISHED`` is the first file made and the last removed: a run killed
-at any moment leaves a folder that is either whole or says that it is not.
+This is the only module that knows the folder's file names. What it reads is checked by `contents`,
+and everything wrong is a `RunError`. Every file is written beside its place and renamed, and
+``UNFINISHED`` is the first file made and the last removed: a run killed at any moment leaves a
+folder that is either whole or says that it is not.
 """
 
 import json
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrlib.runs import contents
 from cxrlib.runs.legacy import upgrade
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _STOPPED = "stopped"
 _FAILURE = "failure.txt"
 
 _LOG_TAIL = 2**16  # bytes
+_LARGEST = 2**26  # bytes of a file that is read whole; of 200,000 images there are 20 MB
 
 
 class RunError(ValueError):
@@ -89,9 +92,27 @@ class Run:
             return 0.0
 
     @property
+    def problem(self) -> str:
+        """What is wrong with a finished run, in a sentence; empty where nothing is."""
+        try:
+            self.check()
+        except RunError as error:
+            return str(error)
+        return ""
+
+    def check(self) -> None:
+        """Check what can be without loading a network.
+
+        Raises:
+            RunError: configuration or metrics are missing or damaged.
+        """
+        _ = self.config, self.metrics
+
+    @property
     def config(self) -> dict[str, Any]:
         """What the run was asked to do, under the names of `TrainingConfig`."""
-        return upgrade(self._json(_CONFIG))
+        check = contents.check_config
+        return upgrade(self._json(_CONFIG, lambda found: check(upgrade(found))))
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -101,12 +122,21 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """Calibration, operating points, and results with intervals by split."""
-        return self._json(_METRICS)
+        return self._json(_METRICS, contents.check_metrics)
+
+    @property
+    def measured_at(self) -> int:
+        """When metrics and predictions were written, nanoseconds since 1970."""
+        return max(
+            self._read(name, lambda file: file.stat().st_mtime_ns)
+            for name in (_METRICS, _PREDICTIONS)
+        )
 
     @property
     def history(self) -> "pd.DataFrame":
         """One row an epoch."""
-        return self._csv(_HISTORY).rename(columns={"rate": "learning_rate"})
+        table = self._csv(_HISTORY, contents.check_history)
+        return table.rename(columns={"rate": "learning_rate"})
 
     @property
     def has_history(self) -> bool:
@@ -116,7 +146,12 @@ class Run:
     @property
     def predictions(self) -> "pd.DataFrame":
         """One row a held-out picture: split, path, label, subtype, patient, score and more."""
-        return self._csv(_PREDICTIONS, keep_default_na=False)
+        return self._csv(
+            _PREDICTIONS,
+            contents.check_predictions,
+            keep_default_na=False,
+            dtype=dict.fromkeys(contents.PREDICTION_TEXTS, str),
+        )
 
     @property
     def card(self) -> str:
@@ -126,12 +161,14 @@ class Run:
     @property
     def stress(self) -> "pd.DataFrame | None":
         """What `stress.measure` found; None where it has not been asked to."""
-        return self._csv(_STRESS) if self._file(_STRESS).exists() else None
+        return self._csv(_STRESS, contents.check_stress) if self._file(_STRESS).exists() else None
 
     @property
     def faithfulness(self) -> "pd.DataFrame | None":
         """What `faithfulness.measure` found; None where it has not been asked to."""
-        return self._csv(_FAITHFULNESS) if self._file(_FAITHFULNESS).exists() else None
+        if not self._file(_FAITHFULNESS).exists():
+            return None
+        return self._csv(_FAITHFULNESS, contents.check_faithfulness)
 
     @property
     def model_file(self) -> Path:
@@ -335,24 +372,42 @@ class Run:
             # On a full disk this is what makes room to say so.
             partial.unlink(missing_ok=True)
 
-    def _json(self, name: str) -> dict[str, Any]:
-        return self._read(name, lambda file: json.loads(file.read_text(encoding="utf-8")))
+    def _json(self, name: str, check: Callable[[dict[str, Any]], None] | None = None) -> dict:
+        def read(file: Path) -> dict[str, Any]:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("it is no table of names and values")
+            if check:
+                check(found)
+            return found
 
-    def _csv(self, name: str, **options: Any) -> "pd.DataFrame":
+        return self._read(name, read)
+
+    def _csv(
+        self, name: str, check: Callable[["pd.DataFrame"], None], **options: Any
+    ) -> "pd.DataFrame":
         import pandas as pd  # the app's first page, which lists runs, does not wait for it
 
-        return self._read(name, lambda file: pd.read_csv(file, **options))
+        def read(file: Path) -> pd.DataFrame:
+            table = pd.read_csv(file, **options)
+            check(table)
+            return table
+
+        return self._read(name, read)
 
     def _read(self, name: str, reader: Callable[[Path], Any]) -> Any:
+        file = self._file(name)
         try:
-            return reader(self._file(name))
+            if file.stat().st_size > _LARGEST:
+                raise ValueError(f"it is larger than {_LARGEST >> 20} MB")
+            return reader(file)
         except FileNotFoundError as error:
             raise RunError(
                 f"The run {self.name} has no {name}: it was not copied whole, or did not finish. "
                 "Copy the folder again or train anew."
             ) from error
-        except ValueError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(
-                f"The file {name} of the run {self.name} is damaged. Copy the folder again or "
-                "train anew."
+                f"The file {name} of the run {self.name} is damaged ({error}). Copy the folder "
+                "again or train anew."
             ) from error

@@ -35,7 +35,7 @@ def upgrade(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     return {
         RENAMED.get(name, name): _VALUES.get(name, {}).get(value, value)
-        if name in _VALUES
+        if name in _VALUES and isinstance(value, str | bool)
         else value
         for name, value in config.items()
     }

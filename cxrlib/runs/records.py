@@ -9,21 +9,6 @@ from cxrlib import metrics
 from cxrlib.runs.folder import Run, RunError
 from cxrlib.runs.provenance import trained_on
 
-METRIC_TITLES = {
-    "roc_auc": "ROC-AUC",
-    "pr_auc": "PR-AUC (average precision)",
-    "accuracy": "Accuracy",
-    "sensitivity": "Sensitivity (recall)",
-    "specificity": "Specificity",
-    "precision": "Precision (PPV)",
-    "npv": "Negative predictive value",
-    "f1": "F1",
-    "balanced_accuracy": "Balanced accuracy",
-    "mcc": "Matthews correlation",
-    "brier": "Brier score",
-    "ece": "Calibration error (ECE)",
-}
-
 
 def read_points(run_metrics: Mapping[str, Any]) -> dict[str, metrics.OperatingPoint]:
     """The operating points that a run's ``metrics.json`` holds."""

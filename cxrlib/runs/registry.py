@@ -53,9 +53,11 @@ def rename(run: Run, name: str) -> Run:
     """Give a run that nobody works on another name.
 
     Raises:
-        RunError: the name is taken or cannot name a folder, or the run is the shipped one.
+        RunError: the name is taken or cannot name a folder, the run's configuration is damaged,
+            or the run is the shipped one.
     """
     _keep_shipped(run)
+    config = run.config | {"name": name}
     folder = run.folder.parent / check_name(name)
     try:
         # A folder cannot replace another that has files in it; every run has.
@@ -65,7 +67,7 @@ def rename(run: Run, name: str) -> Run:
             raise
         raise _taken(name, run.folder.parent) from error
     renamed = Run(folder)
-    renamed.save_config(json.dumps(renamed.config | {"name": name}, indent=1))
+    renamed.save_config(json.dumps(config, indent=1))
     return renamed
 
 
@@ -96,20 +98,23 @@ def find(name: str | Path, *, models: Path = MODELS) -> Run:
     """A finished run by name, or by the path of its folder.
 
     Raises:
-        RunError: there is none, or it is unfinished.
+        RunError: there is none, or it is unfinished or damaged.
     """
     for folder in (models / name, Path(name)):
         run = Run(folder.resolve())
         if run.exists:
             if not run.finished:
                 raise RunError(f"The run {run.name} is unfinished: train it to its end first.")
+            run.check()
             return run
     known = ", ".join(run.name for run in finished(models)) or "none"
     raise RunError(f"There is no run called {name}. Finished runs in {models}: {known}.")
 
 
 def finished(models: Path = MODELS) -> list[Run]:
-    """The finished runs, the shipped one first, then by name."""
+    """The finished runs, the shipped one first, then by name; of damaged ones `Run.problem` says
+    what is wrong.
+    """
     found = [run for run in _all(models) if run.finished]
     return sorted(found, key=lambda run: (run.name != SHIPPED, run.name))
 

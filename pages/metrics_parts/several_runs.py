@@ -9,8 +9,8 @@ from cxrlib.evaluation import compare_runs
 from cxrlib.evaluation.compare_runs import ComparisonError
 from cxrlib.evaluation.run_on_split import Measured, curve_figures
 from cxrlib.metrics import McNemar
+from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run, RunError
-from cxrlib.runs.records import METRIC_TITLES
 from pages.shared.downloadable import show_figure, show_table
 from pages.shared.permissions import allowed
 from pages.shared.text import plain

@@ -227,12 +227,12 @@ def _cases(
 def digest(run: runs.Run) -> str:
     """What tells one network, or several that are averaged, from others of the same name."""
     members = zip(ensembles.networks(run), modified(run), strict=True)
-    return "+".join(_digest(str(member.model_file), written) for member, written in members)
+    return "+".join(_digest(str(member.onnx_file), written) for member, written in members)
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
-def _digest(model_file: str, modified: float) -> str:
-    return hashlib.blake2b(Path(model_file).read_bytes(), digest_size=16).hexdigest()
+def _digest(onnx_file: str, modified: float) -> str:
+    return hashlib.blake2b(Path(onnx_file).read_bytes(), digest_size=16).hexdigest()
 
 
 def model_of(session: Session) -> runs.Run:

@@ -28,7 +28,7 @@ def show(*, may_change: bool) -> None:
                             actions.show_rename(run)
                         actions.show_delete(run)
             except runs.RunError as error:
-                st.error(plain(error))
+                st.markdown(f":gray[:material/block: **{plain(run.name)}** · {plain(error)}]")
                 if may_change and run.name != runs.SHIPPED:
                     actions.show_delete(run)
 
