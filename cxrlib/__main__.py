@@ -226,14 +226,34 @@ def _stress(options: argparse.Namespace) -> int:
 
 
 def _faithfulness(options: argparse.Namespace) -> int:
+    from cxrlib.evaluation import boxes
+    from cxrlib.inference import methods
+
+    run = runs.find(options.run)
+    measured = (
+        boxes.measure(load(run), options.boxes)
+        if options.boxes
+        else _measure_heatmaps(run, options)
+    )
+    if (before := run.faithfulness) is not None:
+        others = before[~before.measure.isin(measured.measure)]
+        run.save_faithfulness(pd.concat([others, measured]))
+    else:
+        run.save_faithfulness(measured)
+    if options.json:
+        print(measured.to_json(orient="records", lines=True), end="")
+    else:
+        print(methods.readable(measured).to_string(index=False))
+    return 0
+
+
+def _measure_heatmaps(run: runs.Run, options: argparse.Namespace) -> pd.DataFrame:
     from cxrlib.evaluation import faithfulness
     from cxrlib.images import radiograph
-    from cxrlib.inference import methods
     from cxrlib.networks.loading import load_network
     from cxrlib.synthetic import phantom
     from cxrlib.training import export
 
-    run = runs.find(options.run)
     if members := ensembles.member_names(run):
         raise runs.RunError(
             f"{run.name} is the mean of several networks: test the heatmaps of "
@@ -249,7 +269,7 @@ def _faithfulness(options: argparse.Namespace) -> int:
         ]
         for label, rows in shuffled.groupby("label")
     }
-    measured = faithfulness.measure(
+    return faithfulness.measure(
         classifier,
         export.in_memory(
             export.untrained(load_network(run), seed=options.seed), classifier.config["network"]
@@ -262,12 +282,6 @@ def _faithfulness(options: argparse.Namespace) -> int:
         chosen[NORMAL],
         seed=options.seed,
     )
-    run.save_faithfulness(measured)
-    if options.json:
-        print(measured.to_json(orient="records", lines=True), end="")
-    else:
-        print(methods.readable(measured).to_string(index=False))
-    return 0
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
         "--pictures", type=_count, default=30, help="radiographs, and phantoms (default: 30 each)"
     )
     command.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+    command.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE.csv",
+        help="test them instead on boxes that radiologists drew: file,left,top,width,height, files "
+        "named from the table's folder, places as shares of the image",
+    )
 
     command = commands.add_parser("predict", help="read X-rays: a line a file")
     command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER")

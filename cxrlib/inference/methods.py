@@ -114,8 +114,12 @@ class Measure:
 
 
 # Maps that know nothing of the network, with which methods are compared.
-RANDOM, EDGES = "random", "edges"
-REFERENCES = {RANDOM: "Chance (reference)", EDGES: "Edges of the picture (reference)"}
+RANDOM, EDGES, SAME_PLACE = "random", "edges", "same_place"
+REFERENCES = {
+    RANDOM: "Chance (reference)",
+    EDGES: "Edges of the image (reference)",
+    SAME_PLACE: "The same map for every image (reference)",
+}
 
 MEASURES = {
     "deletion": Measure(
@@ -162,6 +166,20 @@ MEASURES = {
         "Likeness to other methods",
         "",
         "Mean rank correlation with the maps of the other methods on the same picture.",
+    ),
+    "box_pointing": Measure(
+        "Pointing at boxes",
+        "high",
+        "On how many images of another hospital is the brightest place in a box that radiologists "
+        "drew around an opacity?",
+    ),
+    "box_share": Measure(
+        "Share in boxes", "high", "How much of the map's brightness lies in those boxes?"
+    ),
+    "box_auc": Measure(
+        "Boxes, ROC-AUC of pixels",
+        "high",
+        "How well does brightness tell pixels in those boxes from the others of the image?",
     ),
     "seconds": Measure("Seconds a picture", "low", "How long does one map take?"),
 }
