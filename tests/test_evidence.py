@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from cxrlib.images.style import lend, style_of
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.synthetic import phantom
 from cxrlib.training.augment import PRESETS, random_geometry
 from cxrlib.training.batches import Batches
-from cxrlib.training.style import lend, style_of
 
 NORMAL, PNEUMONIA, DRAWN, NO_LUNGS = range(4)  # places in an epoch
 SIDE, GRID = 160, (10, 10)

@@ -9,6 +9,7 @@ measured again.
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from cxrlib import metrics
+from cxrlib.evaluation import machines
 from cxrlib.evaluation.perturbations import SHIFTS, UNCHANGED, Shift
-from cxrlib.evaluation.stress_table import DRAWN
+from cxrlib.evaluation.stress_table import DRAWN, MACHINES
 from cxrlib.images import radiograph
 from cxrlib.inference.classifier import Classifier
 from cxrlib.inference.ensemble import EnsembleClassifier
@@ -26,6 +28,7 @@ from cxrlib.labels import PNEUMONIA, is_pneumonia
 from cxrlib.synthetic.opacities import draw_opacities
 
 _DECIDED = ("likely", "unlikely")
+_LEAST_FOR_GROUPS = 100  # images
 _CHUNK = 64  # radiographs held decoded at a time
 
 
@@ -40,7 +43,8 @@ def measure(
 ) -> pd.DataFrame:
     """Read images unchanged and under every shift, and those from elsewhere as they are.
 
-    Also, where ``lungs`` is given, the normal ones with opacities drawn into their lungs, against
+    Also by groups of the machines that they look to be from (`machines.groups`); and, where
+    ``lungs`` is given, the normal ones with opacities drawn into their lungs, against
     themselves: what tells the two apart is nothing that goes along with the classes.
 
     Args:
@@ -76,6 +80,8 @@ def measure(
             | _columns("changed", _share(before != after))
             | _columns("reversed", _share(decided & (before != after)))
         )
+    if len(pictures) >= _LEAST_FOR_GROUPS:
+        rows += _by_machine(reader, pictures, found[0], split)
     if lungs:
         rows.append(_drawn_into(reader, pictures, found[0], split, lungs))
     for name, others in (elsewhere or {}).items():
@@ -102,6 +108,25 @@ def _read(
             ]
             bar.update(len(changed))
     return [pd.DataFrame(rows, columns=["probability", "verdict"]) for rows in found.values()]
+
+
+def _by_machine(
+    reader: Classifier | EnsembleClassifier, pictures: pd.DataFrame, plain: pd.DataFrame, split: str
+) -> list[dict[str, float | str]]:
+    """A row for each group of images of the same look, unchanged."""
+    root = Path(pictures.attrs["root"])
+    with ThreadPoolExecutor() as pool:
+        group_of = machines.groups(pool.map(_decode, [root / path for path in pictures.path]))
+    return [
+        _row(
+            reader,
+            pictures[group_of == number],
+            plain[group_of == number],
+            f"{split}, machine group {number + 1}",
+            replace(UNCHANGED, group=MACHINES),
+        )
+        for number in range(machines.GROUPS)
+    ]
 
 
 def _drawn_into(

@@ -7,6 +7,8 @@ import pandas as pd
 from cxrlib import metrics, tables
 
 DRAWN = "drawn opacities"  # the group of that row
+MACHINES = "machines"  # the group of the rows by machine
+_LEAST = 20  # radiographs of a class that say something of a machine group
 
 
 def estimate(row: Mapping[str, float], name: str) -> metrics.Estimate:
@@ -31,6 +33,23 @@ def on_drawn_opacities(table: pd.DataFrame) -> str:
         f"calls {estimate(row, 'sensitivity')} pneumonia, and tells them from themselves without "
         f"with a ROC-AUC of {estimate(row, 'roc_auc')}. Nothing but the opacity tells them apart, "
         "neither shape nor sharpness nor exposure."
+    )
+
+
+def by_machine(table: pd.DataFrame) -> str:
+    """The worst sensitivity and specificity of a machine group, a sentence; empty if unknown."""
+    rows = table[table.group == MACHINES]
+    ill, well = rows.pneumonia, rows.pictures - rows.pneumonia
+    found = []
+    for name, of_class in (("sensitivity", ill), ("specificity", well)):
+        large = rows[of_class >= _LEAST]
+        if large.empty:
+            return ""
+        worst = large.loc[large[name].idxmin()]
+        found.append(f"{name} {estimate(worst, name)} ({worst.pictures_of.split(', ')[-1]})")
+    return (
+        f"By machine, as sharpness and noise tell them apart, the worst are {' and '.join(found)}, "
+        f"of the groups with at least {_LEAST} such images."
     )
 
 
@@ -75,4 +94,5 @@ def card_section(table: pd.DataFrame) -> list[str]:
         "",
         *tables.markdown(readable(table[table.group != DRAWN])),
         *(["", drawn] if (drawn := on_drawn_opacities(table)) else []),
+        *(["", worst_group] if (worst_group := by_machine(table)) else []),
     ]

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from cxrlib.images.preprocess import WHOLE, Box, frame, into_frame
+from cxrlib.images.style import Style, lend
 from cxrlib.synthetic.anatomy import clouds
-from cxrlib.training.style import Style, lend
 
 
 @dataclass(frozen=True)

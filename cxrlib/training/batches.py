@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from cxrlib.images.preprocess import WHOLE, Box, frame
+from cxrlib.images.style import Style, style_of
 from cxrlib.synthetic.opacities import draw_opacities
 from cxrlib.training.augment import (
     PRESETS,
@@ -17,7 +18,6 @@ from cxrlib.training.augment import (
     random_geometry,
     repaint_surroundings,
 )
-from cxrlib.training.style import Style, style_of
 
 # How often a picture is offered the style of one of the other class. Synthetic opacities, in
 # pictures of the one and labelled as the other, get that of either.

@@ -8,8 +8,8 @@ import streamlit as st
 
 from cxrlib import plots
 from cxrlib.images import preprocess
+from cxrlib.images.style import style_of
 from cxrlib.training.augment import PRESETS, augment, describe
-from cxrlib.training.style import style_of
 from pages.dataset_parts.gallery_tab import read
 from pages.shared.text import plain
 

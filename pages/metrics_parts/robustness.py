@@ -39,7 +39,8 @@ def show_robustness(measured: Measured) -> None:
 
 def _show_stress(table: pd.DataFrame, name: str) -> None:
     changed_on_purpose = table[table.pictures_of == table.pictures_of[0]]
-    elsewhere = table[(table.step == UNCHANGED.name) & (table.pictures_of != table.pictures_of[0])]
+    unchanged = table[(table.step == UNCHANGED.name) & (table.pictures_of != table.pictures_of[0])]
+    by_machine = unchanged.group == stress_table.MACHINES
     worst = stress_table.worst_mild(table)
     st.markdown(
         f"The {worst.pictures} {worst.pictures_of} images, perturbed before the run "
@@ -86,14 +87,23 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
             "Metrics and changed verdicts at every step",
             csv=changed_on_purpose,
         )
-    if not elsewhere.empty:
+    if by_machine.any():
+        st.markdown("**By machine**")
+        st.markdown(stress_table.by_machine(table))
+        _show_unchanged(unchanged[by_machine], f"{name}-machines", "Metrics by machine group")
+    if not by_machine.all():
         st.markdown("**External data**")
-        shown = stress_table.readable(elsewhere)[
-            ["pictures", "ROC-AUC", "sensitivity", "specificity", "calibration error"]
-        ]
-        shown.insert(1, "number", elsewhere.pictures.to_numpy())
-        shown.insert(2, "with pneumonia", elsewhere.pneumonia.to_numpy())
-        show_table(shown, f"{name}-elsewhere", "Metrics on other images", csv=elsewhere)
+        _show_unchanged(unchanged[~by_machine], f"{name}-elsewhere", "Metrics on other images")
+
+
+def _show_unchanged(rows: pd.DataFrame, stem: str, title: str) -> None:
+    """A table of images that were read as they are."""
+    shown = stress_table.readable(rows)[
+        ["pictures", "ROC-AUC", "sensitivity", "specificity", "calibration error"]
+    ]
+    shown.insert(1, "number", rows.pictures.to_numpy())
+    shown.insert(2, "with pneumonia", rows.pneumonia.to_numpy())
+    show_table(shown, stem, title, csv=rows)
 
 
 def _show_steps(

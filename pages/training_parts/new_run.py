@@ -15,13 +15,13 @@ from pydantic.fields import FieldInfo
 from cxrlib import runs
 from cxrlib.data import dataset
 from cxrlib.images import preprocess, radiograph
+from cxrlib.images.style import style_of
 from cxrlib.labels import is_pneumonia
 from cxrlib.runs.config import TrainingConfig, for_network, group_of, problems, repeat_settings
 from cxrlib.training import practice
 from cxrlib.training.augment import PRESETS, augment, describe
 from cxrlib.training.devices import Device
 from cxrlib.training.estimate import estimate
-from cxrlib.training.style import style_of
 from pages.shared import data_folder
 from pages.shared.text import number, plain
 from pages.training_parts import actions
