@@ -284,6 +284,20 @@ def _measure_heatmaps(run: runs.Run, options: argparse.Namespace) -> pd.DataFram
     )
 
 
+def _ensemble(options: argparse.Namespace) -> int:
+    from cxrlib.evaluation import compare_runs
+
+    if len(options.members) < 2:
+        raise runs.RunError("A mean takes two runs or more: name another one.")
+    members = [runs.find(name) for name in options.members]
+    try:
+        run = compare_runs.save_ensemble(options.name, members)
+    except compare_runs.ComparisonError as error:
+        raise runs.RunError(str(error)) from error
+    print(run.card)
+    return 0
+
+
 def _predict(options: argparse.Namespace) -> int:
 
     classifier = load(runs.find(options.run))
@@ -377,6 +391,7 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "stress": _stress,
     "faithfulness": _faithfulness,
+    "ensemble": _ensemble,
     "predict": _predict,
     "explain": _explain,
     "export": _export,

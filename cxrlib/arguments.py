@@ -71,6 +71,10 @@ def parser() -> argparse.ArgumentParser:
         "named from the table's folder, places as shares of the image",
     )
 
+    command = commands.add_parser("ensemble", help="keep the mean of several runs as a run")
+    command.add_argument("name", help="what it shall be called")
+    command.add_argument("members", nargs="+", metavar="RUN", help="two or more finished runs")
+
     command = commands.add_parser("predict", help="read X-rays: a line a file")
     command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
     _add_run(command)

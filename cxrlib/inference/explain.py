@@ -23,7 +23,7 @@ _SMOOTHGRAD_SAMPLES = 24
 _SMOOTHGRAD_NOISE = 0.1
 _INTEGRATION_STEPS = 32
 _OCCLUSION_PATCHES = 14
-_STEEPNESS = 2  # of the scale of evidence: a tenth at 1.1 below the threshold's log-odds
+_STEEPNESS = 2  # of the scale of evidence
 # The few largest gradients of a map of single pixels would leave the rest of it black.
 _FINE = 10_000
 _PERCENTILE = 99.5
@@ -137,14 +137,16 @@ def normalize(raw: np.ndarray) -> np.ndarray:
 def against(evidence: np.ndarray, threshold: float) -> np.ndarray:
     """Evidence on one scale for all images, ``float32`` in 0..1.
 
-    0.5 where the place alone would bring the image to the threshold, near 0 where it says nothing.
+    A softplus: what a place's log-odds are beyond the threshold's, and near 0 below it. 1 is a
+    place that alone brings the image to the threshold; or the strongest, where that is beyond it.
 
     Args:
         evidence: calibrated log-odds of pneumonia that each place alone would give.
         threshold: probability of the operating point.
     """
     excess = evidence - np.log(threshold / (1 - threshold))
-    return (1 / (1 + np.exp(-_STEEPNESS * excess))).astype(np.float32)
+    beyond = np.logaddexp(0, _STEEPNESS * excess)
+    return (beyond / max(beyond.max(), np.log(2))).astype(np.float32)
 
 
 _QUICK: dict[str, _Quick] = {}

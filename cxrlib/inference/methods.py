@@ -34,8 +34,8 @@ class Method:
 METHODS = {
     "evidence": Method(
         "Evidence",
-        "Bright regions are those that speak for pneumonia: at half the scale, a region would "
-        "reach the operating point by itself.",
+        "Bright regions are those that speak for pneumonia. The scale is the same for all images: "
+        "at its top a region reaches the operating point by itself, or is the strongest beyond it.",
         "It learned from drawn opacities what to mark, on a grid of a dozen cells a side: it shows "
         "where, not how far a finding reaches.",
         "Pinheiro and Collobert, CVPR 2015",
