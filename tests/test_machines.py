@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from cxrlib.evaluation import machines, stress_table
+from cxrlib.runs.contents import STRESS_ESTIMATES
 from cxrlib.synthetic import phantom
 
 
@@ -27,7 +28,7 @@ def test_images_are_grouped_by_how_they_look_not_by_what_they_show() -> None:
 
 def test_the_worst_group_is_named_among_those_that_say_something() -> None:
     estimates = {
-        f"{name}{end}": 0.5 for name in stress_table.ESTIMATES for end in ("", "_low", "_high")
+        f"{name}{end}": 0.5 for name in STRESS_ESTIMATES for end in ("", "_low", "_high")
     }
     rows = [
         estimates | {
