@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from cxrlib import runs
-from cxrlib.images import radiograph
+from cxrlib.images import files, radiograph
 from cxrlib.inference.classifier import Classifier
 from cxrlib.metrics import wilson
 
@@ -59,12 +59,11 @@ def tell(name: str, refusals: Sequence[bool]) -> None:
 def pictures(folder: Path) -> list[np.ndarray]:
     """All pictures in a folder that can be read, ``uint8 [height, width]``."""
     found = []
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in radiograph.SUFFIXES:
-            try:
-                found.append(radiograph.read(file.read_bytes()).pixels)
-            except radiograph.RadiographError as error:
-                print(f"{file.name} is not read at all: {error}")
+    for file in files.find(folder)[0]:
+        try:
+            found.append(radiograph.read_file(file).pixels)
+        except radiograph.RadiographError as error:
+            print(f"{file.name} is not read at all: {error}")
     return found
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from cxrlib import arguments, runs
 from cxrlib.data import dataset
-from cxrlib.images.radiograph import SUFFIXES, RadiographError
+from cxrlib.images import files
+from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import lung_fields
 from cxrlib.inference.classifier import Classifier, Prediction
 from cxrlib.inference.ensemble import EnsembleClassifier, load
@@ -32,6 +33,8 @@ _PHANTOMS = 1_000_000
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a file's name may be in no alphabet
     options = arguments.parser().parse_args(given)
     devices.keep_memory()
     try:
@@ -183,6 +186,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _pictures(options: argparse.Namespace, reader: Classifier | EnsembleClassifier) -> pd.DataFrame:
     """The pictures of ``--split``, with the split's name."""
     table = dataset.index(_data(options))
+    for sentence in dataset.warnings(table):
+        print(sentence, file=sys.stderr)
     wanted = table.split == options.split
     if options.split == "validation":
         wanted = reader.held_out(table)
@@ -264,7 +269,7 @@ def _measure_heatmaps(run: runs.Run, options: argparse.Namespace) -> pd.DataFram
     shuffled = table.sample(frac=1, random_state=options.seed).drop_duplicates(["patient", "label"])
     chosen = {
         label: [
-            radiograph.read((Path(table.attrs["root"]) / path).read_bytes()).pixels
+            radiograph.read_file(Path(table.attrs["root"]) / path).pixels
             for path in rows.path[: options.pictures]
         ]
         for label, rows in shuffled.groupby("label")
@@ -299,13 +304,14 @@ def _ensemble(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-
     classifier = load(runs.find(options.run))
-    files = list(_files(options.paths))
-    failed = not files
+    images, left_out = _images(options.paths)
+    failed = not images
     if failed:
-        print("There are no images in there, going by the files' endings.", file=sys.stderr)
-    for file, result in classifier.predict_files(files):
+        print("There are no images in there.", file=sys.stderr)
+    if left_out:
+        print(files.sentence(left_out), file=sys.stderr)
+    for file, result in classifier.predict_files(images):
         if isinstance(result, RadiographError):
             failed = True
             record, line = {"error": str(result)}, f"error: {result}"
@@ -323,19 +329,15 @@ def _in_words(prediction: Prediction) -> str:
     return f"{prediction.probability:.3f}  {prediction.verdict}{remark}"
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as they are named; of a folder, the pictures in it by their endings, or without one."""
+def _images(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """Files as they are named, of folders the images in them; and what was left out of those."""
+    images: list[Path] = []
+    left_out: dict[Path, str] = {}
     for path in paths:
-        if path.is_dir():
-            yield from sorted(
-                file
-                for file in path.rglob("*")
-                if file.is_file()
-                and not file.name.startswith(".")
-                and file.suffix.lower() in (*SUFFIXES, "")  # DICOM files often have none
-            )
-        else:
-            yield path
+        found, others = files.find(path) if path.is_dir() else ([path], {})
+        images += found
+        left_out |= others
+    return images, left_out
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -344,10 +346,7 @@ def _explain(options: argparse.Namespace) -> int:
     from cxrlib import plots
     from cxrlib.images import radiograph
 
-    try:
-        picture = radiograph.read(options.file.read_bytes())
-    except OSError as error:
-        raise RadiographError(f"{options.file} cannot be opened: {error.strerror}.") from error
+    picture = radiograph.read_file(options.file)
     classifier = load(runs.find(options.run))
     method = options.method or classifier.methods[0]
     if method not in classifier.methods:

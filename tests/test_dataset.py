@@ -59,11 +59,11 @@ def test_the_folder_above_will_do(phantoms: Path) -> None:
         ("person12_bacteria_46.jpeg", "person12", "bacterial"),
         ("person1000_virus_1681.jpeg", "person1000", "viral"),
         ("person1372_virus_2365_1.jpeg", "person1372", "viral"),
-        ("someone_else.png", "someone_else", ""),
+        ("someone_else.png", "NORMAL/someone_else", ""),
     ],
 )
 def test_what_a_file_name_tells(name: str, patient: str, subtype: str) -> None:
-    assert dataset.patient(name) == patient
+    assert dataset.patient(name, "NORMAL") == patient
     assert dataset.subtype(name) == subtype
 
 

@@ -72,6 +72,19 @@ def test_a_wrong_or_broken_folder_is_named(
     assert victim.stem.replace("-", r"\-") in page.error[0].value
 
 
+def test_what_was_left_out_and_labels_that_contradict_are_said(
+    phantoms: Path, tmp_path: Path, open_page: Callable[..., AppTest]
+) -> None:
+    folder = Path(shutil.copytree(phantoms, tmp_path / "chest_xray"))
+    (folder / "train" / "NORMAL" / "notes.txt").write_text("seen by AB")
+    normal = sorted((folder / "train" / "NORMAL").iterdir())[0]
+    shutil.copy(normal, folder / "train" / "PNEUMONIA" / "person9_virus_9.jpeg")
+    for page in (open_page(folder), open_page(folder).switch_page("pages/training.py").run()):
+        left_out, contradiction = (warning.value for warning in page.warning)
+        assert r"notes\.txt" in left_out
+        assert r"person9\_virus\_9" in contradiction
+
+
 def test_overview_counts_both_splits(phantoms: Path, open_page: Callable[..., AppTest]) -> None:
     page = open_page(phantoms)
     table = dataset.index(phantoms)

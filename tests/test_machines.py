@@ -27,9 +27,7 @@ def test_images_are_grouped_by_how_they_look_not_by_what_they_show() -> None:
 
 
 def test_the_worst_group_is_named_among_those_that_say_something() -> None:
-    estimates = {
-        f"{name}{end}": 0.5 for name in STRESS_ESTIMATES for end in ("", "_low", "_high")
-    }
+    estimates = {f"{name}{end}": 0.5 for name in STRESS_ESTIMATES for end in ("", "_low", "_high")}
     rows = [
         estimates | {
             "pictures_of": f"validation, machine group {number}", "group": stress_table.MACHINES,

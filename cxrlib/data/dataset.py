@@ -8,11 +8,14 @@ import io
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from tarfile import TarError
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
+from cxrlib.images import files
+from cxrlib.images.limits import RadiographError
 from cxrlib.labels import BINARY, NORMAL, PNEUMONIA
 
 # What takes long to load is imported where it is used, NumPy too: the app's first page, which needs
@@ -45,8 +48,8 @@ To get the data set by hand:
 {LAYOUT}
   3. set CXR_DATA_DIR to that folder, or pass it with --data."""
 
-_EXTENSIONS = {".jpeg", ".jpg", ".png"}
 _ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # of a whole JPEG and PNG file
+_QUICK = (b"\xff\xd8\xff", b"\x89PNG")  # whose size is told without decoding them
 _PATIENT = re.compile(r"(?:NORMAL2-)?IM-\d+|person\d+")
 # Of a whole name; the ending is left out.
 _PICTURE = re.compile(
@@ -99,7 +102,11 @@ def examples(folder: Path, count: int = 4) -> list[Path]:
     """
     root = find_root(folder)
     split = next(name for name in ("test", "val", "train") if (root / name).is_dir())
-    return [file for label in BINARY for file in _class_files(root, split, label)[:count]]
+    found = []
+    for label in BINARY:
+        images = (file for file in _class_files(root, split, label) if not files.problem(file))
+        found += islice(images, count)
+    return found
 
 
 def picture_file(folder: Path, path: str) -> Path:
@@ -119,7 +126,7 @@ def picture_file(folder: Path, path: str) -> Path:
     # The name is looked up among those that are there, never joined to a path as it came.
     if split in SPLITS and label in BINARY:
         for file in _class_files(root, split, label):
-            if file.name == name:
+            if file.name == name and not files.problem(file):
                 return file
     raise DatasetError(f"The data set in {root} has no image {path}.")
 
@@ -136,7 +143,7 @@ def fingerprint(folder: Path) -> str:
     root = find_root(folder)
     key = hashlib.blake2b(digest_size=12)
     for file in _files(root):
-        status = file.stat()
+        status = file.lstat()
         name = file.relative_to(root).as_posix()
         key.update(os.fsencode(f"{name}|{status.st_size}|{status.st_mtime_ns}\n"))
     return key.hexdigest()
@@ -149,11 +156,10 @@ def _files(root: Path) -> list[Path]:
 
 
 def _class_files(root: Path, split: str, label: str) -> list[Path]:
-    return [
-        file
-        for file in sorted((root / split / label).glob("*"), key=lambda file: file.name)
-        if file.suffix.lower() in _EXTENSIONS and not file.name.startswith(".")
-    ]
+    """All that lies in a class folder, whatever it is; hidden files left out."""
+    return sorted(
+        file for file in (root / split / label).glob("*") if not file.name.startswith(".")
+    )
 
 
 def index(folder: Path) -> "pd.DataFrame":
@@ -162,9 +168,10 @@ def index(folder: Path) -> "pd.DataFrame":
     Returns:
         Columns ``path`` (below `find_root`'s folder, with slashes), ``split`` (train, val,
         test: the official one), ``label`` (NORMAL, PNEUMONIA), ``subtype`` (bacterial, viral
-        or empty), ``patient`` (from the file name; numbers start anew in the official test
-        folder), ``width`` and ``height`` in pixels, ``digest`` (of the file's bytes). Sorted
-        by path; ``attrs["root"]`` is the folder that the paths start from.
+        or empty), ``patient`` (from the class and the file name; numbers start anew in the
+        official test folder), ``width`` and ``height`` in pixels, ``digest`` (of the file's
+        bytes). Sorted by path; ``attrs["root"]`` is the folder that the paths start from, and
+        ``attrs["left_out"]`` says of each file that is no image why not.
 
     Raises:
         DatasetError: wrong layout, an empty class folder, or files that are no images or cut
@@ -173,18 +180,18 @@ def index(folder: Path) -> "pd.DataFrame":
     import pandas as pd
 
     root = find_root(folder)
-    files = _files(root)
+    images, left_out = files.sort_out(_files(root))
     with ThreadPoolExecutor() as pool:
-        facts = list(pool.map(_facts, files))
+        facts = list(pool.map(_facts, images))
     broken = [
         file.relative_to(root).as_posix()
-        for file, fact in zip(files, facts, strict=True)
+        for file, fact in zip(images, facts, strict=True)
         if fact is None
     ]
     if broken:
         others = f" and {len(broken) - 3} others" if len(broken) > 3 else ""
         raise DatasetError(
-            f"{len(broken)} of {len(files)} files in {root} are damaged or cut off: "
+            f"{len(broken)} of {len(images)} files in {root} are damaged or cut off: "
             f"{', '.join(broken[:3])}{others}. The download or copy may have broken off: fetch "
             "them again, or delete them."
         )
@@ -194,14 +201,14 @@ def index(folder: Path) -> "pd.DataFrame":
             "split": file.parent.parent.name,
             "label": file.parent.name,
             "subtype": subtype(file.name),
-            "patient": patient(file.name),
+            "patient": patient(file.name, file.parent.name),
             "width": width,
             "height": height,
             "digest": digest,
         }
-        for file, (width, height, digest) in zip(files, facts, strict=True)
+        for file, (width, height, digest) in zip(images, facts, strict=True)
     )
-    filled = {file.parent for file in files}
+    filled = {file.parent for file in images}
     for split in SPLITS:
         for label in BINARY:
             if (root / split).is_dir() and root / split / label not in filled:
@@ -211,32 +218,60 @@ def index(folder: Path) -> "pd.DataFrame":
                 )
     table = table.sort_values("path", ignore_index=True)
     table.attrs["root"] = str(root)
+    table.attrs["left_out"] = {
+        files.printable(file.relative_to(root).as_posix()): why for file, why in left_out.items()
+    }
     return table
 
 
+def warnings(table: "pd.DataFrame") -> list[str]:
+    """What to know of an index before it is trained on or measured with, a sentence each."""
+    found = [files.sentence(table.attrs["left_out"])]
+    copies = duplicates(table)
+    both = copies[copies.groupby("group").label.transform("nunique") > 1]
+    if len(both):
+        first = both[both.group == both.group.iloc[0]].drop_duplicates("label").path
+        images = both.group.nunique()
+        found.append(
+            f"{images} image{' is' if images == 1 else 's are'} there under both labels, such as "
+            f"{' and '.join(first)}: the label of one of them is wrong. Remove it."
+        )
+    return [sentence for sentence in found if sentence]
+
+
 def _facts(file: Path) -> tuple[int, int, str] | None:
+    """Width, height and digest; None of a damaged file."""
     from PIL import Image
 
-    data = file.read_bytes()
+    from cxrlib.images import radiograph
+
     try:
+        data = files.load(file)
+        if not data.startswith(_QUICK):
+            height, width = radiograph.read(data).pixels.shape
+            return width, height, _digest(data)
         with Image.open(io.BytesIO(data)) as picture:
             width, height = picture.size
             # Some programs pad or append to a whole file; decoding tells, but is slow.
             if not data.endswith(_ENDS):
                 picture.load()
-    except (OSError, SyntaxError):
+    except (OSError, SyntaxError, RadiographError):
         return None
-    return width, height, hashlib.blake2b(data, digest_size=16).hexdigest()
+    return width, height, _digest(data)
 
 
-def patient(name: str) -> str:
-    """The patient a file name of the set speaks of, or the bare name where it speaks of none.
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
-    >>> patient("person12_bacteria_46.jpeg"), patient("IM-0551-0001-0002.jpeg")
-    ('person12', 'IM-0551')
+
+def patient(name: str, label: str) -> str:
+    """The patient a file name of the set speaks of; else the name itself, within its class.
+
+    >>> patient("person12_bacteria_46.jpeg", "PNEUMONIA"), patient("img_000.jpeg", "NORMAL")
+    ('person12', 'NORMAL/img_000')
     """
     match = _PATIENT.match(name)
-    return match[0] if match else Path(name).stem
+    return match[0] if match else f"{label}/{Path(name).stem}"
 
 
 def subtype(name: str) -> str:

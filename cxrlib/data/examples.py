@@ -102,7 +102,9 @@ def _draw(*, pneumonia: bool) -> "Radiograph":
 
 
 def _open(file: Path) -> "Radiograph":
-    return _read(file.read_bytes())
+    from cxrlib.images import radiograph
+
+    return radiograph.read_file(file)
 
 
 def _fetch(split: str, label: str, name: str) -> "Radiograph":

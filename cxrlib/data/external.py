@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from cxrlib.data.dataset import DatasetError
-from cxrlib.images.radiograph import SUFFIXES
+from cxrlib.images import files
 from cxrlib.labels import BINARY, NORMAL, PNEUMONIA
 
 _FILE_COLUMNS = ("file", "path", "image")
@@ -47,24 +47,19 @@ def name(source: Sequence[str]) -> str:
 
 
 def _of_folder(root: Path) -> pd.DataFrame:
-    files = [
-        (file, label)
-        for label in BINARY
-        for file in sorted((root / label).rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-    ]
-    for label in BINARY:
-        if all(found != label for _, found in files):
+    found = {label: files.find(root / label)[0] for label in BINARY}
+    for label, images in found.items():
+        if not images:
             raise DatasetError(
                 f"There are no pictures in {root / label}. Pictures from elsewhere lie in "
                 "subfolders NORMAL and PNEUMONIA, or are listed in a CSV file."
             )
     return _table(
         root,
-        [file.relative_to(root).as_posix() for file, _ in files],
-        [label for _, label in files],
+        [file.relative_to(root).as_posix() for images in found.values() for file in images],
+        [label for label, images in found.items() for _ in images],
         # Names from elsewhere say nothing of patients.
-        [file.as_posix() for file, _ in files],
+        [file.as_posix() for images in found.values() for file in images],
     )
 
 
@@ -73,8 +68,8 @@ def _of_table(file: Path, column: str, meanings: dict[str, str]) -> pd.DataFrame
         rows = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{file} cannot be read as a CSV table: {error}") from error
-    files = next((name for name in _FILE_COLUMNS if name in rows), None)
-    if column not in rows or files is None:
+    column_of_files = next((name for name in _FILE_COLUMNS if name in rows), None)
+    if column not in rows or column_of_files is None:
         raise DatasetError(
             f"{file} needs the column {column}, and one of {', '.join(_FILE_COLUMNS)} that names "
             f"the pictures. It has: {', '.join(rows.columns)}."
@@ -87,14 +82,14 @@ def _of_table(file: Path, column: str, meanings: dict[str, str]) -> pd.DataFrame
                 f"No row of {file} has {words} in the column {column}. It says: {known}."
             )
     rows, labels = rows[labels.notna()], labels.dropna()
-    missing = [name for name in rows[files] if not (file.parent / name).is_file()]
+    missing = [name for name in rows[column_of_files] if not (file.parent / name).is_file()]
     if missing:
         raise DatasetError(
             f"{len(missing)} of {len(rows)} pictures that {file} lists are not there, such as "
             f"{missing[0]}. File names start from the table's own folder."
         )
-    patients = rows["patient"] if "patient" in rows else rows[files]
-    return _table(file.parent, rows[files], labels, patients)
+    patients = rows["patient"] if "patient" in rows else rows[column_of_files]
+    return _table(file.parent, rows[column_of_files], labels, patients)
 
 
 def _table(

@@ -4,6 +4,9 @@ A network learns whatever tells the classes apart. Where the size of an image do
 brightness, that is a shortcut: it works on this data set and nowhere else.
 """
 
+import hashlib
+import io
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -22,7 +25,7 @@ from cxrlib.metrics.bootstrap import cluster_bootstrap, percentile_interval
 from cxrlib.metrics.curves import Ranking, area_under_roc
 from cxrlib.metrics.estimates import covering
 
-_INDEX_VERSION = 1  # raise when `dataset.index` changes what it returns
+_INDEX_VERSION = 2  # raise when `dataset.index` changes what it returns
 # Exposure is measured on a grid that is the same for all: on full images, finer detail would
 # count as contrast, and so the size as exposure.
 _GRID = 64
@@ -60,17 +63,35 @@ def cached_index(folder: Path, *, cache: Path | None = None) -> pd.DataFrame:
     """
     cache = cache or cache_folder()
     file = cache / f"index-{_INDEX_VERSION}-{dataset.fingerprint(folder)}.csv"
-    if not file.exists():
+    try:
+        table = _kept_index(file)
+    except (FileNotFoundError, ValueError):  # there is none, or half of one
         table = dataset.index(folder)
+        rows = table.to_csv(index=False)
+        facts = {"digest": _digest(rows), "left_out": table.attrs["left_out"]}
         cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
-        partial.write_text(table.to_csv(index=False), encoding="utf-8")
+        partial.write_text(f"{json.dumps(facts)}\n{rows}", encoding="utf-8")
         partial.replace(file)
-    # Read back also when it was just made, so that the first answer is no other than the next.
-    text = dict.fromkeys(("path", "split", "label", "subtype", "patient", "digest"), str)
-    table = pd.read_csv(file, dtype=text, keep_default_na=False)
+        # Read back, so that the first answer is no other than the next.
+        table = _kept_index(file)
     table.attrs["root"] = str(dataset.find_root(folder))
     return table
+
+
+def _kept_index(file: Path) -> pd.DataFrame:
+    text = dict.fromkeys(("path", "split", "label", "subtype", "patient", "digest"), str)
+    head, _, rows = file.read_text(encoding="utf-8").partition("\n")
+    facts = json.loads(head)
+    if facts["digest"] != _digest(rows):
+        raise ValueError(f"{file} is cut off")
+    table = pd.read_csv(io.StringIO(rows), dtype=text, keep_default_na=False)
+    table.attrs["left_out"] = facts["left_out"]
+    return table
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def counts(table: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:

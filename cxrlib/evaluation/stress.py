@@ -176,7 +176,7 @@ def _changed(
 
 def _decode(file: Path) -> np.ndarray:
     try:
-        return radiograph.read(file.read_bytes()).pixels
+        return radiograph.read_file(file).pixels
     except radiograph.RadiographError as error:
         raise radiograph.RadiographError(f"{file}: {error}") from error
 

@@ -183,8 +183,9 @@ def cached_pixels(
 
 
 def cached_array(file: Path, write: Callable[[Path], object]) -> np.ndarray:
-    """A read-only memory map of an array's file, which is written where there is none."""
-    if not file.exists():
+    """A read-only memory map of an array's file, which is written where there is none, or half."""
+    array = _whole_array(file)
+    if array is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         # What a process left that was killed: nobody else writes this file for so long.
         for left in file.parent.glob("*.partial"):
@@ -198,7 +199,15 @@ def cached_array(file: Path, write: Callable[[Path], object]) -> np.ndarray:
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
-    return np.load(file, mmap_mode="r")
+        array = np.load(file, mmap_mode="r")
+    return array
+
+
+def _whole_array(file: Path) -> np.ndarray | None:
+    try:
+        return np.load(file, mmap_mode="r")
+    except (FileNotFoundError, EOFError, ValueError):
+        return None
 
 
 def new_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
@@ -229,7 +238,7 @@ def _decode(
     def decode(job: tuple[int, str]) -> None:
         row, path = job
         try:
-            picture = radiograph.read((root / path).read_bytes())
+            picture = radiograph.read_file(root / path)
         except radiograph.RadiographError as error:
             raise radiograph.RadiographError(f"{path}: {error}") from error
         pixels[row] = prepare(picture.pixels, size, equalization, boxes[row] if boxes else None)

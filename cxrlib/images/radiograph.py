@@ -5,11 +5,12 @@ error, `RadiographError`, whose message can be shown to the person who chose the
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from cxrlib.images import formats, raster
+from cxrlib.images import files, formats, raster
 from cxrlib.images.contrast import scale
 from cxrlib.images.limits import DAMAGED, MAX_BYTES, MAX_PIXELS, MIN_SIDE, RadiographError
 
@@ -18,15 +19,12 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "MIN_SIDE",
-    "SUFFIXES",
     "Radiograph",
     "RadiographError",
     "read",
+    "read_file",
     "window",
 ]
-
-# By which images are looked for in a folder; how a file is read, its content alone decides.
-SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom"}
 
 DETAIL_SIDE = 224  # px; below it a reading is possible but detail is missing
 
@@ -64,10 +62,7 @@ def read(data: bytes) -> Radiograph:
     if not data:
         raise RadiographError("The file is empty. Copy or export it again.")
     if len(data) > MAX_BYTES:
-        raise RadiographError(
-            f"The file is larger than the {MAX_BYTES // 2**20} MB that are read. "
-            "Save the X-ray as JPEG or PNG."
-        )
+        raise files.too_large()
     kind = formats.identify(data)
     try:
         if kind == "DICOM":
@@ -87,6 +82,15 @@ def read(data: bytes) -> Radiograph:
             f"The {kind} file is damaged or cut off. Copy or export it again."
         ) from error
     return Radiograph(pixels, kind, (*warnings, *_image_warnings(pixels)))
+
+
+def read_file(file: Path) -> Radiograph:
+    """As `read`, of a file on the disk; what is too large is not loaded.
+
+    Raises:
+        RadiographError: also where the file cannot be opened.
+    """
+    return read(files.load(file))
 
 
 def window(pixels: np.ndarray, *, center: float, width: float, invert: bool = False) -> np.ndarray:

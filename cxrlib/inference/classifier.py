@@ -253,11 +253,9 @@ class Classifier:
 
     def _load(self, file: Path) -> np.ndarray | RadiographError:
         try:
-            return self._square(radiograph.read(file.read_bytes()).pixels)
+            return self._square(radiograph.read_file(file).pixels)
         except RadiographError as error:
             return error
-        except OSError as error:
-            return RadiographError(f"The file cannot be opened: {error.strerror}.")
 
     def _square(self, pixels: np.ndarray) -> np.ndarray:
         """A whole picture, squashed: all that any of the networks sees of it."""

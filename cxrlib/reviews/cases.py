@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from cxrlib.data import dataset
-from cxrlib.images import radiograph
+from cxrlib.images import files, radiograph
 from cxrlib.images.radiograph import Radiograph, RadiographError
 from cxrlib.labels import BINARY, NORMAL, PNEUMONIA, is_pneumonia
 from cxrlib.metrics import OperatingPoint
 from cxrlib.synthetic import phantom
 
-_ENDINGS = {*radiograph.SUFFIXES, ""}  # DICOM files often have none
 _PHANTOM_SIDE = 768
 
 # Which of a run's pictures are taken, by name, in words.
@@ -111,16 +110,14 @@ def folder_cases(folder: Path, *, length: int, seed: int) -> list[Case]:
     A picture in a folder ``NORMAL`` or ``PNEUMONIA`` has that label, any other none. Files that
     cannot be read as a radiograph, and second copies, are left out.
     """
-    files = sorted(
-        file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS and file.is_file()
-    )
+    images, _ = files.find(folder)
     found: dict[str, Case] = {}
-    for number in np.random.default_rng(seed).permutation(len(files)):
-        file = files[number]
+    for number in np.random.default_rng(seed).permutation(len(images)):
+        file = images[number]
         try:
-            data = file.read_bytes()
+            data = files.load(file)
             radiograph.read(data)
-        except (RadiographError, OSError):
+        except RadiographError:
             continue
         key = f"file:{hashlib.blake2b(data, digest_size=16).hexdigest()}"
         label = file.parent.name if file.parent.name in BINARY else ""
@@ -153,13 +150,12 @@ def open_case(source: str, path: str, *, folder: Path | None = None) -> Radiogra
     Raises:
         RadiographError: it cannot be read.
         DatasetError: it is not at hand and cannot be fetched.
-        OSError: the file cannot be opened.
     """
     match source:
         case "run":
             return _from_dataset(path, folder)
         case "folder":
-            return radiograph.read(Path(path).read_bytes())
+            return radiograph.read_file(Path(path))
         case _:
             return _drawn(path)
 
@@ -167,7 +163,7 @@ def open_case(source: str, path: str, *, folder: Path | None = None) -> Radiogra
 def _from_dataset(path: str, folder: Path | None) -> Radiograph:
     if folder is not None:
         with suppress(dataset.DatasetError):
-            return radiograph.read(dataset.picture_file(folder, path).read_bytes())
+            return radiograph.read_file(dataset.picture_file(folder, path))
     split, _, rest = path.partition("/")
     label, _, name = rest.partition("/")
     return radiograph.read(dataset.download_picture(split, label, name))

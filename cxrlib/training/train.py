@@ -57,6 +57,8 @@ def train(
     if run:
         run.write_progress("looking through the pictures")
     table = dataset.index(data)
+    for sentence in dataset.warnings(table):
+        print(sentence, flush=True)
     folds = dataset.assign_folds(
         table,
         validation_fraction=config.validation_fraction,

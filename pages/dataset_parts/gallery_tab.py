@@ -59,8 +59,8 @@ def selection(table: pd.DataFrame, values: pd.DataFrame) -> overview.Selection:
 def thumbnail(file: str, modified: int) -> bytes | None:
     """An image as a small square JPEG, whole, on black; None where it cannot be read."""
     try:
-        picture = radiograph.read(Path(file).read_bytes()).pixels
-    except (radiograph.RadiographError, OSError):
+        picture = radiograph.read_file(Path(file)).pixels
+    except radiograph.RadiographError:
         return None
     return cv2.imencode(".jpg", preprocess.thumbnail(picture, THUMBNAIL))[1].tobytes()
 
@@ -68,8 +68,8 @@ def thumbnail(file: str, modified: int) -> bytes | None:
 def read(table: pd.DataFrame, path: str) -> radiograph.Radiograph | None:
     """One image of the data set; where it cannot be read, the page says why."""
     try:
-        return radiograph.read((Path(table.attrs["root"]) / path).read_bytes())
-    except (radiograph.RadiographError, OSError) as error:
+        return radiograph.read_file(Path(table.attrs["root"]) / path)
+    except radiograph.RadiographError as error:
         st.error(plain(error), icon=":material/broken_image:")
         return None
 

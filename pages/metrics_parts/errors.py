@@ -99,8 +99,8 @@ def _show_picture(
     row: tuple, file: Path, classifier: Classifier | EnsembleClassifier | None
 ) -> None:
     try:
-        pixels = radiograph.read(file.read_bytes()).pixels
-    except (radiograph.RadiographError, OSError) as error:
+        pixels = radiograph.read_file(file).pixels
+    except radiograph.RadiographError as error:
         st.text(str(error))
         return
     shown = plots.for_screen(pixels)

@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from cxrlib import reviews, runs
+from cxrlib.images import files
 from cxrlib.reviews import STRATEGIES, Case, Session
 from cxrlib.runs import ensembles
 from cxrlib.runs.operating_points import POINT_TITLES
@@ -118,6 +119,8 @@ def _new() -> None:
             help="On the computer that runs this page. Pictures in a folder NORMAL or PNEUMONIA "
             "have that label; others have none, and you see agreement but not who was right.",
         ).strip()
+        if folder and Path(folder).is_dir() and (sentence := _left_out(folder)):
+            st.caption(plain(sentence))
         if synthetic:
             st.warning(SYNTHETIC_RUN, icon=":material/science:")
     else:
@@ -189,6 +192,11 @@ def _new() -> None:
         )
     )
     st.rerun()
+
+
+@st.cache_data(ttl=60, show_spinner="Looking through the folder")
+def _left_out(folder: str) -> str:
+    return files.sentence(files.find(Path(folder))[1])
 
 
 def _say_where_from(run: runs.Run) -> None:

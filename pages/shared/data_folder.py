@@ -109,8 +109,11 @@ def follow_download(download: Download) -> None:
 
 
 def show_place(table: pd.DataFrame, folder: Path) -> None:
+    """Where the data set is, and what to know of it before it is trained on."""
     place, change = st.columns([5, 1], vertical_alignment="center")
     place.caption(f"{number(len(table))} images in {plain(table.attrs['root'])}")
     if allowed():
         with change.popover("Change", icon=":material/folder:", width="stretch"):
             ask_folder(folder)
+    for sentence in dataset.warnings(table):
+        st.warning(plain(sentence))

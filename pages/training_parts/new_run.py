@@ -219,7 +219,7 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
             prepared(str(root / path), size, st.session_state.new_equalization)
             for path in (chosen, other)
         )
-    except (radiograph.RadiographError, OSError) as error:
+    except radiograph.RadiographError as error:
         st.warning(f"{plain(chosen)}: {plain(error)}")
         return
     st.markdown(
@@ -245,7 +245,7 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
 
 @st.cache_data(max_entries=20, show_spinner=False)
 def prepared(file: str, size: int, equalization: str) -> np.ndarray:
-    return preprocess.prepare(radiograph.read(Path(file).read_bytes()).pixels, size, equalization)
+    return preprocess.prepare(radiograph.read_file(Path(file)).pixels, size, equalization)
 
 
 def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list[Device]) -> None:
