@@ -45,6 +45,12 @@ def main(given: Sequence[str] | None = None) -> int:
             print(f"{option}{sentence}", file=sys.stderr)
     except (dataset.DatasetError, runs.RunError, RadiographError) as error:
         print(error, file=sys.stderr)
+    except OSError as error:
+        from cxrlib.training import jobs
+
+        if not (sentence := jobs.disk_problem(error)):
+            raise
+        print(sentence, file=sys.stderr)
     return 2
 
 
@@ -96,10 +102,14 @@ def _train(options: argparse.Namespace) -> int:
     wanted = config.TrainingConfig(**config.for_network(network, **given))
     data = dataset.find_root(_data(options))
     run = jobs.create(wanted, data, on=options.device and [options.device], models=options.models)
+    keeps_reason = False
     try:
         return _work(run)
+    except OSError:
+        keeps_reason = True  # and is resumed when the disk has room
+        raise
     finally:
-        if not run.finished and not run.has_checkpoint:
+        if not (run.finished or run.has_checkpoint or keeps_reason):
             runs.delete(run)  # it never got to learn anything
 
 

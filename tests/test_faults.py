@@ -17,6 +17,7 @@ from sqlalchemy import create_engine
 from streamlit.testing.v1 import AppTest
 
 from cxrlib import runs
+from cxrlib.__main__ import main
 from cxrlib.data import dataset
 from cxrlib.reviews import Store
 from cxrlib.runs.config import TrainingConfig, for_network
@@ -210,8 +211,34 @@ def test_a_full_disk_ends_training_in_a_sentence(phantoms: Path, models: Path) -
         )
     assert jobs.state(run) == "failed", run.log_tail(40)
     assert "no space left" in run.failure
+    assert "Traceback" not in run.log_tail(200), "the command line says it in a sentence"
     assert not list(run.folder.glob("partial-*"))
     assert [found.name for found in runs.finished()] == ["good", "other"]
+
+
+def test_a_full_disk_on_the_command_line_is_a_sentence_and_the_run_keeps_it(
+    phantoms: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def write_progress(self: runs.Run, *args: object, **facts: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(runs.Run, "write_progress", write_progress)
+    train = ["train", "--data", str(phantoms), "--models", str(models), "--network", "cnn"]
+    assert main([*train, "--name", "kept", "--device", "cpu"]) == 2
+    assert "no space left" in capsys.readouterr().err
+    assert "no space left" in runs.Run(models / "kept").failure
+
+
+@pytest.mark.parametrize("value", ["1e400", "-inf", "nan", "9" * 400, "[]", "x"])
+def test_hostile_addresses_fall_back(
+    app: AppTest, phantoms: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setattr(dataset, "configured_folder", lambda: phantoms)
+    app.query_params["data_tab"] = "Augmentation"
+    app.query_params["data_sample"] = app.query_params["data_draw"] = value
+    app.switch_page("pages/dataset.py").run()
+    assert not app.exception
+    assert app.number_input(key="data_sample").value >= 1
 
 
 # --- the database of readings ---------------------------------------------------------------------

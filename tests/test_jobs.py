@@ -127,6 +127,7 @@ def test_second_run_waits_and_can_be_stopped_while_it_does(start: Callable) -> N
     wait(lambda: learning(first), first)
     second = start("second")
     wait(lambda: jobs.state(second) == "queued", second)
+    wait(lambda: "Waiting for cpu, which first has" in second.log_tail(), second)
     third = start("third")
     wait(lambda: jobs.state(third) == "queued", third)
     third.request_stop()
@@ -138,6 +139,20 @@ def test_second_run_waits_and_can_be_stopped_while_it_does(start: Callable) -> N
     renamed = jobs.rename(third, "renamed")
     jobs.delete(renamed)
     assert not renamed.folder.exists()
+
+
+def test_only_so_many_runs_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "state", lambda run: "queued")
+
+    def create(name: str) -> None:
+        config = TrainingConfig(**for_network("cnn", name=name))
+        jobs.create(config, tmp_path, on=["cpu"], models=tmp_path / "models")
+
+    for number in range(jobs.MOST_WAITING):
+        create(f"run{number}")
+    with pytest.raises(runs.RunError, match=r"stop one: .*run0"):
+        create("more")
+    assert not (tmp_path / "models" / "more").exists()
 
 
 def test_failed_run_says_why(start: Callable, tmp_path: Path) -> None:

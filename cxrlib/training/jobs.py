@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -34,6 +34,7 @@ from cxrlib.training import devices, practice
 State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
+MOST_WAITING = 5  # each is a process of its own
 _QUEUE_SECONDS = 0.5
 # Long enough to outlast another page's look at the lock.
 _LOOK_SECONDS = 0.03
@@ -98,8 +99,14 @@ def create(
         models: where the run's folder goes.
 
     Raises:
-        RunError: there is a run of that name.
+        RunError: there is a run of that name, or too many wait already.
     """
+    waiting = [run.name for run in runs.unfinished(models) if state(run) == "queued"]
+    if len(waiting) >= MOST_WAITING:
+        raise RunError(
+            f"{len(waiting)} runs wait to be trained already, which is the most. Wait for one of "
+            f"them, or stop one: {', '.join(waiting)}."
+        )
     if on is None:
         known = [device.id for device in devices.found()]
         on = [name for name in known if name != "cpu"] if config.distribute else known[:1]
@@ -251,16 +258,21 @@ def _hold_device(run: Run, device: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{device.replace(':', '-')}.lock")
     run.write_progress("queued", device=device)
+    told = ""
     while True:
         if run.stop_requested:
             run.mark_stopped()
             raise StoppedError
-        if not _earlier_run_waits(run, device):
+        ahead = _earlier_run_waits(run, device)
+        if not ahead:
             try:
                 lock.acquire(timeout=0)
                 break
             except Timeout:
-                pass
+                ahead = _run_on(run, device)
+        if ahead and ahead != told:
+            print(f"Waiting for {device}, which {ahead} has first.", file=sys.stderr, flush=True)
+            told = ahead
         time.sleep(_QUEUE_SECONDS)
     try:
         yield
@@ -268,21 +280,33 @@ def _hold_device(run: Run, device: str) -> Iterator[None]:
         lock.release()
 
 
-def _earlier_run_waits(run: Run, device: str) -> bool:
+def _earlier_run_waits(run: Run, device: str) -> str:
+    """The name of a run that waits for the device since before; empty where none does."""
     since = run.task["queued"]
+    return _other(
+        run,
+        lambda other: (
+            state(other) == "queued"
+            and other.progress.get("device") == device
+            and other.task["queued"] < since
+        ),
+    )
 
-    def earlier(other: Run) -> bool:
-        try:
-            return (
-                state(other) == "queued"
-                and other.progress.get("device") == device
-                and other.task["queued"] < since
-            )
-        except (RunError, FileNotFoundError):
-            return False  # it was deleted meanwhile
 
-    others = [other for other in runs.unfinished(run.folder.parent) if other.name != run.name]
-    return any(map(earlier, others))
+def _run_on(run: Run, device: str) -> str:
+    """What trains on a device: a run's name, or words for one of another folder."""
+    return (
+        _other(run, lambda other: state(other) == "running" and device in other.task["devices"])
+        or "a run of another models folder"
+    )
+
+
+def _other(run: Run, wanted: Callable[[Run], bool]) -> str:
+    for other in runs.unfinished(run.folder.parent):
+        with suppress(RunError, FileNotFoundError):  # it was deleted meanwhile
+            if other.name != run.name and wanted(other):
+                return other.name
+    return ""
 
 
 class _Reported:
@@ -301,19 +325,27 @@ class _Reported:
         trace: TracebackType | None,
     ) -> None:
         if isinstance(error, Exception) and not isinstance(error, StoppedError):
-            self._run.save_failure(_reason(error))
+            with suppress(OSError):  # on a full disk; the error itself goes on
+                self._run.save_failure(_reason(error))
+
+
+def disk_problem(error: OSError) -> str:
+    """What is wrong with a disk and what to do, in a sentence; empty for any other error."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "There is no space left on the disk, or for you on it. Free some, then resume."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{error.filename} may not be read or written. Change its permissions or choose "
+            "another folder, then resume."
+        )
+    return ""
 
 
 def _reason(error: Exception) -> str:
     if type(error).__module__.startswith("cxrlib."):
         return str(error)  # made for people
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "There is no space left on the disk, or for you on it. Free some, then resume."
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"{error.filename} may not be read or written. Change its permissions or choose "
-            "another folder, then resume."
-        )
+    if isinstance(error, OSError) and (sentence := disk_problem(error)):
+        return sentence
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return (
             "The device's memory does not suffice. Duplicate the run with a smaller batch or "

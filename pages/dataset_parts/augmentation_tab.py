@@ -39,7 +39,7 @@ TREATMENTS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 
 
 def other_picture(pictures: int) -> None:
-    st.session_state.data_sample = int(np.random.default_rng().integers(pictures)) + 1
+    st.session_state.data_sample = float(np.random.default_rng().integers(pictures)) + 1
 
 
 def show(table: pd.DataFrame) -> None:
@@ -51,15 +51,17 @@ def show(table: pd.DataFrame) -> None:
     picture_number, another, draw, size, _ = st.columns(
         [2, 2, 2, 2, 2], vertical_alignment="bottom"
     )
+    # Whole numbers, asked for as others: an address that says 1e400 fails a field of whole ones.
+    whole = {"step": 1.0, "format": "%.0f", "bind": "query-params", "persist_state": "session"}
     place = picture_number.number_input(
-        "Picture", 1, len(table), key="data_sample", bind="query-params", persist_state="session"
+        "Picture", 1.0, float(len(table)), key="data_sample", **whole
     )
     another.button(
         "Another image", icon=":material/shuffle:", width="stretch",
         on_click=other_picture, args=(len(table),),
     )  # fmt: skip
     seed = draw.number_input(
-        "Draw", 1, 9999, key="data_draw", bind="query-params", persist_state="session",
+        "Draw", 1.0, 9999.0, key="data_draw", **whole,
         help="Each number is another throw of the dice; the same number gives the same images.",
     )  # fmt: skip
     side = size.selectbox(

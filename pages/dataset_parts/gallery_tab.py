@@ -176,5 +176,5 @@ def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
 
 def preview_picture(place: int) -> None:
     close_picture()
-    st.session_state.data_sample = place
+    st.session_state.data_sample = float(place)
     st.session_state.data_tab = "Augmentation"
