@@ -11,6 +11,7 @@ from cxrlib.images.limits import MAX_BYTES
 from cxrlib.runs.operating_points import DEFAULT_POINT, POINT_TITLES
 from pages.shared.permissions import show_account
 from pages.shared.runs_at_hand import is_synthetic
+from pages.shared.threshold import show_threshold
 
 # Uploads stay in memory: what is above this is spooled to an unnamed file on the disk.
 MultiPartParser.spool_max_size = MAX_BYTES + 2**20
@@ -55,7 +56,7 @@ with st.sidebar:
         )
         if is_synthetic(run_in_use):
             st.caption(":material/science: Trained on synthetic radiographs, not on patients.")
-        st.selectbox(
+        point = st.selectbox(
             "Operating point",
             list(POINT_TITLES),
             index=list(POINT_TITLES).index(DEFAULT_POINT),
@@ -63,9 +64,10 @@ with st.sidebar:
             key="point",
             bind="query-params",
             persist_state="session",
-            help="The threshold that the probability is held against, chosen on validation "
-            "pictures: balanced, or so low that nearly no pneumonia is missed.",
+            help="The threshold that the probability is compared with, chosen on validation "
+            "images: balanced (Youden's index), or low enough to miss almost no pneumonia.",
         )
+        show_threshold(run_in_use, point)
     show_account()
     st.caption("For education and research. Not for diagnosis.")
 if "numpy" in sys.modules:

@@ -1,12 +1,14 @@
-"""People at the app whose browsers cost nothing: they speak Streamlit's protocol, and fetch the
-pictures that a browser would show, but draw nothing. What they wait for is the server alone.
+"""People at the app whose browsers cost nothing: they speak Streamlit's protocol, and receive the
+image and heatmaps that a browser would show, but draw nothing. They wait for the server alone.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
@@ -16,8 +18,11 @@ from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
+from cxrlib.plots import VERDICTS
+
 _PATIENCE = 120  # seconds
 _XSRF = "_streamlit_xsrf"
+_MARKS = {mark for mark, _ in VERDICTS.values()}
 
 
 @dataclass
@@ -25,8 +30,8 @@ class BareVisitor:
     """One open page.
 
     Attributes:
-        texts: all Markdown that the page has shown so far.
-        pictures: addresses of the pictures that it shows, by their description.
+        texts: all Markdown and headings that the page has shown since the last drop.
+        viewed: what its viewer was sent last.
     """
 
     url: str
@@ -36,7 +41,7 @@ class BareVisitor:
     uploader: str = ""
     state: ClientState = field(default_factory=ClientState)
     texts: list[str] = field(default_factory=list)
-    pictures: dict[str, str] = field(default_factory=dict)
+    viewed: dict[str, Any] = field(default_factory=dict)
 
     async def drop(self, name: str, data: bytes) -> float:
         """Put a file on the page; seconds until verdict and heatmaps are here."""
@@ -53,23 +58,20 @@ class BareVisitor:
             file_id=urls.file_id, name=name, size=len(data), file_urls=urls
         )
         self.texts.clear()
-        self.pictures.clear()
         await self._rerun()
-        while not self._complete():
+        while not self._complete(name):
             await self._until("script_finished")
-        for address in self.pictures.values():
-            await asyncio.to_thread(self._get, address)
         return time.perf_counter() - began
 
     def shown(self) -> tuple[str, str, str]:
-        """The probability in words, the picture's caption, and all the text of the page."""
-        probability = next(text for text in self.texts if text.startswith("Probability of"))
-        caption = next(text for text in self.texts if text.startswith("JPEG, "))
-        return probability, caption, "\n".join(self.texts)
+        """The verdict with the probability, the image's description, and the page's text."""
+        verdict = next(text for text in self.texts if text[0] in _MARKS)
+        description = next(text for text in self.texts if text.startswith("JPEG, "))
+        return verdict, description, "\n".join(self.texts)
 
-    def _complete(self) -> bool:
+    def _complete(self, name: str) -> bool:
         told = any("How far to trust this" in text for text in self.texts)
-        return told and sum("over it" in words for words in self.pictures) == 2
+        return told and self.viewed["title"].endswith(name) and bool(self.viewed["overlays"])
 
     def _put(self, address: str, name: str, data: bytes) -> None:
         token = {"X-Xsrftoken": self.web.cookies.get(_XSRF, "")}
@@ -78,9 +80,6 @@ class BareVisitor:
             place, files={"file": (name, data, "image/jpeg")}, headers=token, timeout=_PATIENCE
         )
         sent.raise_for_status()
-
-    def _get(self, address: str) -> None:
-        self.web.get(urljoin(self.url, address), timeout=_PATIENCE).raise_for_status()
 
     async def _rerun(self) -> None:
         message = BackMsg()
@@ -107,9 +106,12 @@ class BareVisitor:
                 self.uploader = element.file_uploader.id
             case "markdown":
                 self.texts.append(element.markdown.body)
-            case "imgs":
-                for image in element.imgs.imgs:
-                    self.pictures[image.alt or image.url] = image.url
+            case "heading":
+                self.texts.append(element.heading.body)
+            case "bidi_component":
+                data = json.loads(element.bidi_component.json)
+                if "image_id" in data:
+                    self.viewed = data
 
 
 @asynccontextmanager

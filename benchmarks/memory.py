@@ -36,12 +36,13 @@ async def in_browsers(server: Server, files: list[tuple[str, bytes]], people: in
                 await drop(page, files[lot * LOT : (lot + 1) * LOT])
             row(f"{people * LOT * (lot + 1)} uploads", server)
         for page in pages:
-            methods = page.get_by_role("combobox", name="Heatmap").first
+            await page.get_by_text("More", exact=True).click()
+            methods = page.get_by_role("combobox", name="Another heatmap")
             await methods.scroll_into_view_if_needed()
             await asyncio.sleep(1)  # a list that is open while the page scrolls is closed
             await methods.click()
             await page.get_by_role("option", name="LayerCAM").click()
-            await page.get_by_alt_text("LayerCAM over it").wait_for()
+            await page.locator(".overlays").get_by_role("button", name="LayerCAM").wait_for()
         row("another heatmap each", server)
         for page in pages:
             await leave(page)

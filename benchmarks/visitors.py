@@ -60,7 +60,7 @@ async def arrive(browser: Browser, url: str) -> Page:
     context.set_default_timeout(_PATIENCE)
     page = await context.new_page()
     await page.goto(url, timeout=_PATIENCE)
-    await page.get_by_text("Drop one or several").wait_for()
+    await page.get_by_text("Drop frontal chest X-rays").wait_for()
     return page
 
 
@@ -74,12 +74,13 @@ async def drop(page: Page, files: list[tuple[str, bytes]]) -> None:
     payload = [{"name": n, "mimeType": "image/jpeg", "buffer": data} for n, data in files]
     await page.locator("input[type=file]").first.set_input_files(payload)
     await page.get_by_text(files[-1][0]).first.wait_for()
+    await page.locator(f"[aria-label='Radiograph {files[0][0]}'][data-ready]").wait_for()
     await page.get_by_text("How far to trust this").wait_for()
-    await page.get_by_alt_text("over it").nth(1).wait_for()
     await page.locator("[data-test-script-state=notRunning]").wait_for()
 
 
 async def shown(page: Page) -> tuple[str, str]:
-    """What the page says of its picture: the probability in words, and its caption."""
-    probability = await page.get_by_text(re.compile("^Probability of pneumonia")).inner_text()
-    return probability, await page.get_by_text(re.compile("^JPEG, ")).first.inner_text()
+    """What the page says of its image: the verdict with the probability, and its description."""
+    verdict = await page.get_by_role("heading", level=2).first.inner_text()
+    await page.get_by_text("More", exact=True).click()
+    return verdict, await page.get_by_text(re.compile("^JPEG, ")).first.inner_text()

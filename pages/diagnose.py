@@ -1,29 +1,44 @@
-"""Read X-rays: drop pictures in, get a probability, heatmaps and a report."""
+"""Diagnose: drop X-rays or press an example, and see what the model says and where it looks."""
 
 import streamlit as st
 
-from pages.diagnose_parts import intake
+from pages.diagnose_parts import intake, stored
+from pages.diagnose_parts.layout import Layout
 from pages.shared import front_door
 
-front_door.enter()
-st.title("Read a chest X-ray", anchor=False)
-upload, example = st.columns([3, 2])
-with upload:
-    files = intake.uploaded_files()
-kept = intake.kept_cases(files)
-with example:
-    chosen = None if files else intake.chosen_example()
-    if kept and not chosen:
-        intake.offer_to_take_away(kept)
-if not (files or chosen or kept):
-    st.markdown(
-        "Drop one or several frontal chest X-rays above: JPEG, PNG, BMP, TIFF, WebP or DICOM. You "
-        "get a calibrated probability of pneumonia, where on the picture it comes from, and how "
-        "far to trust it. Pictures stay in this server's memory while the page is open, and are "
-        "neither stored nor logged."
-    )
-    st.stop()
-# What reading takes is imported now, so that the empty page stands there at once.
-from pages.diagnose_parts import cases, reading  # noqa: E402
 
-reading.show([cases.of_example(chosen)] if chosen else kept + cases.of_files(files))
+def example_layout() -> Layout:
+    """The layout below the drop area and the strip of examples."""
+    return Layout(above="19.5rem", above_on_phone="35rem")
+
+
+front_door.enter()
+if intake.has_files():
+    # The radiograph comes first; more files join from beside it.
+    layout = Layout(above="10rem", above_on_phone="16rem")
+    with layout.details:
+        below = st.container()
+        intake.ask_for_files("Add X-rays")
+    layout.details = below
+    if not st.session_state.get("cases"):
+        st.rerun()  # the last of them was removed
+    # What reading takes is imported now, so that the first page stands there at once.
+    from pages.diagnose_parts import cases, reading
+
+    reading.show_files(list(cases.uploaded().values()), layout)
+else:
+    with st.container(key="top"):
+        drop, strip = st.columns([2, 3], gap="medium")
+        with drop:
+            st.title("Diagnose", anchor=False)
+            intake.ask_for_files("Drop frontal chest X-rays here")
+        with strip:
+            st.markdown("Or look at an example")
+            example = intake.choose_example()
+    if "example" not in st.query_params and stored.serves():
+        stored.show(example_layout())
+    elif example:
+        from pages.diagnose_parts import cases, reading
+
+        layout = example_layout()
+        reading.show_case(cases.of_example(example), layout)

@@ -107,9 +107,12 @@ def test_page_and_its_tabs(page: "Page", url: str, address: str) -> None:
 
 def test_a_diagnosis(page: "Page", url: str) -> None:
     page.goto(url)
-    page.get_by_role("button", name="Try an example").click()
-    page.get_by_text("How far to trust this").wait_for(timeout=NETWORK_LOADED)
+    page.get_by_role("button", name="Pneumonia, drawn").click()
+    page.get_by_text("More", exact=True).wait_for(timeout=NETWORK_LOADED)
     found = look_over(page, "diagnosis")
+    page.get_by_role("button", name="Keys and gestures").click()
+    page.get_by_role("dialog").wait_for()
+    found += look_over(page, "keys and gestures")
     assert not found, "\n".join(found)
 
 

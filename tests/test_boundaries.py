@@ -171,7 +171,7 @@ def test_a_radiograph_is_read_and_explained_on_the_page_without_tensorflow() -> 
     code = (
         "from streamlit.testing.v1 import AppTest\n"
         f"app = AppTest.from_file('{ROOT}/app.py', default_timeout=60)\n"
-        "app.query_params['example'] = 'Synthetic, with an opacity'\n"
+        "app.query_params['example'] = 'Drawn, with an opacity'\n"
         "app.run()\n"
         "assert not app.exception, app.exception\n"
         "import sys\n"

@@ -183,6 +183,5 @@ def test_the_page_saves_one_and_diagnose_reads_with_it(
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     app.query_params["run"] = "saved"
     app.run()
-    next(button for button in app.button if button.label == "Try an example").click().run()
     assert not app.exception
-    assert "Read by the run saved." in [caption.value for caption in app.caption]
+    assert any(caption.value.startswith("Read by the run saved.") for caption in app.caption)

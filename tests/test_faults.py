@@ -119,7 +119,6 @@ def test_an_odd_run_beside_the_one_in_use_is_listed_with_what_is_wrong(
 
 
 def test_a_run_without_its_network_says_so_when_a_picture_is_read(app: AppTest) -> None:
-    press(app, "Try an example")
     assert "was not copied whole" in said(app)
 
 

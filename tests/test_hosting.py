@@ -32,7 +32,7 @@ def test_no_page_asks_anything_of_another_host(app, page) -> None:
 
 def test_a_file_that_is_too_large_is_refused_with_the_limit(app, page) -> None:
     page.goto(app())
-    page.get_by_text("Drop one or several frontal chest X-rays").wait_for()
+    page.get_by_text("Drop frontal chest X-rays").wait_for()
     page.locator("input[type=file]").first.evaluate(
         """input => {
             const files = new DataTransfer();

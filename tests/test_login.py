@@ -238,7 +238,7 @@ def visit(page, name: str) -> None:
 @pytest.mark.browser
 def test_nobody_trains_or_reviews_before_logging_in(guarded: str, page) -> None:
     page.goto(guarded)
-    page.get_by_role("button", name="Try an example").wait_for()  # reading is for everybody
+    page.locator("input[type=file]").wait_for(state="attached")  # reading is for everybody
     for name in ("Train", "Review"):
         visit(page, name)
         page.get_by_text("Log in first").wait_for()

@@ -65,6 +65,13 @@ def leaks(text: bytes, *secret: str) -> list[str]:
     ]
 
 
+def read(page, name: str) -> None:
+    """Wait until an uploaded file is shown with its verdict."""
+    viewer = page.locator(f".viewer[aria-label='Radiograph {name}'][data-ready]")
+    viewer.wait_for(timeout=NETWORK_LOADED)
+    page.get_by_text("How far to trust this").wait_for()
+
+
 def test_a_telling_dicom_leaves_no_trace(app, page, tmp_path: Path, capfd) -> None:
     if shutil.which("pdftotext") is None:
         pytest.skip("needs pdftotext: install poppler-utils")
@@ -90,9 +97,12 @@ def test_a_telling_dicom_leaves_no_trace(app, page, tmp_path: Path, capfd) -> No
         {"name": f"{called}2.dcm", "mimeType": "application/dicom", "buffer": data[:-9000]},
     ]
     page.locator("input[type=file]").first.set_input_files(files)
-    page.get_by_text("How far to trust this").wait_for(timeout=NETWORK_LOADED)
+    read(page, f"{called}.dcm")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_text(re.compile("^DICOM, ")).wait_for()
     exports = {}
-    for kind in ("Table as CSV", "overlay as PNG", "Report as PDF"):
+    page.get_by_text("Table of all files").click()
+    for kind in ("Table as CSV", "Save as PNG", "Report as PDF"):
         with page.expect_download(timeout=NETWORK_LOADED) as download:
             page.get_by_role("button", name=kind).click()
         exports[kind] = Path(download.value.path()).read_bytes()
@@ -129,13 +139,16 @@ def test_a_name_is_neither_markup_nor_formula_nor_path(app, page) -> None:
             for name, data in zip(names, (picture, picture[:900]), strict=True)
         ]
     )
-    page.get_by_text("How far to trust this").wait_for(timeout=NETWORK_LOADED)
+    page.locator(".viewer[aria-label^='Radiograph =1+1'][data-ready]").wait_for(
+        timeout=NETWORK_LOADED
+    )
+    page.get_by_text("Table of all files").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Table as CSV").click()
     rows = list(csv.reader(io.StringIO(Path(download.value.path()).read_text())))
     assert [row[0][:3] for row in rows[1:]] == ["'=1", "..\\"]
     with page.expect_download() as download:
-        page.get_by_role("button", name="overlay as PNG").click()
+        page.get_by_role("button", name="Save as PNG").click()
     assert re.fullmatch(r"1_1_img src_x onerror_[\w .-]+\.png", download.value.suggested_filename)
     assert page.evaluate("window.ran") is None
     assert page.locator("img[src=x]").count() == 0

@@ -65,7 +65,7 @@ def test_it_says_what_the_page_said(tmp_path) -> None:
     for part in (
         "Pneumonia likely",
         "87 %",
-        "balanced (Youden)",
+        "Balanced",
         "at 30 %",
         "Grad-CAM",
         "Saliency",

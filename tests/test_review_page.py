@@ -182,7 +182,7 @@ def test_model_and_operating_point_are_pinned(open_page, store):
         press(app, start)
     session = store.session(uid)
     assert session.point == "sensitivity_99" and session.threshold < 0.5
-    assert "screening, sensitivity ≥ 0.99" in words(app)
+    assert "Finds 99 % of pneumonias" in words(app)
 
 
 def test_stranger_sees_no_sessions_and_opens_no_folder(open_page, store, monkeypatch):

@@ -403,6 +403,11 @@ def download_picture(split: str, label: str, name: str) -> bytes:
     return _fetch(f"chest_xray/{split}/{label}/{name}").read_bytes()
 
 
+def is_picture_name(name: str) -> bool:
+    """Whether a picture of the set could be called so, such as ``person1_virus_6.jpeg``."""
+    return _PICTURE.fullmatch(name.strip()) is not None
+
+
 def download_test_picture(name: str) -> bytes:
     """Fetch an image of the official test folder by its name, which says what it shows.
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlib.data import dataset
-from cxrlib.labels import BINARY
+from cxrlib.labels import BINARY, NORMAL, PNEUMONIA
 
 # The first page of the app shows titles. What opens a picture is imported when one is opened.
 if TYPE_CHECKING:
@@ -30,16 +31,20 @@ class Example:
         load: opens it; raises `RadiographError` or `DatasetError`.
         synthetic: whether a program drew it.
         remote: whether it is fetched from elsewhere to be opened.
+        label: its reference label, ``NORMAL`` or ``PNEUMONIA``; empty where nobody knows.
+        path: where it lies in the data set, as in `dataset.index`; empty elsewhere.
     """
 
     title: str
     load: "Callable[[], Radiograph]"
     synthetic: bool = False
     remote: bool = False
+    label: str = ""
+    path: str = ""
 
 
 def all_examples(*, folder: Path | None = None, also: str | None = None) -> list[Example]:
-    """What there is to try: synthetic ones first.
+    """What there is to try: drawn ones, those of a data set (classes by turns), those of Kaggle.
 
     Args:
         folder: the data set, where there is one.
@@ -51,19 +56,25 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
         DatasetError: the folder is no data set.
     """
     found = [
-        Example("Synthetic, with an opacity", partial(_draw, pneumonia=True), synthetic=True),
-        Example("Synthetic, normal", partial(_draw, pneumonia=False), synthetic=True),
+        Example(
+            "Drawn, with an opacity",
+            partial(_draw, pneumonia=True),
+            synthetic=True,
+            label=PNEUMONIA,
+        ),
+        Example("Drawn, normal", partial(_draw, pneumonia=False), synthetic=True, label=NORMAL),
     ]
     if folder is not None:
-        found += [
-            Example(f"{file.parent.name.capitalize()}: {file.name}", partial(_open, file))
-            for file in dataset.examples(folder)
-        ]
+        files = dataset.examples(folder)
+        by_class = [[file for file in files if file.parent.name == label] for label in BINARY]
+        found += [_of_set(file) for row in zip_longest(*reversed(by_class)) for file in row if file]
     found += [
         Example(
             f"From Kaggle, {label.lower()}: {name}",
             partial(_fetch, split, label, name),
             remote=True,
+            label=label,
+            path=f"{split}/{label}/{name}",
         )
         for split, label, name in dataset.KAGGLE_EXAMPLES
     ]
@@ -73,16 +84,27 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
     return found
 
 
+def _of_set(file: Path) -> Example:
+    label = file.parent.name
+    return Example(
+        f"{label.capitalize()}: {file.name}",
+        partial(_open, file),
+        label=label,
+        path="/".join(file.parts[-3:]),
+    )
+
+
 def _asked(path: str, folder: Path | None) -> Example | None:
     """The picture at a path as of `dataset.index`; None where there can be none."""
     if folder is not None:
         with suppress(dataset.DatasetError):
-            return Example(path, partial(_open, dataset.picture_file(folder, path)))
+            file = dataset.picture_file(folder, path)
+            return Example(path, partial(_open, file), label=path.split("/")[1], path=path)
         return None
     parts = path.split("/")
     if len(parts) != 3 or parts[0] not in dataset.SPLITS or parts[1] not in BINARY:
         return None
-    return Example(path, partial(_fetch, *parts), remote=True)
+    return Example(path, partial(_fetch, *parts), remote=True, label=parts[1], path=path)
 
 
 def from_kaggle(name: str) -> Example:

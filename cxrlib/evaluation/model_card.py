@@ -37,6 +37,12 @@ _ELSEWHERE: dict[TrainedOn, str] = {
 }
 _ELSEWHERE["kaggle_part"] = _ELSEWHERE["kaggle"]
 _ELSEWHERE["synthetic"] = "All of them were drawn by a program."
+_NOT_TESTED_ON: dict[TrainedOn, str] = {
+    "kaggle": "Trained on children from one hospital. Expect more errors in adults and elsewhere.",
+    "other": "Tested only on its own data set. Expect more errors on other patients.",
+    "synthetic": SYNTHETIC_RUN,
+}
+_NOT_TESTED_ON["kaggle_part"] = _NOT_TESTED_ON["kaggle"]
 
 
 def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: float) -> str:
@@ -72,6 +78,36 @@ def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: flo
             _ELSEWHERE[kind],
         ]
     )
+
+
+def trust_lines(
+    run_metrics: Mapping[str, Any], point: str, probability: float, *, prevalence: float
+) -> list[str]:
+    """Three lines on how far to trust the reading of one image.
+
+    Args:
+        run_metrics: of the run that read it.
+        point: name of the operating point.
+        probability: of pneumonia, as the run gave it.
+        prevalence: share of pneumonia among the reader's own patients, 0..1.
+
+    Returns:
+        Sensitivity and specificity at this threshold, what the probability becomes at that
+        prevalence, and for whom the model was not tested.
+    """
+    split = "test" if "test" in run_metrics["splits"] else "validation"
+    measured, found = run_metrics["splits"][split], estimates(run_metrics, split, point)
+    validation = run_metrics["splits"]["validation"]
+    share = validation["pneumonia"] / validation["pictures"]
+    elsewhere = metrics.at_prevalence(probability, share, prevalence)
+    return [
+        f"At this threshold the model detects {_range(found['sensitivity'])} of pneumonias and "
+        f"correctly rules out {_range(found['specificity'])} of normal images "
+        f"({measured['pictures']} {split_titles(run_metrics)[split]} images).",
+        f"Where {percent(prevalence)} of patients have pneumonia, this image's probability is "
+        f"{percent(elsewhere)}.",
+        _NOT_TESTED_ON[trained_on(run_metrics)],
+    ]
 
 
 def _range(estimate: metrics.Estimate) -> str:

@@ -10,7 +10,7 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
     "unlikely": ("−", "Pneumonia unlikely"),
     "uncertain": ("?", "Uncertain"),
 }
-REFUSED = ("⊘", "Not read")
+REFUSED = ("⊘", "Rejected")
 
 
 def percent(probability: float) -> str:

@@ -1,84 +1,147 @@
-"""The pictures on the Diagnose page: opened, read once by each run, queued."""
+"""The images on the Diagnose page: opened, read once by each run, kept small."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import streamlit as st
 
-from cxrlib import tables
 from cxrlib.data import dataset
 from cxrlib.data.examples import Example
 from cxrlib.images import radiograph
+from cxrlib.images.preprocess import thumbnail
 from cxrlib.images.radiograph import Radiograph, RadiographError
-from cxrlib.inference.methods import METHODS
+from pages.diagnose_parts.stored import DRAWN
 from pages.shared.loaded_models import modified
+from pages.shared.viewer import encoding
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from cxrlib.inference.classifier import Classifier, Prediction
     from cxrlib.inference.explain import Explanation
+    from pages.shared.viewer import EncodedImage
 
+THUMBNAIL_SIDE = 160
 # A run's name, and when its networks were written: another may be trained under the same name.
 _Reader = tuple[str, tuple[float, ...]]
 
 
 @dataclass
 class Case:
-    """One picture on the page; ``error`` says why it could not be opened.
+    """One image on the page; ``error`` says why it could not be opened.
 
-    A decoded radiograph takes megabytes, and many people may have many on their pages: what is
-    not shown is put away, and opened again when it is.
+    A decoded radiograph takes megabytes, and many people may have many on their pages: of what is
+    not shown only the encoded image and the readings are kept.
+
+    Attributes:
+        id: tells it from all others in this session.
+        name: of the file or the example.
+        open: decodes it.
+        note: what is to be said of it wherever it is shown.
+        label: its reference label, ``NORMAL`` or ``PNEUMONIA``; empty where nobody knows.
+        path: where it lies in the data set; empty for uploads.
+        earlier: whether it was there before the person looked at another page.
+        insisted: whether it is read although it was rejected.
     """
 
+    id: str
     name: str
     open: Callable[[], Radiograph]
+    note: str = ""
+    label: str = ""
+    path: str = ""
+    earlier: bool = False
+    insisted: bool = False
     error: str = ""
     warnings: tuple[str, ...] = ()
-    note: str = ""
-    insisted: bool = False
     synthetic: bool = False
+    description: str = ""
+    thumbnail: bytes | None = None
     predictions: dict[_Reader, "Prediction"] = field(default_factory=dict)
     explanations: dict[tuple[_Reader, str], "Explanation"] = field(default_factory=dict)
-    _picture: Radiograph | None = None
+    _radiograph: Radiograph | None = None
+    _image: "EncodedImage | None" = None
 
     def __post_init__(self) -> None:
         try:
-            self.warnings = tuple(self.picture.warnings)
+            opened = self.radiograph
         except (RadiographError, dataset.DatasetError, OSError) as error:
             self.error = str(error)
+            return
+        height, width = opened.pixels.shape
+        self.warnings = tuple(opened.warnings)
+        self.description = f"{opened.format}, {width} × {height} pixels"
+        self.thumbnail = small_jpeg(opened.pixels)
 
     @property
-    def picture(self) -> Radiograph:
+    def radiograph(self) -> Radiograph:
         """The radiograph, of a case without ``error``."""
-        if self._picture is None:
-            self._picture = self.open()
-        return self._picture
+        if self._radiograph is None:
+            self._radiograph = self.open()
+        return self._radiograph
+
+    @property
+    def image(self) -> "EncodedImage":
+        """The radiograph as the viewer shows it."""
+        if self._image is None:
+            self._image = encoding.encode(self.radiograph.pixels)
+        return self._image
 
     def put_away(self) -> None:
-        """Keep what was read of it only."""
-        self._picture = None
-        self.explanations.clear()
+        """Keep the encoded image and what was read of it; decode it again when it is needed."""
+        self._radiograph = None
 
 
-def put_away(cases: Iterable[Case]) -> None:
-    """Put away the pictures that are not shown."""
-    for case in cases:
-        case.put_away()
+def small_jpeg(pixels: np.ndarray) -> bytes:
+    """A thumbnail of ``uint8 [height, width]``."""
+    return cv2.imencode(".jpg", thumbnail(pixels, THUMBNAIL_SIDE))[1].tobytes()
 
 
-def of_files(files: "Iterable[UploadedFile]") -> list[Case]:
-    """Cases of the uploaded files, in their order; what was read before is not read again."""
-    known: dict[str, Case] = st.session_state.get("cases", {})
-    cases = {
-        file.file_id: known.get(file.file_id)
-        or Case(file.name, partial(radiograph.read, file.getvalue()))
-        for file in files
-    }
-    st.session_state.cases = cases
-    return list(cases.values())
+def uploaded() -> dict[str, Case]:
+    """The uploaded images by their number, those from earlier first."""
+    return st.session_state.setdefault("cases", {})
+
+
+def follow_uploads(files: "Iterable[UploadedFile]", *, emptied: bool) -> None:
+    """Open the files that are new, forget those that were removed, and choose what is shown.
+
+    The newest drop is what is shown; what is chosen stays chosen while others come and go.
+
+    Args:
+        files: what the uploader holds.
+        emptied: whether the uploader holds nothing because the person was on another page.
+    """
+    cases = uploaded()
+    files = {file.file_id: file for file in files}
+    if emptied:
+        for case in cases.values():
+            case.earlier = True
+        return
+    for number in [number for number, case in cases.items() if not case.earlier]:
+        if number not in files:
+            del cases[number]
+    new = [number for number in files if number not in cases]
+    for number in new:
+        file = files[number]
+        cases[number] = Case(number, file.name, partial(radiograph.read, file.getvalue()))
+        cases[number].put_away()
+    if new:
+        st.session_state.shown = new[0]
+    elif st.session_state.get("shown") not in cases:
+        st.session_state.shown = next(reversed(cases), None)
+
+
+def forget_earlier() -> None:
+    """Remove the images from before the person looked at another page."""
+    cases = uploaded()
+    for number in [number for number, case in cases.items() if case.earlier]:
+        del cases[number]
+    if st.session_state.get("shown") not in cases:
+        st.session_state.shown = next(reversed(cases), None)
 
 
 def of_example(example: Example) -> Case:
@@ -87,13 +150,18 @@ def of_example(example: Example) -> Case:
     # What could not be fetched is tried again.
     if case is None or case.name != example.title or case.error:
         with st.spinner("Opening the example"):
-            case = Case(example.title, example.load)
+            case = Case(
+                f"example {example.title}",
+                example.title,
+                example.load,
+                label=example.label,
+                path=example.path,
+            )
         case.synthetic = example.synthetic
         if example.synthetic:
             case.note = (
-                "Synthetic radiograph: drawn by a program, not taken of a patient. It shows how "
-                "the page works, no more: the shipped network saw none that is drawn as a whole, "
-                "and misses many of their opacities. These were chosen because it tells them apart."
+                f"{DRAWN} It shows how the page works. The model was trained on real radiographs "
+                "and misses many drawn opacities; this pair was chosen because it tells them apart."
             )
         st.session_state.example_case = case
     return case
@@ -105,82 +173,40 @@ def read_all(cases: list[Case], reader: "Classifier") -> None:
     todo = [case for case in cases if not case.error and read_by not in case.predictions]
     if not todo:
         return
-    with st.spinner("Reading"):
-        bar = st.progress(0.0) if len(todo) > 1 else None
-        for number, case in enumerate(todo, start=1):
-            prediction, explanations = reader.read(case.picture.pixels)
-            case.predictions[read_by] = prediction
-            for method, explanation in explanations.items():
-                case.explanations[read_by, method] = explanation
-            if bar:
-                bar.progress(number / len(todo), f"Picture {number} of {len(todo)}")
+    bar = st.progress(0.0) if len(todo) > 1 else None
+    for number, case in enumerate(todo, start=1):
+        case.predictions[read_by] = reader.predict(case.radiograph.pixels)
+        case.put_away()
         if bar:
-            bar.empty()
-
-
-def show_queue(cases: list[Case], reader: "Classifier", point: str) -> Case:
-    """The table of several files, and which of them is shown below."""
-    import pandas as pd
-
-    rows = []
-    for case in cases:
-        row: dict[str, object] = {"file": case.name, "verdict": "not opened", "probability": None}
-        row["remark"] = case.error
-        if not case.error:
-            prediction = judged(case, reader, point)
-            row |= {
-                "verdict": prediction.verdict,
-                "probability": None if prediction.refused else prediction.probability,
-                "remark": " ".join(filter(None, [prediction.reason, *case.warnings])),
-            }
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    st.dataframe(
-        table.assign(probability=table.probability * 100),
-        hide_index=True,
-        column_config={
-            "probability": st.column_config.ProgressColumn(
-                format="%.0f %%", min_value=0, max_value=100
-            )
-        },
-        alt="Verdict and probability of each file",
-    )
-    record = table.assign(
-        operating_point=point, threshold=reader.points[point].threshold, run=reader.run.name
-    )
-    choose, save = st.columns([4, 1], vertical_alignment="bottom")
-    with save:
-        st.download_button(
-            "Table as CSV",
-            tables.to_csv(record),
-            "readings.csv",
-            "text/csv",
-            icon=":material/table:",
-            on_click="ignore",
-            width="stretch",
-        )
-    with choose:
-        number = st.selectbox(
-            "Picture shown",
-            range(len(cases)),
-            format_func=lambda number: f"{number + 1} · {cases[number].name}",
-        )
-    return cases[number]
+            bar.progress(number / len(todo), f"Image {number} of {len(todo)}")
+    if bar:
+        bar.empty()
 
 
 def judged(case: Case, reader: "Classifier", point: str) -> "Prediction":
+    """What the run says of a case at an operating point."""
     prediction = case.predictions[_key(reader)].held_against(reader.points[point])
     if case.synthetic:
         prediction = prediction.of_synthetic_image()
     return prediction.insist() if case.insisted else prediction
 
 
-def explained(case: Case, reader: "Classifier", method: str) -> "Explanation":
+def explained(case: Case, reader: "Classifier") -> list["Explanation"]:
+    """The heatmaps that come with a reading, and those that were asked for, in the order in which
+    they are shown; reads the case unless it has been read."""
+    read_by = _key(reader)
+    if not any(key[0] == read_by for key in case.explanations):
+        case.predictions[read_by], found = reader.read(case.radiograph.pixels)
+        for method, explanation in found.items():
+            case.explanations[read_by, method] = explanation
+    return [found for (reader, _), found in case.explanations.items() if reader == read_by]
+
+
+def explain_with(case: Case, reader: "Classifier", method: str) -> None:
+    """Add the heatmap of one more method to those of a case."""
     key = (_key(reader), method)
     if key not in case.explanations:
-        with st.spinner(f"Computing {METHODS[method].title}"):
-            case.explanations[key] = reader.explain(case.picture.pixels, method)
-    return case.explanations[key]
+        case.explanations[key] = reader.explain(case.radiograph.pixels, method)
 
 
 def _key(reader: "Classifier") -> _Reader:

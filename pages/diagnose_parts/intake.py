@@ -1,105 +1,123 @@
-"""What the empty Diagnose page asks for: files, or an example. It stands there at once."""
-
-from pathlib import Path
-from typing import TYPE_CHECKING
+"""What comes onto the Diagnose page: files that are dropped, or an example."""
 
 import streamlit as st
 
 from cxrlib.data import dataset, examples
+from cxrlib.data.examples import Example
+from pages.diagnose_parts import stored
+from pages.shared import thumbnails
+from pages.shared.data_folder import folder_in_use, show_problem
+from pages.shared.thumbnails import Thumbnail
 
-if TYPE_CHECKING:
-    from streamlit.runtime.uploaded_file_manager import UploadedFile
-
-    from pages.diagnose_parts.cases import Case
+# What opens an image is imported where one is opened: the first page of a server waits for none
+# of it.
 
 
-def uploaded_files() -> "list[UploadedFile]":
-    """The files that were dropped; of those taken away nothing is kept."""
-    return st.file_uploader(
-        "Chest X-rays",
+def has_files() -> bool:
+    """Whether somebody has dropped files, now or before they looked at another page."""
+    return bool(st.session_state.get("uploads") or st.session_state.get("cases"))
+
+
+def ask_for_files(label: str) -> None:
+    """The place to drop files, and what became of those that were dropped."""
+    files = st.file_uploader(
+        label,
         accept_multiple_files=True,
         key="uploads",
-        help="JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 50 MB each. Pictures stay in memory and "
+        help="JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 50 MB each. Images stay in memory and "
         "are gone when you close the page.",
-        on_change=_note_uploads,
+        on_change=_follow_uploads,
     )
+    if not st.session_state.get("cases"):
+        return
+    from pages.diagnose_parts import cases
 
-
-def _note_uploads() -> None:
-    if st.session_state.uploads:
-        st.session_state.example = None
-    else:
-        st.session_state.cases = {}
-
-
-def kept_cases(files: "list[UploadedFile]") -> "list[Case]":
-    """What was dropped before the person looked at another page, which empties the uploader."""
-    kept: list[Case] = st.session_state.setdefault("kept", [])
     if not files:
-        kept += st.session_state.get("cases", {}).values()
-        st.session_state.cases = {}
-    return kept
+        cases.follow_uploads([], emptied=True)
+    earlier = sum(case.earlier for case in cases.uploaded().values())
+    if earlier:
+        st.button(
+            "Remove the earlier image" if earlier == 1 else f"Remove the {earlier} earlier images",
+            icon=":material/close:",
+            width="stretch",
+            on_click=cases.forget_earlier,
+        )
 
 
-def offer_to_take_away(kept: "list[Case]") -> None:
-    st.button(
-        f"Take away {len(kept)} pictures from before"
-        if len(kept) > 1
-        else "Take away the picture from before",
-        icon=":material/close:",
-        width="stretch",
-        on_click=kept.clear,
-    )
+def _follow_uploads() -> None:
+    from pages.diagnose_parts import cases
+
+    cases.follow_uploads(st.session_state.uploads, emptied=False)
+    st.query_params.pop("example", None)
 
 
-def chosen_example() -> examples.Example | None:
-    """The example that was asked for, if any, with a choice of others."""
-    typed = st.session_state.get("data_folder")
-    folder = Path(typed) if typed else dataset.configured_folder()
-    asked = st.query_params.get("example") or st.session_state.get("example")
+def choose_example() -> Example | None:
+    """A strip of examples; returns the one that was asked for, at first the first of them.
+
+    None where somebody has to press something first.
+    """
+    asked = st.query_params.get("example")
     try:
-        found = examples.all_examples(folder=folder, also=asked)
+        found = examples.all_examples(folder=folder_in_use(), also=asked)
     except dataset.DatasetError as error:
-        from pages.shared.data_folder import show_problem  # the empty page waits for no pandas
-
         show_problem(str(error))
         found = examples.all_examples(also=asked)
-    choices = {example.title: example for example in found}
-    title = st.selectbox(
-        "Examples",
-        list(choices),
-        index=None,
-        key="example",
-        bind="query-params",
-        on_change=_allow_fetching,
-        accept_new_options=True,
-        placeholder="No X-ray at hand? Choose one",
-        help="Synthetic radiographs are drawn by a program. Those from Kaggle are fetched from "
-        "the public data set, which needs a connection; for any other picture of its test folder, "
-        "type its name, such as person1_virus_6.jpeg.",
+    by_title = {example.title: example for example in found}
+    if asked and asked not in by_title and dataset.is_picture_name(asked):
+        by_title[asked] = examples.from_kaggle(asked)
+    if asked and asked not in by_title:
+        st.warning("There is no such example. Here is another one.", icon=":material/search_off:")
+    chosen = by_title.get(asked or "", found[0])
+    thumbnails.show(
+        [_thumbnail(example, current=example is chosen) for example in by_title.values()],
+        _choose,
+        key="examples",
+        label="Examples",
     )
-    if title is None:
+    # A link asks for nothing from elsewhere before somebody has pressed something.
+    if chosen.remote and st.session_state.get("example_wanted") != chosen.title:
         st.button(
-            "Try an example",
-            type="primary",
-            icon=":material/science:",
-            width="stretch",
-            on_click=st.session_state.update,
-            kwargs={"example": next(iter(choices))},
+            "Fetch it from Kaggle",
+            icon=":material/download:",
+            on_click=_choose,
+            args=(chosen.title,),
         )
         return None
-    example = choices.get(title) or examples.from_kaggle(title)
-    opened = st.session_state.get("example_case")
-    # A link asks for nothing from elsewhere before somebody has clicked.
-    if (
-        example.remote
-        and st.session_state.get("example_wanted") != title
-        and (opened is None or opened.name != title)
-    ):
-        st.button("Fetch it from Kaggle", icon=":material/download:", on_click=_allow_fetching)
-        return None
-    return example
+    return chosen
 
 
-def _allow_fetching() -> None:
-    st.session_state.example_wanted = st.session_state.example
+def _choose(title: str) -> None:
+    st.query_params.example = title
+    st.session_state.example_wanted = title
+
+
+def _thumbnail(example: Example, *, current: bool) -> Thumbnail:
+    kind = example.label.lower() or "chest X-ray"
+    source = "drawn" if example.synthetic else "from Kaggle" if example.remote else ""
+    return Thumbnail(
+        example.title,
+        ", ".join(filter(None, [kind, source])).capitalize(),
+        None if example.remote else _picture(example),
+        instead="Fetch from Kaggle",
+        caption=kind.capitalize(),
+        badge=source if example.synthetic else "",
+        current=current,
+    )
+
+
+def _picture(example: Example) -> bytes | None:
+    if example.synthetic:
+        return stored.reading().thumbnails[example.title]
+    from cxrlib.images.radiograph import RadiographError
+
+    try:
+        return _thumbnail_of(example.title, str(folder_in_use()), example)
+    except (RadiographError, dataset.DatasetError, OSError):
+        return None  # why, is said where it is opened
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _thumbnail_of(title: str, folder: str, _example: Example) -> bytes:
+    from pages.diagnose_parts import cases
+
+    return cases.small_jpeg(_example.load().pixels)

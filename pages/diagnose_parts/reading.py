@@ -1,36 +1,154 @@
-"""What is shown of pictures once there are any: verdict, heatmaps, trust, files to take along."""
+"""What is shown of images once there are any: the viewer, the verdict, how far to trust it."""
 
-import io
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
-from PIL import Image
 
-from cxrlib import plots, runs
+from cxrlib import plots, runs, tables
 from cxrlib.evaluation import model_card
 from cxrlib.inference import pdf_report
 from cxrlib.inference.methods import METHODS
-from cxrlib.runs.operating_points import POINT_TITLES
-from pages.diagnose_parts.cases import Case, explained, judged, put_away, read_all, show_queue
-from pages.diagnose_parts.pictures import Display, display_controls, show_pictures
-from pages.shared.heat_in_lungs import share_warning
+from cxrlib.labels import NORMAL
+from pages.diagnose_parts import cases
+from pages.diagnose_parts.cases import Case, judged
+from pages.diagnose_parts.layout import Layout
+from pages.diagnose_parts.panel import Panel
+from pages.shared import thumbnails, viewer
+from pages.shared.heat_in_lungs import share_in_words, share_warning
 from pages.shared.loaded_models import classifier_of
-from pages.shared.text import file_stem
+from pages.shared.text import file_stem, plain
+from pages.shared.thumbnails import Thumbnail
+from pages.shared.viewer import encoding
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cxrlib.inference.classifier import Classifier, Prediction
+    from cxrlib.inference.explain import Explanation
 
 ANOTHER_RUN = "Choose another run, or restore this one's folder."
+ORDERS = {"dropped": "As dropped", "suspicion": "Most suspicious first"}
+PREVALENCE = 10  # percent with pneumonia among a reader's patients, unless they say otherwise
+_REPORTED = 2  # heatmaps in the PDF
+_GRID = (256, 256)  # fine enough for shares of a heatmap
 
 
-def show(cases: list[Case]) -> None:
-    """Read what is new, then show one picture, and of several the table of all."""
+def show_files(files: list[Case], layout: Layout) -> None:
+    """Read what is new, and show the chosen one; of several a strip of all."""
+    with layout.headline:
+        st.title("Diagnose", anchor=False)
     reader = classifier()
     point = st.session_state.point
-    read_all(cases, reader)
-    shown = show_queue(cases, reader, point) if len(cases) > 1 else cases[0]
-    put_away(case for case in cases if case is not shown)
-    show_case(shown, reader, point)
+    if len(files) == 1:
+        show_case(files[0], layout)
+        return
+    with layout.image:
+        cases.read_all(files, reader)
+    with layout.strip:
+        order = st.segmented_control(
+            "Order",
+            list(ORDERS),
+            default="dropped",
+            required=True,
+            format_func=ORDERS.__getitem__,
+            key="order",
+            label_visibility="collapsed",
+        )
+        if order == "suspicion":
+            files = sorted(files, key=lambda case: _suspicion(case, reader, point))
+        shown = next((case for case in files if case.id == st.session_state.shown), files[0])
+        thumbnails.show(
+            [
+                _in_strip(case, number, reader, point, current=case is shown)
+                for number, case in enumerate(files, start=1)
+            ],
+            lambda number: st.session_state.update(shown=number),
+            key="files",
+            label="Files",
+        )
+        _show_table(files, reader, point)
+    show_case(shown, layout, on_step=partial(_step, [case.id for case in files], shown.id))
+    for case in files:
+        if case is not shown:
+            case.put_away()
+
+
+def _suspicion(case: Case, reader: "Classifier", point: str) -> float:
+    """Sorts the most suspicious first, what has no verdict last."""
+    if case.error or judged(case, reader, point).refused:
+        return 1.0
+    return -judged(case, reader, point).probability
+
+
+def _step(order: list[str], shown: str, by: int) -> None:
+    st.session_state.shown = order[(order.index(shown) + by) % len(order)]
+
+
+def _in_strip(
+    case: Case, number: int, reader: "Classifier", point: str, *, current: bool
+) -> Thumbnail:
+    mark, words = "⊘", "Cannot be opened"
+    if not case.error:
+        prediction = judged(case, reader, point)
+        mark, words = plots.REFUSED
+        if not prediction.refused:
+            mark, words = plots.VERDICTS[prediction.verdict]
+            mark = f"{mark} {plots.percent(prediction.probability)}"
+    earlier = "earlier" if case.earlier else ""
+    return Thumbnail(
+        case.id,
+        ", ".join(filter(None, [f"{number}: {case.name}", words, earlier])),
+        case.thumbnail,
+        instead="Cannot be opened",
+        caption=case.name,
+        badge=earlier,
+        mark=mark,
+        current=current,
+    )
+
+
+def _show_table(files: list[Case], reader: "Classifier", point: str) -> None:
+    import pandas as pd
+
+    rows = []
+    for case in files:
+        row: dict[str, object] = {"file": case.name, "verdict": "not opened", "probability": None}
+        row["remark"] = case.error
+        if not case.error:
+            prediction = judged(case, reader, point)
+            row |= {
+                "verdict": "rejected" if prediction.refused else prediction.verdict,
+                "probability": None if prediction.refused else prediction.probability,
+                "remark": " ".join(filter(None, [prediction.reason, *case.warnings])),
+            }
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    with st.expander("Table of all files", icon=":material/table:"):
+        st.dataframe(
+            table.assign(probability=table.probability * 100),
+            hide_index=True,
+            column_config={
+                "probability": st.column_config.ProgressColumn(
+                    format="%.0f %%", min_value=0, max_value=100
+                )
+            },
+            alt="Verdict and probability of each file",
+        )
+        st.download_button(
+            "Table as CSV",
+            tables.to_csv(_record(table, reader, point)),
+            "readings.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def _record(table: "pd.DataFrame", reader: "Classifier", point: str) -> "pd.DataFrame":
+    return table.assign(
+        operating_point=point, threshold=reader.points[point].threshold, run=reader.run.name
+    )
 
 
 def classifier() -> "Classifier":
@@ -45,59 +163,150 @@ def classifier() -> "Classifier":
         st.stop()
 
 
-def show_case(case: Case, reader: "Classifier", point: str) -> None:
+def show_case(
+    case: Case,
+    layout: Layout,
+    on_step: "partial[None] | None" = None,
+) -> None:
+    """One image: in the viewer, with its verdict.
+
+    Args:
+        case: the image.
+        layout: of the page.
+        on_step: as `viewer.show` takes it.
+    """
+    note = " (earlier)" if case.earlier else ""
     if case.error:
-        st.error(case.error, icon=":material/broken_image:")
+        with layout.image:
+            st.error(plain(case.error), icon=":material/broken_image:")
+        with layout.headline:
+            st.markdown(f"**{plain(case.name)}**{note}")
+            st.header("⊘ Cannot be opened", anchor=False)
         return
-    if case.note:
-        st.info(case.note, icon=":material/science:")
-    for warning in case.warnings:
-        st.warning(warning)
-    prediction = judged(case, reader, point)
-    if prediction.refused:
-        show_refusal(case, prediction)
-        return
-    if prediction.insisted:
-        st.warning(
-            f"**Read because you insisted.** {prediction.reason} The probability may mean nothing."
+    reader = classifier()
+    explanations = cases.explained(case, reader)
+    prediction = judged(case, reader, st.session_state.point)
+    with layout.image:
+        viewer.show(
+            case.image,
+            case.id,
+            title=f"Radiograph {case.name}",
+            file_stem=file_stem(case.name),
+            overlays=[] if prediction.refused else overlays_of(prediction, explanations),
+            contours=[] if prediction.refused else encoding.outlines(prediction.lungs),
+            chosen=METHODS[method].title if (method := st.session_state.get("method")) else "",
+            on_step=on_step,
         )
-    show_verdict(prediction)
-    pictures = st.container()
-    display = display_controls()
-    with pictures:
-        view, methods = show_pictures(case, reader, prediction, display)
-    show_trust(reader, prediction)
-    show_downloads(case, reader, prediction, display, view, methods)
+    panel = None
+    with layout.headline:
+        if prediction.reason:
+            st.markdown(f"**{plain(case.name)}**{note}")
+            _show_rejected(case, prediction)
+        else:
+            prevalence = st.session_state.get("prevalence", PREVALENCE)
+            panel = panel_of(prediction, reader.run, case.label, prevalence)
+            panel.show_headline(case.name, note)
+    with layout.details:
+        if case.note:
+            st.caption(f":material/draw: {case.note}")
+        for warning in case.warnings:
+            st.warning(plain(warning))
+        if panel:
+            panel.show_trust()
+        if not prediction.refused:
+            _show_more(case, reader, prediction, explanations)
 
 
-def show_refusal(case: Case, prediction: "Prediction") -> None:
+def _show_rejected(case: Case, prediction: "Prediction") -> None:
     mark, words = plots.REFUSED
-    picture, why = st.columns([2, 3], gap="large")
-    with picture:
-        st.image(
-            plots.jpeg(plots.for_screen(case.picture.pixels)), width="stretch", alt="The picture"
-        )
-    with why:
-        st.header(f"{mark}  {words}", anchor=False)
+    st.header(f"{mark} {'No verdict' if prediction.insisted else words}", anchor=False)
+    st.markdown(plain(prediction.reason))
+    if prediction.insisted:
         st.markdown(
-            f"{prediction.reason} A number for it would most likely mean nothing, so none is given."
+            f"The model's output is {plots.percent(prediction.probability)}. For an image like "
+            "this it has no meaning, so there is no verdict."
         )
-        if st.button("Read it all the same", icon=":material/visibility:"):
-            case.insisted = True
-            st.rerun()
+    elif st.button("Analyze anyway", icon=":material/visibility:"):
+        case.insisted = True
+        st.rerun()
 
 
-def show_verdict(prediction: "Prediction") -> None:
+def panel_of(prediction: "Prediction", run: runs.Run, label: str, prevalence: int) -> Panel:
+    """The verdict on an image in words.
+
+    Args:
+        prediction: of an image that was not rejected.
+        run: the run that made it.
+        label: the reference label; empty where nobody knows.
+        prevalence: of pneumonia among the reader's own patients, in percent.
+    """
     mark, words = plots.VERDICTS[prediction.verdict]
     point = prediction.point
-    heading, bar = st.columns([2, 3], vertical_alignment="center", gap="large")
-    with heading:
-        st.header(f"{mark}  {words}", anchor=False)
-        st.markdown(
-            f"Probability of pneumonia **{plots.percent(prediction.probability)}**, held against "
-            f"the operating point at {plots.percent(point.threshold)} "
-            f"({POINT_TITLES[point.name]})."
+    hatched = " Hatched: too close to the threshold to call." if point.low < point.high else ""
+    reference = ""
+    if label:
+        called = {"likely": True, "unlikely": False}.get(prediction.verdict)
+        right = "right" if called == (label != NORMAL) else "wrong"
+        outcome = "the model cannot tell" if called is None else f"the model is {right}"
+        reference = f"Reference label: **{label.lower()}**; {outcome}."
+    return Panel(
+        heading=f"{mark} {words}, {plots.percent(prediction.probability)}",
+        bar=plots.verdict_bar(prediction.probability, point),
+        caption="Calibrated probability of pneumonia. Line: threshold, "
+        f"{plots.percent(point.threshold)}.{hatched}",
+        reference=reference,
+        trust=model_card.trust_lines(
+            run.metrics, point.name, prediction.probability, prevalence=prevalence / 100
+        ),
+        run=run.name,
+    )
+
+
+def overlays_of(
+    prediction: "Prediction", explanations: "list[Explanation]"
+) -> list[viewer.Overlay]:
+    """What can be laid over an image that was read."""
+    return encoding.overlays_of(
+        [(found, _about(prediction, found)) for found in explanations], prediction.lungs
+    )
+
+
+def _about(prediction: "Prediction", explanation: "Explanation") -> str:
+    """What a heatmap shows, and how much of it lies inside the lungs."""
+    method = METHODS[explanation.method]
+    share = share_in_words(prediction, explanation.on(_GRID))
+    return f"{share} {method.shows} {method.limits}".strip()
+
+
+def _show_more(
+    case: Case,
+    reader: "Classifier",
+    prediction: "Prediction",
+    explanations: list["Explanation"],
+) -> None:
+    with st.expander("More"):
+        st.slider(
+            "Patients with pneumonia where you work (prevalence)",
+            1,
+            99,
+            PREVALENCE,
+            format="%d %%",
+            key="prevalence",
+            bind="query-params",
+            persist_state="session",
         )
+        there = {found.method for found in explanations}
+        st.selectbox(
+            "Another heatmap",
+            [name for name in reader.methods if name not in there or METHODS[name].slow],
+            index=None,
+            format_func=lambda name: METHODS[name].title,
+            key="method",
+            bind="query-params",
+            placeholder="Choose a method",
+            help="Computed when chosen, which takes up to a few seconds.",
+        )
+        _compute_heatmap(case, reader)
         if len(prediction.classes) > 2:
             st.caption(
                 " · ".join(
@@ -105,90 +314,65 @@ def show_verdict(prediction: "Prediction") -> None:
                     for name, value in prediction.classes.items()
                 )
             )
-    with bar:
-        st.html(plots.verdict_bar(prediction.probability, point))
         st.caption(
-            "Line: operating point. Hatched: where the probability cannot be told from it. "
-            "Dot: this picture."
+            f"{case.description}. "
+            + model_card.trust_statement(
+                reader.run.metrics, prediction.point.name, prediction.probability
+            )
+            + " Not every image that is no frontal chest X-ray is rejected. A heatmap shows what "
+            "the model used, not where the disease is."
+        )
+    if not prediction.insisted:
+        st.download_button(
+            "Report as PDF",
+            lambda: _report(case, reader, prediction, explanations),
+            f"{file_stem(case.name)}-report.pdf",
+            "application/pdf",
+            icon=":material/picture_as_pdf:",
+            on_click="ignore",
+            width="stretch",
         )
 
 
-def trust(reader: "Classifier", prediction: "Prediction") -> str:
-    return model_card.trust_statement(
-        reader.run.metrics, prediction.point.name, prediction.probability
-    )
+def _compute_heatmap(case: Case, reader: "Classifier") -> None:
+    """Compute the method that was chosen, unless it is there already."""
+    method = st.session_state.method
+    if method is None or any(key[1] == method for key in case.explanations):
+        return
+    with st.spinner(f"Computing {METHODS[method].title}"):
+        cases.explain_with(case, reader, method)
+    st.rerun()  # the viewer stands above
 
 
-def show_trust(reader: "Classifier", prediction: "Prediction") -> None:
-    with st.container(border=True):
-        st.markdown("**How far to trust this**")
-        st.markdown(trust(reader, prediction))
-        st.markdown(
-            "Pictures that do not look like frontal chest radiographs are turned away, but not all "
-            "of them are noticed. A heatmap shows what the network used, not where the disease is. "
-            "For education and research, not for diagnosis."
-        )
-        st.caption(f"Read by the run {reader.run.name}.")
-
-
-def show_downloads(
+def _report(
     case: Case,
     reader: "Classifier",
     prediction: "Prediction",
-    display: Display,
-    view: str,
-    methods: list[str],
-) -> None:
-    stem = file_stem(case.name)
-    explanations = {method: explained(case, reader, method) for method in methods}
-
-    # Made when the button is pressed, at the radiograph's full size.
-    def overlay_png() -> bytes:
-        shown = display.apply(case.picture.pixels, view)
-        file = io.BytesIO()
-        picture = Image.fromarray(
-            display.overlay(shown, explanations[methods[0]].heatmap, prediction.lungs)
-        )
-        picture.save(file, "PNG")
-        return file.getvalue()
-
-    def report_pdf() -> bytes:
-        shown = display.apply(plots.for_overlay(case.picture.pixels), view)
-        heatmaps = {method: found.on(shown.shape) for method, found in explanations.items()}
-        shares = [
-            share_warning(prediction, heatmap, f"{METHODS[method].title}'s heat")
-            for method, heatmap in heatmaps.items()
-            if prediction.lungs.found and heatmap.any()
-        ]
-        said = [prediction.reason, case.note, *case.warnings, *shares, display.words(view)]
-        return pdf_report.pdf(
-            case.name,
-            shown,
-            {
-                method: display.overlay(shown, heatmap, prediction.lungs)
-                for method, heatmap in heatmaps.items()
-            },
-            prediction,
-            trust=trust(reader, prediction),
-            warnings=[sentence for sentence in said if sentence],
-        )
-
-    overlay, page, _ = st.columns([1, 1, 2])
-    overlay.download_button(
-        f"{METHODS[methods[0]].title} overlay as PNG",
-        overlay_png,
-        f"{stem}-{methods[0]}.png",
-        "image/png",
-        icon=":material/image:",
-        on_click="ignore",
-        width="stretch",
-    )
-    page.download_button(
-        "Report as PDF",
-        report_pdf,
-        f"{stem}-report.pdf",
-        "application/pdf",
-        icon=":material/picture_as_pdf:",
-        on_click="ignore",
-        width="stretch",
+    explanations: list["Explanation"],
+) -> bytes:
+    pixels = plots.for_overlay(case.radiograph.pixels)
+    chosen = explanations[:_REPORTED]
+    warnings = [
+        prediction.reason,
+        case.note,
+        *case.warnings,
+        *(
+            share_warning(prediction, found.on(_GRID), f"{METHODS[found.method].title}'s heat")
+            for found in chosen
+            if prediction.lungs.found and found.values.any()
+        ),
+    ]
+    overlays = {}
+    for found in chosen:
+        drawn = plots.overlay(pixels, found.on(pixels.shape))
+        overlays[found.method] = plots.outlined(drawn, prediction.lungs.contours(pixels.shape))
+    return pdf_report.pdf(
+        case.name,
+        pixels,
+        overlays,
+        prediction,
+        trust=model_card.trust_statement(
+            reader.run.metrics, prediction.point.name, prediction.probability
+        ),
+        warnings=[warning for warning in warnings if warning],
     )

@@ -1,18 +1,23 @@
 """Where the data set is, or how to get it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
-from cxrlib.data import dataset, overview
+from cxrlib.data import dataset
 from cxrlib.data.downloads import Download
 from pages.shared.permissions import allowed, why_not
 from pages.shared.text import number, plain
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @st.cache_data(max_entries=4, show_spinner="Reading the data set. The first time takes a while.")
-def load(folder: str, fingerprint: str) -> pd.DataFrame:
+def load(folder: str, fingerprint: str) -> "pd.DataFrame":
+    from cxrlib.data import overview  # the first page of the app waits for no pandas
+
     return overview.cached_index(Path(folder))
 
 
@@ -108,7 +113,7 @@ def follow_download(download: Download) -> None:
         st.rerun()
 
 
-def show_place(table: pd.DataFrame, folder: Path) -> None:
+def show_place(table: "pd.DataFrame", folder: Path) -> None:
     """Where the data set is, and what to know of it before it is trained on."""
     place, change = st.columns([5, 1], vertical_alignment="center")
     place.caption(f"{number(len(table))} images in {plain(table.attrs['root'])}")

@@ -33,5 +33,13 @@ def show_share(prediction: Prediction, heatmap: np.ndarray, heat: str = "the hea
         st.caption(f"{_words(prediction, heatmap, heat)}.")
 
 
+def share_in_words(prediction: Prediction, heatmap: np.ndarray) -> str:
+    """The share, or the warning, as a string; empty where there are no lungs or no heat."""
+    if not prediction.lungs.found or not heatmap.any():
+        return ""
+    warning = share_warning(prediction, heatmap)
+    return f"⚠ {warning}" if warning else f"{_words(prediction, heatmap, 'the heat')}."
+
+
 def _words(prediction: Prediction, heatmap: np.ndarray, heat: str) -> str:
     return f"{plots.percent(prediction.lungs.share(heatmap))} of {heat} lies inside the lungs"
