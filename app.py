@@ -3,18 +3,16 @@
 import sys
 
 import streamlit as st
-from starlette.formparsers import MultiPartParser
 from streamlit import net_util
 
 from cxrlib import runs
-from cxrlib.images.limits import MAX_BYTES
 from cxrlib.runs.operating_points import DEFAULT_POINT, POINT_TITLES
+from pages.shared import uploads
 from pages.shared.permissions import show_account
 from pages.shared.runs_at_hand import is_synthetic
 from pages.shared.threshold import show_threshold
 
-# Uploads stay in memory: what is above this is spooled to an unnamed file on the disk.
-MultiPartParser.spool_max_size = MAX_BYTES + 2**20
+uploads.set_up()
 # A connection that another site's page opens would make the server ask elsewhere for its address.
 net_util.get_external_ip = lambda: None
 # Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.

@@ -46,6 +46,15 @@ class BareVisitor:
     async def drop(self, name: str, data: bytes) -> float:
         """Put a file on the page; seconds until verdict and heatmaps are here."""
         began = time.perf_counter()
+        await self.put(name, data)
+        self.texts.clear()
+        await self._rerun()
+        while not self._complete(name):
+            await self._until("script_finished")
+        return time.perf_counter() - began
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Send a file to the server; the page is told of it with the next rerun."""
         asked = BackMsg()
         asked.file_urls_request.request_id = name
         asked.file_urls_request.file_names.append(name)
@@ -57,11 +66,6 @@ class BareVisitor:
         widget.file_uploader_state_value.uploaded_file_info.add(
             file_id=urls.file_id, name=name, size=len(data), file_urls=urls
         )
-        self.texts.clear()
-        await self._rerun()
-        while not self._complete(name):
-            await self._until("script_finished")
-        return time.perf_counter() - began
 
     def shown(self) -> tuple[str, str, str]:
         """The verdict with the probability, the image's description, and the page's text."""

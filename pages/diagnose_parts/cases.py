@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,11 +10,11 @@ import streamlit as st
 
 from cxrlib.data import dataset
 from cxrlib.data.examples import Example
-from cxrlib.images import radiograph
 from cxrlib.images.preprocess import thumbnail
 from cxrlib.images.radiograph import Radiograph, RadiographError
 from pages.diagnose_parts.stored import DRAWN
 from pages.shared.loaded_models import modified
+from pages.shared.uploads import Upload
 from pages.shared.viewer import encoding
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def follow_uploads(files: "Iterable[UploadedFile]", *, emptied: bool) -> None:
     new = [number for number in files if number not in cases]
     for number in new:
         file = files[number]
-        cases[number] = Case(number, file.name, partial(radiograph.read, file.getvalue()))
+        cases[number] = Case(number, file.name, Upload(file).read)
         cases[number].put_away()
     if new:
         st.session_state.shown = new[0]
