@@ -44,6 +44,7 @@ if "run" not in st.session_state:
     st.info("There is no finished run in `models/`. Train one with `python train.py`.")
     st.stop()
 try:
+    reading.outbox().send()
     if uid:
         show_session(uid)
     else:
@@ -59,3 +60,9 @@ except SQLAlchemyError:
         "`[connections.reviews]` in `.streamlit/secrets.toml`, or that the file named by "
         "`CXR_REVIEWS` can be written and is an SQLite database."
     )
+    if reading.outbox().unsent:
+        st.info(
+            "Your last answer is kept while this page is open, and sent when the database is back.",
+            icon=":material/cloud_off:",
+        )
+    st.button("Try again", icon=":material/refresh:")

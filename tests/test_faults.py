@@ -272,6 +272,47 @@ def test_a_database_that_goes_away_and_comes_back(
     parts.store.clear()
 
 
+def test_an_answer_given_while_the_database_is_gone_is_kept_and_sent(
+    app: AppTest, models: Path, tmp_path: Path
+) -> None:
+    parts.store.clear()
+    (models / "good" / "model.onnx").write_bytes(b"a network")
+    database, away = tmp_path / "reviews.db", tmp_path / "elsewhere.db"
+    app.switch_page("pages/review.py").run()
+    app.text_input(key="reader_name").set_value("AB")
+    app.radio(key="case_source").set_value("practice").run()
+    press(app, "Begin")
+    database.rename(away)
+    number = next(
+        button.key.split("-")[-1] for button in app.button if str(button.key).startswith("commit-")
+    )
+    app.button(key=f"first-normal-{number}").click().run()
+    assert "does not answer" in said(app)
+    assert "kept" in said(app)
+    away.replace(database)
+    press(app, "Try again")
+    assert "does not answer" not in said(app)
+    app.button(key=f"first-4-{number}").click().run()
+    database.rename(away)
+    app.button(key=f"commit-{number}").click().run()
+    assert "kept" in said(app)
+    away.replace(database)
+    press(app, "Try again")
+    engine = create_engine(f"sqlite:///{database}")
+    (reader,) = Store(engine).readers()
+    reading = next(one for one in reader.sessions[0].readings if one.id == int(number))
+    assert (reading.first_answer, reading.first_confidence) == ("normal", 4)
+    assert reading.stage == "second"
+    # What is to be done only now, and not later, says that it was not done.
+    database.rename(away)
+    press(app, "End the session")
+    assert "does not answer" in said(app)
+    away.replace(database)
+    assert Store(engine).readers()[0].sessions[0].ended is None
+    engine.dispose()
+    parts.store.clear()
+
+
 # --- clocks ---------------------------------------------------------------------------------------
 
 

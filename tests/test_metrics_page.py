@@ -294,7 +294,7 @@ def test_page_needs_no_tensorflow():
 def test_walk_through_the_tabs(app, page, phantoms, tmp_path):
     url = app(CXR_DATA_DIR=str(phantoms), CXR_CACHE_DIR=str(tmp_path))
     page.goto(url)
-    page.get_by_role("heading", name="Read a chest X-ray").wait_for()
+    page.get_by_role("heading", name="Diagnose").wait_for()
     page.get_by_role("link", name="Metrics").click()
 
     taken = page.get_by_role("tabpanel").get_by_test_id("stDownloadButton")

@@ -26,7 +26,7 @@ def store(file):
 def enter(page, url):
     """To the review page, by way of the front door."""
     page.goto(url)
-    page.get_by_role("heading", name="Read a chest X-ray").wait_for()
+    page.get_by_role("heading", name="Diagnose").wait_for()
     page.get_by_role("link", name="Review").click()
     page.get_by_role("heading", name="Reading room").wait_for()
 

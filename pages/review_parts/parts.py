@@ -1,7 +1,10 @@
 """What the parts of the review page share: the database, words, and the way between them."""
 
+from collections.abc import Callable
+
 import streamlit as st
 from sqlalchemy import NullPool
+from sqlalchemy.exc import SQLAlchemyError
 
 from cxrlib.reviews import STRATEGIES, Session, Store, default_url
 
@@ -40,11 +43,19 @@ def go_to(uid: str | None) -> None:
         st.query_params["session"] = uid
 
 
+def attempt(action: Callable[..., None], *given: object) -> None:
+    """Have the database do something in a callback, where the page's sentence does not reach."""
+    try:
+        action(*given)
+    except SQLAlchemyError:
+        st.toast("The database did not answer. Try again.", icon=":material/cloud_off:")
+
+
 def delete_button(session: Session) -> None:
     """Offers to delete one session; who has its address may."""
     with st.popover("Delete", icon=":material/delete:"):
         st.markdown("Deletes this session with every answer and comment, for good.")
-        st.button("Delete the session", on_click=_delete, args=(session.uid,))
+        st.button("Delete the session", on_click=attempt, args=(_delete, session.uid))
 
 
 def _delete(uid: str) -> None:

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 
 import numpy as np
 import streamlit as st
+from sqlalchemy.exc import SQLAlchemyError
 
 from cxrlib import plots, reviews, runs
 from cxrlib.data import dataset
@@ -19,7 +21,7 @@ from cxrlib.metrics import verdict
 from cxrlib.reviews import ANSWERS, RATINGS, Reading, Session, Stage
 from cxrlib.runs.operating_points import POINT_TITLES
 from pages.review_parts import viewer
-from pages.review_parts.parts import delete_button, go_to, store
+from pages.review_parts.parts import attempt, delete_button, go_to, store
 from pages.review_parts.start import model_of
 from pages.shared.data_folder import folder_in_use
 from pages.shared.heat_in_lungs import show_share
@@ -30,20 +32,52 @@ _ANSWER_KEYS = dict(zip(ANSWERS, "NPBVU", strict=True))
 _RATING_KEYS = dict(zip(RATINGS, "YQX", strict=True))
 _CONFIDENCE = ("guess", "unsure", "fair", "sure", "certain")
 _ELSEWHERE = "This case was changed in another tab. Here is how it stands."
-_Acts = dict[str, Callable[[], None]]
+_Acts = dict[str, Callable[[float], None]]  # given the moment of the click
 
 
 @dataclass
-class _Heard:
-    """The number of the last key that was done; numbers rise with each."""
+class _Outbox:
+    """What a reader did, and when, until the database has it.
+
+    Attributes:
+        last: the number of the last key that was taken in; numbers rise with each.
+    """
 
     last: int = 0
-    lock: Lock = field(default_factory=Lock)
+    unsent: list[tuple[float, Callable[[float], None]]] = field(default_factory=list)
+    lock: RLock = field(default_factory=RLock)
+
+    def add(self, action: Callable[[float], None]) -> None:
+        self.unsent.append((time.monotonic(), action))
+
+    def send(self) -> None:
+        """Do in order what is not done yet.
+
+        Raises:
+            SQLAlchemyError: the database is gone; what it does not have is kept.
+        """
+        with self.lock:
+            while self.unsent:
+                moment, action = self.unsent[0]
+                action(moment)
+                del self.unsent[0]
+
+
+def outbox() -> _Outbox:
+    """What this browser's reader did that the database may not have yet."""
+    return st.session_state.setdefault("review_outbox", _Outbox())
+
+
+def _do(action: Callable[[float], None]) -> None:
+    """Do something now, or as soon as the database is back: the page says where it is gone."""
+    box = outbox()
+    box.add(action)
+    with suppress(SQLAlchemyError):
+        box.send()
 
 
 def show(session: Session, reading: Reading) -> None:
     """The case to be read, in the stage it is in."""
-    st.session_state.setdefault("review_heard", _Heard())
     acts = _acts(session.uid, reading)
     done = sum(reading.stage == "done" for reading in session.readings)
     # No title, for the picture's sake; but Streamlit's header must not cover the tools.
@@ -279,7 +313,8 @@ def _button(
         label,
         key=f"{key}-{reading.id}",
         shortcut=shortcut,
-        on_click=acts[shortcut],
+        on_click=_do,
+        args=(acts[shortcut],),
         **{"width": "stretch"} | look,
     )
 
@@ -292,7 +327,9 @@ def _leave(session: Session) -> None:
                 "The session is over then: you see the results and the reference labels, and "
                 "cannot read the cases that are left."
             )
-            st.button("End the session", type="primary", on_click=store().end, args=(session.uid,))
+            st.button(
+                "End the session", type="primary", on_click=attempt, args=(store().end, session.uid)
+            )
         delete_button(session)
 
 
@@ -320,17 +357,22 @@ def _hear(uid: str, reading: int, pressed: Iterable[tuple[int, Stage, str]]) -> 
     A key belongs to what its reader saw: pressed before the model was shown, it changes nothing
     afterwards.
     """
-    heard: _Heard = st.session_state.review_heard
+    box = outbox()
     # For the next key Streamlit starts another thread, and lets this one run on until it looks at
     # the session state: what is done must be noted without a look, or it would be done twice.
-    with heard.lock:
+    with box.lock:
         for number, stage, key in pressed:
-            if number <= heard.last:
-                continue
-            now = store().session(uid).current
-            if now and (now.id, now.stage) == (reading, stage):
-                _acts(uid, now)[key]()
-            heard.last = number
+            if number > box.last:
+                box.add(partial(_press, uid, reading, stage, key))
+                box.last = number
+        with suppress(SQLAlchemyError):
+            box.send()
+
+
+def _press(uid: str, reading: int, stage: Stage, key: str, moment: float) -> None:
+    now = store().session(uid).current
+    if now and (now.id, now.stage) == (reading, stage):
+        _acts(uid, now)[key](moment)
 
 
 def _told(changed: bool) -> None:
@@ -338,28 +380,31 @@ def _told(changed: bool) -> None:
         st.toast(_ELSEWHERE, icon=":material/sync_problem:")
 
 
-def _choose(reading: int, stage: Stage, answer: str | None, confidence: int | None) -> None:
+def _choose(
+    reading: int, stage: Stage, answer: str | None, confidence: int | None, moment: float
+) -> None:
     _told(store().answer(reading, stage, answer=answer, confidence=confidence))
 
 
 def _note(reading: int, key: str) -> None:
-    _told(store().note(reading, st.session_state[key]))
+    comment = st.session_state[key]
+    _do(lambda moment: _told(store().note(reading, comment)))
 
 
-def _flag(reading: int, stage: Stage, flagged: bool) -> None:
+def _flag(reading: int, stage: Stage, flagged: bool, moment: float) -> None:
     _told(store().flag(reading, stage, flagged))
 
 
-def _rate(reading: int, rating: str) -> None:
+def _rate(reading: int, rating: str, moment: float) -> None:
     _told(store().rate(reading, rating))
 
 
-def _skip(reading: int) -> None:
+def _skip(reading: int, moment: float) -> None:
     _told(store().skip(reading))
 
 
-def _commit(uid: str, reading: int) -> None:
-    if store().commit_first(reading, _seconds()):
+def _commit(uid: str, reading: int, moment: float) -> None:
+    if store().commit_first(reading, _seconds(moment)):
         return
     now = store().session(uid).current
     # Otherwise it was pressed twice.
@@ -367,9 +412,9 @@ def _commit(uid: str, reading: int) -> None:
         st.toast("Choose an answer and how sure you are first.", icon=":material/touch_app:")
 
 
-def _go_on(reading: int) -> None:
-    _told(store().commit_second(reading, _seconds()))
+def _go_on(reading: int, moment: float) -> None:
+    _told(store().commit_second(reading, _seconds(moment)))
 
 
-def _seconds() -> float:
-    return time.monotonic() - st.session_state.review_since
+def _seconds(moment: float) -> float:
+    return moment - st.session_state.review_since

@@ -4,7 +4,7 @@ import streamlit as st
 
 from cxrlib import reviews, tables
 from cxrlib.reviews import ReviewError
-from pages.review_parts.parts import store
+from pages.review_parts.parts import attempt, store
 from pages.shared.permissions import allowed
 from pages.shared.text import plain
 
@@ -97,6 +97,6 @@ def _delete() -> None:
         "Delete permanently",
         icon=":material/delete_forever:",
         disabled=not sure,
-        on_click=store().delete_reader,
-        args=(reader.id,),
+        on_click=attempt,
+        args=(store().delete_reader, reader.id),
     )
