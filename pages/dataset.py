@@ -7,6 +7,7 @@ from pages.dataset_parts import augmentation_tab, gallery_tab, overview_tab, sho
 from pages.shared import data_folder, front_door
 
 front_door.enter()
+front_door.return_to_place("dataset")
 
 st.title("Data set", anchor=False)
 folder = data_folder.folder_in_use()

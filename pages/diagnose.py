@@ -13,6 +13,7 @@ def example_layout() -> Layout:
 
 
 front_door.enter()
+intake.follow_address()
 if intake.has_files():
     # The radiograph comes first; more files join from beside it.
     layout = Layout(above="10rem", above_on_phone="16rem")

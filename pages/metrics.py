@@ -94,6 +94,7 @@ def report_button(measured: Measured, point: str) -> None:
 
 
 front_door.enter()
+front_door.return_to_place("metrics")
 st.title("Metrics", anchor=False)
 if "run" not in st.session_state:
     st.info("There is no finished run in `models/`. Train one with `python train.py`.")

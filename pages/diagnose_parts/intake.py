@@ -18,6 +18,21 @@ def has_files() -> bool:
     return bool(st.session_state.get("uploads") or st.session_state.get("cases"))
 
 
+def follow_address() -> None:
+    """Have the address say that there are uploads, and who loads it anew that they are gone."""
+    if st.session_state.get("cases"):
+        st.query_params.uploads = "1"
+    elif "uploads" in st.query_params:
+        if "cases" in st.session_state or "example" in st.query_params:
+            del st.query_params["uploads"]
+        else:
+            st.info(
+                "The images that were uploaded here are gone: they stay in memory only while the "
+                "page is open, and are no part of its address. Drop them again.",
+                icon=":material/refresh:",
+            )
+
+
 def ask_for_files(label: str) -> None:
     """The place to drop files, and what became of those that were dropped."""
     files = st.file_uploader(

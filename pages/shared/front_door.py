@@ -20,3 +20,17 @@ def enter(*, reading_room: bool = False) -> None:
         st.stop()
     if not reading_room:
         st.session_state.pop("review_case", None)
+
+
+def return_to_place(page: str) -> None:
+    """Show a page as it was when a link with an example led away and the browser goes back.
+
+    Streamlit writes such a link's parameters into the address that is left as well, in place of
+    its own.
+    """
+    places = st.session_state.setdefault("places", {})
+    if "example" in st.query_params and page in places:
+        st.query_params.from_dict(places.pop(page))
+        st.rerun()
+    places[page] = st.query_params.to_dict()
+    places[page].pop("data_picture", None)
