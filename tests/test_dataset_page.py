@@ -1,5 +1,6 @@
 """The data-set page, as a person meets it."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -139,9 +140,13 @@ def test_a_picture_too_small_to_read_does_not_stop_the_page(
     tiny = folder / "test" / "NORMAL" / "IM-0000-0001.png"
     Image.new("L", (20, 20)).save(tiny)
     address = tiny.relative_to(folder).as_posix()
-    page = open_page(folder, data_tab="Gallery", data_picture=address)
+    page = open_page(folder, data_tab="Gallery", data_order="By name", data_picture=address)
     assert "64" in page.error[0].value
-    assert any(warning.value == "Cannot be read" for warning in page.warning)
+    assert any(
+        item["instead"] and not item["url"]
+        for component in page.get("bidi_component")
+        for item in json.loads(component.proto.json).get("items", [])
+    )
     page = open_page(folder, data_tab="Augmentation", data_sample="1")
     assert address in words(page).replace("\\", "")
     assert "64" in page.error[0].value
@@ -170,20 +175,35 @@ def test_from_the_gallery_to_a_picture_and_on(
     page.get_by_role("heading", name="Split in use").wait_for()
     page.get_by_role("tab", name="Gallery").click()
     gallery = page.get_by_role("tabpanel")
-    thumbnails = gallery.get_by_role("img")
+    thumbnails = gallery.locator(".grid button")
     thumbnails.nth(23).wait_for()
-    assert thumbnails.nth(23).evaluate("image => image.naturalWidth") == 240
+    assert thumbnails.nth(23).locator("img").evaluate("image => image.naturalWidth") == 240
+    badges = set(gallery.locator(".grid .badge.left").all_inner_texts())
+    assert "normal" in badges and len(badges) > 1, "classes are mixed"
 
     page.get_by_text("2", exact=True).click()
     page.wait_for_url("**data_page=2**")
-    page.locator("[class*=st-key-open] button:visible").first.click()
-    dialog = page.get_by_role("dialog")
+    page.locator(".grid button:visible").first.click()
+    dialog = page.get_by_role("dialog").first
+    dialog.get_by_text("Reference label").wait_for()
     dialog.get_by_text("Aspect ratio").wait_for()
+    dialog.locator(".viewer[data-ready]").wait_for()
     first = page.url
     assert "data_picture=" in first
     name = dialog.get_by_role("heading").inner_text()
     dialog.get_by_role("button", name="Next").click()
     expect(dialog.get_by_role("heading")).not_to_have_text(name)
+    second = dialog.get_by_role("heading").inner_text()
+    dialog.locator(f".viewer[aria-label$='{second}'][data-ready]").wait_for()
+    idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
+    idle.wait_for()
+    page.wait_for_timeout(500)
+    page.keyboard.press("PageUp")
+    expect(dialog.get_by_role("heading")).to_have_text(name)
+    idle.wait_for()
+    page.wait_for_timeout(500)
+    page.keyboard.press("PageDown")
+    expect(dialog.get_by_role("heading")).to_have_text(second)
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     assert page.url != first
     dialog.get_by_role("button", name="Close").click()

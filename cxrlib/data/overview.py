@@ -34,6 +34,7 @@ CLASSES = {NORMAL: "Normal", PNEUMONIA: "Pneumonia"}
 SIZES = ("Smallest quarter", "Middle half", "Largest quarter")
 # Title of an order → measure, and whether the smallest comes first.
 ORDERS = {
+    "Mixed": ("digest", True),  # of the files' content: the same mixture each time
     "By name": ("path", True),
     "Smallest first": ("megapixels", True),
     "Widest first": ("aspect", False),
@@ -364,7 +365,7 @@ def select(table: pd.DataFrame, values: pd.DataFrame, wanted: Selection) -> pd.D
     if wanted.copies:
         keep &= table.duplicated("digest", keep=False)
     column, ascending = ORDERS[wanted.order]
-    key = table.path if column == "path" else values[column]
+    key = (table if column in table else values)[column]
     rows = table.loc[key[keep].sort_values(ascending=ascending, kind="stable").index]
     if wanted.copies:
         rows = rows.iloc[np.argsort(pd.factorize(rows.digest)[0], kind="stable")]

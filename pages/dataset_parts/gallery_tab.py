@@ -6,14 +6,19 @@ import cv2
 import pandas as pd
 import streamlit as st
 
-from cxrlib import plots
+from cxrlib import plots, runs
 from cxrlib.data import overview
 from cxrlib.images import preprocess, radiograph
-from pages.shared.text import number, plain
+from pages.shared import thumbnails, viewer
+from pages.shared.text import file_stem, number, plain
+from pages.shared.thumbnails import Thumbnail
+from pages.shared.viewer import encoding
 
 ALL = "All"
 PER_PAGE = 24  # full rows, whether two, three, four, six or eight fit into one
 THUMBNAIL = 240
+# What stands above and below the radiograph in the dialog.
+_STYLE = "<style>[role=dialog] { --above: 15rem; }</style>"
 
 
 def first_page() -> None:
@@ -29,7 +34,7 @@ def choose(label: str, options: list[str], key: str) -> str:
 def selection(table: pd.DataFrame, values: pd.DataFrame) -> overview.Selection:
     """What the filters say."""
     labels = {title: label for label, title in overview.CLASSES.items()}
-    orders = [title for title, (by, _) in overview.ORDERS.items() if by == "path" or by in values]
+    orders = [title for title, (by, _) in overview.ORDERS.items() if by in table or by in values]
     with st.grid(6, min_column_width=120):
         split = choose("Folder", [ALL, *table.split.unique()], "data_split")
         label = choose("Class", [ALL, *labels], "data_class")
@@ -99,29 +104,45 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     shown = rows.iloc[first : first + PER_PAGE]
     text.caption(
         f"{number(len(rows))} images, {number(first + 1)} to {number(first + len(shown))} shown. "
-        "Press a name to see it large."
+        "Press one to see it large."
     )
-    root = Path(table.attrs["root"])
-    with st.grid(8, min_column_width=155):
-        for row in shown.itertuples():
-            with st.container(gap="xxsmall"):
-                file = root / row.path
-                picture = thumbnail(str(file), file.stat().st_mtime_ns)
-                kind = overview.kind(row)
-                if picture:
-                    st.image(picture, width="stretch", alt=f"{kind}, {file.name}")
-                else:
-                    st.warning("Cannot be read")
-                st.button(
-                    plain(file.stem),
-                    key=f"open {row.path}",
-                    type="tertiary",
-                    width="stretch",
-                    help=f"{kind}, {row.split}, {row.width} × {row.height}",
-                    on_click=open_picture,
-                    args=(row.path,),
-                )
+    scores = _scores()
+    thumbnails.show(
+        [_thumbnail(row, Path(table.attrs["root"]), scores) for row in shown.itertuples()],
+        open_picture,
+        key="gallery",
+        label="Images",
+        layout="grid",
+    )
+    if any(path in scores for path in shown.path):
+        st.caption(
+            f"On the right the probability of pneumonia that {plain(st.session_state.run)} gave."
+        )
     return rows.path.tolist()
+
+
+def _scores() -> dict[str, float]:
+    """What the run in use gave to the images it was evaluated on, by path."""
+    try:
+        found = runs.find(st.session_state.get("run", "")).predictions
+    except runs.RunError:
+        return {}  # the pages that need the run say what is wrong with it
+    return dict(zip(found.path, found.probability, strict=True))
+
+
+def _thumbnail(row: tuple, root: Path, scores: dict[str, float]) -> Thumbnail:
+    file = root / row.path
+    score = plots.percent(scores[row.path]) if row.path in scores else ""
+    told = f", probability {score}" if score else ""
+    return Thumbnail(
+        row.path,
+        f"{file.stem}: {overview.kind(row)}, {row.split}, {row.width} × {row.height}{told}",
+        thumbnail(str(file), file.stat().st_mtime_ns),
+        instead="Cannot be read",
+        caption=file.stem,
+        badge=row.subtype or overview.CLASSES[row.label].lower(),
+        mark=score,
+    )
 
 
 def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
@@ -132,22 +153,33 @@ def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
         return
     row = known.iloc[0]
 
+    place = neighbours.index(path) if path in neighbours else None
+
+    def step(by: int) -> None:
+        if place is not None and 0 <= place + by < len(neighbours):
+            open_picture(neighbours[place + by])
+
     @st.dialog(plain(Path(path).name), width="large", on_dismiss=close_picture)
     def dialog() -> None:
+        if st.query_params.get("data_picture") != path:
+            st.rerun()  # on to another
         picture = read(table, path)
         if picture is None:
             return
-        large, facts = st.columns([2, 1], gap="medium")
-        large.image(plots.for_screen(picture.pixels), width="stretch", alt=f"The radiograph {path}")
+        large, facts = st.columns([5, 2], gap="medium")
+        with large:
+            viewer.show(
+                encoding.encode(picture.pixels),
+                path,
+                title=f"Radiograph {path}",
+                file_stem=file_stem(path),
+                on_step=step,
+            )
         with facts:
+            st.html(_STYLE)
+            st.markdown(f"Reference label: **{overview.kind(row).lower()}**")
             for warning in picture.warnings:
                 st.warning(warning)
-            facts_known = overview.facts(table, row, picture.pixels)
-            st.table(
-                {name: plain(fact) for name, fact in facts_known.items()},
-                border="horizontal",
-                hide_header=True,
-            )
             if st.button(
                 "Diagnose this one", type="primary", icon=":material/radiology:", width="stretch"
             ):
@@ -161,15 +193,25 @@ def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
             ):
                 st.rerun()
             back, on = st.columns(2, wrap=False)
-            place = neighbours.index(path) if path in neighbours else None
-            for column, step, words, icon in (
+            for column, by, words, icon in (
                 (back, -1, "Previous", ":material/arrow_back:"),
                 (on, 1, "Next", ":material/arrow_forward:"),
             ):
-                there = place is not None and 0 <= place + step < len(neighbours)
-                if column.button(words, icon=icon, width="stretch", disabled=not there):
-                    open_picture(neighbours[place + step])
-                    st.rerun()
+                there = place is not None and 0 <= place + by < len(neighbours)
+                column.button(
+                    words,
+                    icon=icon,
+                    width="stretch",
+                    disabled=not there,
+                    on_click=step,
+                    args=(by,),
+                )
+            facts_known = overview.facts(table, row, picture.pixels)
+            st.table(
+                {name: plain(fact) for name, fact in facts_known.items()},
+                border="horizontal",
+                hide_header=True,
+            )
 
     dialog()
 
