@@ -87,13 +87,13 @@ def test_a_device_is_held_by_one_run_at_a_time(
                 [sys.executable, "-c", HOLD, str(run.folder), str(patience)],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
             )
         )
-    spans = sorted(
-        [float(word) for word in process.communicate(timeout=PATIENCE_SECONDS)[0].split()]
-        for process in processes
-    )
+    printed = [process.communicate(timeout=PATIENCE_SECONDS) for process in processes]
+    assert any("Waiting for cpu" in errors for _, errors in printed) != overlap
+    spans = sorted([float(word) for word in output.split()] for output, _ in printed)
     (_, end), (start, _) = spans
     assert (start < end) == overlap
 
@@ -127,7 +127,8 @@ def test_second_run_waits_and_can_be_stopped_while_it_does(start: Callable) -> N
     wait(lambda: learning(first), first)
     second = start("second")
     wait(lambda: jobs.state(second) == "queued", second)
-    wait(lambda: "Waiting for cpu, which first has" in second.log_tail(), second)
+    assert jobs.ahead(second) == "first"
+    assert not jobs.alive(second), "what waits has no process"
     third = start("third")
     wait(lambda: jobs.state(third) == "queued", third)
     third.request_stop()

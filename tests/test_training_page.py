@@ -208,7 +208,7 @@ def test_hosted_page_shows_runs_and_starts_none(
 ) -> None:
     shutil.copytree(runs.MODELS / runs.SHIPPED, tmp_path / "models" / "yours")
     open_training(page, serve(CXR_TRAINING="off"))
-    expect(page.get_by_text("switched off on this server")).to_be_visible()
+    expect(page.get_by_text("locked on this server")).to_be_visible()
     launching = re.compile("Start|Train on|Delete|Download|Rename|More")
     expect(page.get_by_text("yours · mobilenetv2, 224 px")).to_be_visible()
     expect(page.get_by_role("button", name=launching)).to_have_count(0)

@@ -2,7 +2,9 @@
 
 A run trains in a process of its own, which outlives the page and the server that started it. All
 that is known of it is in its folder, so any number of pages, and the command line, see the same.
-No TensorFlow here: the process that trains loads it when its turn comes.
+A run that waits for its devices has no process: `start_waiting` starts it when it is its turn, at
+the end of another run and while a page looks on. No TensorFlow here: the process that trains loads
+it.
 
 Two kinds of file locks, which the system lets go of however a process ends: a run's says whether
 anyone works on it, and no reused process id can mislead; a device's is held by the one run that
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +36,9 @@ from cxrlib.training import devices, practice
 State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
-MOST_WAITING = 5  # each is a process of its own
+MOST_WAITING = 20
 _QUEUE_SECONDS = 0.5
+_WAITING = "waiting"  # what a run without a process does; one with a process is "queued"
 # Long enough to outlast another page's look at the lock.
 _LOOK_SECONDS = 0.03
 
@@ -63,13 +66,16 @@ def state(run: Run) -> State:
     """Where a run stands: ``interrupted`` is one whose process went without a word."""
     if run.finished:
         return "finished"
+    activity = run.progress.get("activity")
     if alive(run):
-        return "queued" if run.progress.get("activity") == "queued" else "running"
+        return "queued" if activity == "queued" else "running"
     if run.finished:  # it ended between the two looks
         return "finished"
     if run.failure:
         return "failed"
-    return "stopped" if run.stopped else "interrupted"
+    if run.stopped or (activity == _WAITING and run.stop_requested):
+        return "stopped"
+    return "queued" if activity == _WAITING else "interrupted"
 
 
 def alive(run: Run) -> bool:
@@ -133,7 +139,9 @@ def _absolute(config: TrainingConfig) -> str:
 
 
 def launch(run: Run) -> None:
-    """Work on an unfinished run in a process of its own; returns when that has taken it over.
+    """Work on an unfinished run in a process of its own, as soon as its devices are free.
+
+    Returns when the process has taken it over, or the run waits.
 
     Raises:
         RunError: a process works on it already.
@@ -141,6 +149,52 @@ def launch(run: Run) -> None:
     if alive(run):
         raise RunError(f"The run {run.name} is being trained already.")
     run.clear_marks()
+    run.write_progress(_WAITING)
+    start_waiting(run.folder.parent)
+
+
+def start_waiting(models: Path) -> None:
+    """Start the runs that wait and whose devices are free, the one that waits longest first."""
+    for run in reversed(runs.unfinished(models)):
+        # It was deleted meanwhile, or its disk is full: another one may start.
+        with suppress(RunError, OSError):
+            if state(run) == "queued" and not alive(run) and not ahead(run):
+                _start(run)
+
+
+def ahead(run: Run) -> str:
+    """The name of what a run that waits is waiting for; empty where it may start."""
+    return next(filter(None, (_ahead(run, device) for device in run.task["devices"])), "")
+
+
+def _ahead(run: Run, device: str) -> str:
+    """What has a device before a run: a run's name, or words for one of another folder."""
+    since = run.task["queued"]
+
+    def is_ahead(other: Run) -> bool:
+        if device not in other.task["devices"]:
+            return False
+        now = state(other)
+        return now == "running" or (now == "queued" and other.task["queued"] < since)
+
+    for other in runs.unfinished(run.folder.parent):
+        with suppress(RunError, FileNotFoundError):  # it was deleted meanwhile
+            if other.name != run.name and is_ahead(other):
+                return other.name
+    try:
+        with _device_lock(device).acquire(timeout=0):
+            return ""
+    except Timeout:
+        return "a run of another models folder"
+
+
+def _device_lock(device: str) -> FileLock:
+    folder = cache_folder() / "devices"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{device.replace(':', '-')}.lock")
+
+
+def _start(run: Run) -> None:
     command = [sys.executable, "-m", "cxrlib", "train", "--resume", run.name]
     # The log keeps a progress bar's latest states only every ten seconds.
     environment = os.environ | {"TQDM_MININTERVAL": "10", "PYTHONUNBUFFERED": "1"}
@@ -216,7 +270,13 @@ def work(run: Run) -> None:
         lock = FileLock(run.lock_file).acquire(timeout=2)
     except Timeout as error:
         raise RunError(f"The run {run.name} is being trained already.") from error
-    with lock, _Reported(run), _stopped_by_signals(run), ExitStack() as held:
+    with (
+        _then_start_waiting(run),
+        lock,
+        _Reported(run),
+        _stopped_by_signals(run),
+        ExitStack() as held,
+    ):
         run.clear_marks()
         task = run.task
         for device in task["devices"]:
@@ -238,6 +298,14 @@ def work(run: Run) -> None:
 
 
 @contextmanager
+def _then_start_waiting(run: Run) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        start_waiting(run.folder.parent)
+
+
+@contextmanager
 def _stopped_by_signals(run: Run) -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         run.request_stop()
@@ -254,59 +322,27 @@ def _stopped_by_signals(run: Run) -> Iterator[None]:
 @contextmanager
 def _hold_device(run: Run, device: str) -> Iterator[None]:
     """Hold a device, when it is free and no earlier run waits for it."""
-    folder = cache_folder() / "devices"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{device.replace(':', '-')}.lock")
+    lock = _device_lock(device)
     run.write_progress("queued", device=device)
     told = ""
     while True:
         if run.stop_requested:
             run.mark_stopped()
             raise StoppedError
-        ahead = _earlier_run_waits(run, device)
-        if not ahead:
-            try:
+        first = _ahead(run, device)
+        if not first:
+            with suppress(Timeout):
                 lock.acquire(timeout=0)
                 break
-            except Timeout:
-                ahead = _run_on(run, device)
-        if ahead and ahead != told:
-            print(f"Waiting for {device}, which {ahead} has first.", file=sys.stderr, flush=True)
-            told = ahead
+        elif first != told:
+            print(f"Waiting for {device}, which {first} has first.", file=sys.stderr, flush=True)
+            told = first
+        start_waiting(run.folder.parent)  # what is ahead may have no process yet
         time.sleep(_QUEUE_SECONDS)
     try:
         yield
     finally:
         lock.release()
-
-
-def _earlier_run_waits(run: Run, device: str) -> str:
-    """The name of a run that waits for the device since before; empty where none does."""
-    since = run.task["queued"]
-    return _other(
-        run,
-        lambda other: (
-            state(other) == "queued"
-            and other.progress.get("device") == device
-            and other.task["queued"] < since
-        ),
-    )
-
-
-def _run_on(run: Run, device: str) -> str:
-    """What trains on a device: a run's name, or words for one of another folder."""
-    return (
-        _other(run, lambda other: state(other) == "running" and device in other.task["devices"])
-        or "a run of another models folder"
-    )
-
-
-def _other(run: Run, wanted: Callable[[Run], bool]) -> str:
-    for other in runs.unfinished(run.folder.parent):
-        with suppress(RunError, FileNotFoundError):  # it was deleted meanwhile
-            if other.name != run.name and wanted(other):
-                return other.name
-    return ""
 
 
 class _Reported:

@@ -39,6 +39,7 @@ CURVES = {
 def show() -> None:
     """Polls small files only; the rest of the page stays as it is."""
     actions.show_problem()
+    jobs.start_waiting(runs.MODELS)
     known = runs.unfinished()
     watched: set[str] = st.session_state.setdefault("training_watched", set())
     done = [run for run in runs.finished() if run.name in watched]
@@ -77,6 +78,8 @@ def show_run(run: runs.Run, watched: set[str]) -> None:
     with remark:
         if state == "failed":
             show_problem(run.failure)
+        elif state == "queued" and (first := jobs.ahead(run)):
+            st.caption(f"Waits until {plain(first)} is done.")
         elif state in REMARKS:
             st.caption(REMARKS[state])
     with progress:
