@@ -21,7 +21,7 @@ from visitors import Picture, arrive, browser, drop, shown
 
 from cxrlib import plots, runs
 from cxrlib.images import radiograph
-from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.ensemble import Classifier, load
 
 FACTOR = 3
 
@@ -118,7 +118,7 @@ def main(people: int) -> None:
     with serve(ROOT / "app.py") as server:
         waits, answers, spent = asyncio.run(visit(files_of(seen), server))
         bare_waits, bare_answers = asyncio.run(visit_bare(files_of(unseen), server))
-    reader = Classifier(runs.find(runs.SHIPPED))
+    reader = load(runs.find(runs.SHIPPED))
     single = alone(reader)
     print(f"{people} people at once, load average {load_average()}")
     print(f"one explained prediction alone: {single * 1e3:.0f} ms")

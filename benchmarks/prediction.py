@@ -34,6 +34,7 @@ from cxrlib.inference.classifier import Classifier
 from cxrlib.networks import lungs
 from cxrlib.networks.loading import folded, load_network
 from cxrlib.networks.registry import REGISTRY
+from cxrlib.runs import ensembles
 from cxrlib.synthetic.phantom import phantom
 
 ROUNDS = 7
@@ -161,7 +162,7 @@ if __name__ == "__main__":
     parser.add_argument("--run", default=runs.SHIPPED)
     options = parser.parse_args()
     start()
-    reader = Classifier(runs.find(options.run))
+    reader = Classifier(ensembles.networks(runs.find(options.run))[0])
     explained(reader)
     folder(reader, 224, 90)
     folder(reader, 1200, 90)

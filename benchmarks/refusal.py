@@ -20,7 +20,7 @@ import numpy as np
 
 from cxrlib import runs
 from cxrlib.images import files, radiograph
-from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.ensemble import Classifier, EnsembleClassifier, load
 from cxrlib.metrics import wilson
 
 MADE_FROM = 60
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--others", nargs="*", type=Path, default=[], metavar="FOLDER")
     parser.add_argument("--run", default=runs.SHIPPED)
     options = parser.parse_args()
-    reader = Classifier(runs.find(options.run))
+    reader = load(runs.find(options.run))
     print(f"| pictures ({reader.run.name}) | number | turned away (95 % interval) |\n|---|---|---|")
     for folder in [*options.radiographs, *options.others]:
         tell(folder.name, refused(reader, pictures(folder)))
@@ -67,7 +67,7 @@ def pictures(folder: Path) -> list[np.ndarray]:
     return found
 
 
-def refused(reader: Classifier, some: Sequence[np.ndarray]) -> list[bool]:
+def refused(reader: Classifier | EnsembleClassifier, some: Sequence[np.ndarray]) -> list[bool]:
     return [reader.predict(picture).refused for picture in some]
 
 

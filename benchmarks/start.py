@@ -25,8 +25,8 @@ import time
 began = time.perf_counter()
 from cxrlib import runs
 from cxrlib.synthetic import phantom
-from cxrlib.inference.classifier import Classifier
-Classifier(runs.find("{runs.SHIPPED}")).read(phantom.phantom(1, pneumonia=True, size=768).pixels)
+from cxrlib.inference.ensemble import load
+load(runs.find("{runs.SHIPPED}")).read(phantom.phantom(1, pneumonia=True, size=768).pixels)
 print(time.perf_counter() - began)
 """
 

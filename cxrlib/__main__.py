@@ -306,7 +306,7 @@ def _ensemble(options: argparse.Namespace) -> int:
         raise runs.RunError("A mean takes two runs or more: name another one.")
     members = [runs.find(name) for name in options.members]
     try:
-        run = compare_runs.save_ensemble(options.name, members)
+        run = compare_runs.save_ensemble(options.name, members, note=options.note)
     except compare_runs.ComparisonError as error:
         raise runs.RunError(str(error)) from error
     print(run.card)

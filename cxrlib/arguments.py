@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("ensemble", help="keep the mean of several runs as a run")
     command.add_argument("name", help="what it shall be called")
     command.add_argument("members", nargs="+", metavar="RUN", help="two or more finished runs")
+    command.add_argument("--note", default="", help="for the model card: how it was chosen")
 
     command = commands.add_parser("predict", help="read X-rays: a line a file")
     command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER")

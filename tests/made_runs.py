@@ -1,5 +1,6 @@
 """Finished runs made of drawn scores, for tests that need several runs but no network."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from cxrlib import runs
 from cxrlib.evaluation import judge, model_card
 from cxrlib.inference import methods
-from cxrlib.runs import config, contents
+from cxrlib.runs import config, contents, ensembles
 
 ENVIRONMENT = {"cxrlib": "0", "keras": "3", "backend": "none", "device": "none"}
 CNN = {"network": "cnn", "weights": "none", "head_epochs": 0, "size": 150}
@@ -76,6 +77,18 @@ def _finished(
     run.save_history(HISTORY)
     run.finish(predictions, found, model_card.card(wanted, ENVIRONMENT, found))
     return run
+
+
+def shipped_member() -> runs.Run:
+    """One of the networks that the shipped run is the mean of."""
+    return ensembles.networks(runs.find(runs.SHIPPED))[0]
+
+
+def copy_shipped(models: Path) -> None:
+    """The shipped run, and the networks it is the mean of, in another folder."""
+    shipped = runs.find(runs.SHIPPED)
+    for run in (shipped, *ensembles.networks(shipped)):
+        shutil.copytree(run.folder, models / run.name)
 
 
 def make_runs(models: Path, table: pd.DataFrame) -> list[runs.Run]:

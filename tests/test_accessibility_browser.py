@@ -1,6 +1,5 @@
 """Every page for everyone: axe-core in light and dark, the keyboard, a narrow phone."""
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT, Servers
-from made_runs import make_runs, pictures
-
-from cxrlib import runs
+from conftest import Servers
+from made_runs import copy_shipped, make_runs, pictures
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -34,7 +31,7 @@ def is_streamlits(rule: str, html: str) -> bool:
 def url(app: Servers, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The app with a data set, the shipped run and three others."""
     folder = tmp_path_factory.mktemp("accessible")
-    shutil.copytree(ROOT / "models" / runs.SHIPPED, folder / "models" / runs.SHIPPED)
+    copy_shipped(folder / "models")
     make_runs(folder / "models", pictures())
     return app(
         CXR_DATA_DIR=str(phantoms),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_runs import shipped_member
 
-from cxrlib import runs
 from cxrlib.images import radiograph
 from cxrlib.inference.classifier import Classifier
 from cxrlib.synthetic import phantom
@@ -14,7 +14,7 @@ from cxrlib.synthetic import phantom
 
 @pytest.fixture(scope="module")
 def shipped() -> Classifier:
-    return Classifier(runs.find(runs.SHIPPED))
+    return Classifier(shipped_member())
 
 
 @pytest.mark.slow
@@ -33,10 +33,10 @@ def test_radiographs_are_read_as_the_run_was_measured_on_them(
         [from_files[file].probability for file in files], rows.probability, atol=0.01
     )
     # Without calibration these would not be the same.
-    assert np.abs(rows.score - rows.probability).max() > 0.05
+    assert np.abs(rows.score - rows.probability).max() > 0.03
 
 
-@pytest.mark.parametrize("method", ["gradcam", "saliency"])
+@pytest.mark.parametrize("method", ["evidence", "gradcam", "saliency"])
 def test_a_heatmap_lies_where_the_network_looked(shipped: Classifier, method: str) -> None:
     pixels = phantom.phantom(13, pneumonia=True, size=512, aspect=1.2).pixels
     height, width = pixels.shape

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from made_runs import make_run, make_runs, pictures
+from made_runs import make_run, make_runs, pictures, shipped_member
 from streamlit.testing.v1 import AppTest
 
 from cxrlib import runs
@@ -36,7 +36,7 @@ def readable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cxrlib.training.export import export
 
     models = tmp_path_factory.mktemp("models")
-    shipped = runs.find(runs.SHIPPED)
+    shipped = shipped_member()
     members = [
         runs.Run(Path(shutil.copytree(shipped.folder, models / name))) for name in ("one", "other")
     ]

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
+from made_runs import shipped_member
 from tf_keras_vis.gradcam import Gradcam
 from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
 from tf_keras_vis.layercam import Layercam
@@ -22,6 +23,7 @@ from cxrlib.inference.classifier import Classifier
 from cxrlib.networks import registry
 from cxrlib.networks.loading import load_network
 from cxrlib.networks.onnx_rules import ExportError
+from cxrlib.runs import ensembles
 from cxrlib.runs.folder import Run, RunError
 from cxrlib.synthetic.phantom import phantom
 from cxrlib.training import export
@@ -157,19 +159,18 @@ def test_a_layer_without_a_rule_is_named() -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """A copy of the shipped run."""
-    return Run(Path(shutil.copytree(runs.find(runs.SHIPPED).folder, tmp_path / "copy")))
+    return Run(Path(shutil.copytree(shipped_member().folder, tmp_path / "copy")))
 
 
 def test_the_shipped_files_are_of_the_shipped_networks() -> None:
-    squares = np.stack(
-        [prepare(phantom(seed, pneumonia=bool(seed % 2)).pixels, 224) for seed in range(4)]
-    )
-    shipped = runs.find(runs.SHIPPED)
-    (logits,) = session.load(shipped).run(squares, ["logits"])
-    expected = load_network(shipped).predict_on_batch(squares[..., None])
-    np.testing.assert_allclose(explain.probabilities(logits)[:, 1:], expected, atol=1e-4)
+    drawn = [phantom(seed, pneumonia=bool(seed % 2)).pixels for seed in range(4)]
+    for member in ensembles.networks(runs.find(runs.SHIPPED)):
+        squares = np.stack([prepare(pixels, member.config["size"]) for pixels in drawn])
+        (logits,) = session.load(member).run(squares, ["logits"])
+        expected = load_network(member).predict_on_batch(squares[..., None])
+        np.testing.assert_allclose(explain.probabilities(logits)[:, 1:], expected, atol=1e-4)
     lungs = runs.Run(runs.SHIPPED_LUNGS)
-    small = np.pad(squares[:, ::2, ::2], ((0, 0), (8, 8), (8, 8)))
+    small = np.stack([prepare(pixels, 128) for pixels in drawn])
     (found,) = session.load(lungs, session.LUNG_OUTPUTS).run(small, ["lung"])
     expected = load_network(lungs).predict_on_batch(small[..., None])[..., 0]
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from cxrlib import runs
 from cxrlib.synthetic import phantom
-from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.ensemble import load
 
 def peak():
     (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x]
     return int(line.split()[1]) / 1024
 
 pixels = phantom.phantom(1, pneumonia=True, size=600).pixels
-reader = Classifier(runs.find(runs.SHIPPED))
+reader = load(runs.find(runs.SHIPPED))
 for method in reader.methods:
     reader.explain(pixels, method)
 alone = peak()

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import faithfulness_table, make_run, pictures, stress_results
+from made_runs import (
+    faithfulness_table,
+    make_run,
+    pictures,
+    shipped_member,
+    stress_results,
+)
 
 from cxrlib import runs
 from cxrlib.evaluation.run_on_split import Measured
@@ -183,7 +189,7 @@ def test_a_flipped_bit_in_a_packed_file_is_one_run_error(
 
 
 def test_a_network_of_another_size_or_other_classes_is_not_read_with(tmp_path: Path) -> None:
-    shipped = runs.find(runs.SHIPPED)
+    shipped = shipped_member()
     for name, key, value in (("config.json", "size", 96), ("metrics.json", "classes", None)):
         run = runs.Run(tmp_path / key / "copied")
         run.folder.mkdir(parents=True)

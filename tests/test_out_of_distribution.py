@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_runs import shipped_member
 from PIL import Image
 
 from cxrlib import __main__ as command_line
@@ -94,7 +95,7 @@ def test_it_is_kept_with_the_run(
 
 @pytest.fixture(scope="module")
 def shipped() -> classifier.Classifier:
-    return classifier.Classifier(runs.find(runs.SHIPPED))
+    return classifier.Classifier(shipped_member())
 
 
 MADE = {

@@ -1,14 +1,13 @@
 """What a run was trained on is recorded, said wherever the run is, and kept apart."""
 
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from made_runs import make_run, pictures
+from made_runs import copy_shipped, make_run, pictures
 from streamlit.testing.v1 import AppTest
 
 from cxrlib import runs
@@ -143,7 +142,7 @@ def test_runs_on_other_images_are_grouped_apart_and_not_tested_against_each_othe
 
 @pytest.fixture
 def app(models: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    shutil.copytree(runs.MODELS / runs.SHIPPED, models / runs.SHIPPED)
+    copy_shipped(models)
     monkeypatch.setattr(runs, "finished", partial(runs.finished, models))
     monkeypatch.setattr(runs, "find", partial(runs.find, models=models))
     monkeypatch.setattr(dataset, "configured_folder", lambda: None)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import h5py
 import pytest
-from conftest import ROOT, Servers
+from conftest import Servers
+from made_runs import shipped_member
 
 from cxrlib import runs
 
@@ -153,7 +154,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     serve: Callable[..., str], page: "playwright.Page", phantoms: Path, tmp_path: Path
 ) -> None:
     models = tmp_path / "models"
-    shutil.copytree(ROOT / "models" / runs.SHIPPED, models / "mine")
+    shutil.copytree(shipped_member().folder, models / "mine")
     config = runs.Run(models / "mine").config
     open_training(page, serve(CXR_DATA_DIR=str(phantoms)))
     page.get_by_role("tab", name="Finished").click()
@@ -170,7 +171,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     page.get_by_role("textbox", name="New name").fill("yours")
     page.get_by_role("textbox", name="New name").press("Enter")
     page.get_by_role("button", name="Rename").click()
-    expect(page.get_by_text("yours · mobilenetv2, 224 px")).to_be_visible()
+    expect(page.get_by_text("yours · mobilenetv2, 192 px")).to_be_visible()
     assert (models / "yours").is_dir() and not (models / "mine").exists()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="More").click()
@@ -186,7 +187,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     expect(no_file).to_have_count(0)
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
 
-    (models / config["weights"]).parent.mkdir()
+    (models / config["weights"]).parent.mkdir(exist_ok=True)
     shutil.copy(models / "yours" / "model.keras", models / config["weights"])
     page.get_by_role("tab", name="Finished").click()
     page.get_by_role("button", name="More").click()
@@ -206,9 +207,9 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
 def test_hosted_page_shows_runs_and_starts_none(
     serve: Callable[..., str], page: "playwright.Page", tmp_path: Path
 ) -> None:
-    shutil.copytree(runs.MODELS / runs.SHIPPED, tmp_path / "models" / "yours")
+    shutil.copytree(shipped_member().folder, tmp_path / "models" / "yours")
     open_training(page, serve(CXR_TRAINING="off"))
     expect(page.get_by_text("locked on this server")).to_be_visible()
     launching = re.compile("Start|Train on|Delete|Download|Rename|More")
-    expect(page.get_by_text("yours · mobilenetv2, 224 px")).to_be_visible()
+    expect(page.get_by_text("yours · mobilenetv2, 192 px")).to_be_visible()
     expect(page.get_by_role("button", name=launching)).to_have_count(0)

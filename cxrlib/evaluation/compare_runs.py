@@ -229,12 +229,13 @@ def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
     )
 
 
-def save_ensemble(name: str, members: Sequence[Run]) -> Run:
+def save_ensemble(name: str, members: Sequence[Run], *, note: str = "") -> Run:
     """Keep the mean of several runs as a run of its own, beside them.
 
     Args:
         name: what it shall be called.
         members: two or more finished runs of one folder.
+        note: for the model card, on how it was chosen.
 
     Raises:
         ComparisonError: they share too few validation images, one is an ensemble itself, or
@@ -257,11 +258,11 @@ def save_ensemble(name: str, members: Sequence[Run]) -> Run:
     run = runs.create(name, models=members[0].folder.parent)
     run.save_config(json.dumps(config, indent=1))
     run.save_environment({"cxrlib": __version__})
-    run.finish(predictions, found, _ensemble_card(config["members"], found))
+    run.finish(predictions, found, _ensemble_card(config["members"], found, note))
     return run
 
 
-def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any]) -> str:
+def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any], note: str) -> str:
     """An ensemble's model card, Markdown."""
     lines = [
         "# Model card",
@@ -272,6 +273,7 @@ def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any]) -> st
         "## How",
         f"The mean of the calibrated probabilities of {len(members)} runs, calibrated anew: "
         f"{', '.join(members)}. Their own cards say how each was trained, and on what.",
+        *(["", note] if note else []),
         "",
         *model_card.results_and_limits(run_metrics),
     ]

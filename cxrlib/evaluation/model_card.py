@@ -7,7 +7,6 @@ import pandas as pd
 
 from cxrlib import metrics, tables
 from cxrlib.evaluation import stress_table, three_classes
-from cxrlib.evaluation.perturbations import UNCHANGED
 from cxrlib.plots import percent
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.runs.contents import METRIC_TITLES
@@ -247,7 +246,7 @@ def results_and_limits(
         + ", expect more errors"
         + (
             ", as on the external data above."
-            if stress is not None and (stress.step == UNCHANGED.name).sum() > 1
+            if stress is not None and len(stress_table.external(stress))
             else "; not measured here."
         ),
     ]

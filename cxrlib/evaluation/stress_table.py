@@ -36,6 +36,13 @@ def on_drawn_opacities(table: pd.DataFrame) -> str:
     )
 
 
+def external(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of images from elsewhere."""
+    first = table.iloc[0]
+    unchanged = (table.step == first.step) & (table.group != MACHINES)
+    return table[unchanged & (table.pictures_of != first.pictures_of)]
+
+
 def by_machine(table: pd.DataFrame) -> str:
     """The worst sensitivity and specificity of a machine group, a sentence; empty if unknown."""
     rows = table[table.group == MACHINES]

@@ -56,7 +56,7 @@ def classifier_graphs(
     gradients = writer.differentiate()
     outputs.append(writer.output("features_gradient", features, gradients))
     forward = writer.graph(outputs)
-    outputs.append(writer.output("gradient", model.input, gradients))
+    outputs.append(writer.output("gradient", model.inputs[0], gradients))
     return forward, writer.graph(outputs)
 
 
@@ -96,7 +96,7 @@ class _Writer:
         self._graph = Graph()
         # From Keras' tensors to the names of what they are here.
         self._names = {
-            id(model.input): self._graph.add("Unsqueeze", "pixels", self._graph.integers(1))
+            id(model.inputs[0]): self._graph.add("Unsqueeze", "pixels", self._graph.integers(1))
         }
         self._tape: list[tuple[str, list[str], Gradient]] = []
         for layer in model.layers[1:]:
@@ -181,7 +181,7 @@ class _Writer:
             if needed.intersection(node.output):
                 needed.update(node.input)
                 nodes.append(node)
-        size = self._model.input.shape[1]
+        size = self._model.inputs[0].shape[1]
         pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", size, size])
         constants = [constant for constant in self._graph.constants if constant.name in needed]
         graph = helper.make_graph(nodes[::-1], self._model.name, [pixels], outputs, constants)

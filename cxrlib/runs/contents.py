@@ -65,9 +65,12 @@ _BY_CLASS = {"counts": [[int]], "unknown": int, "bacterial": _ESTIMATE}
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Check a ``config.json``, under today's names: of a training, or of an ensemble."""
+    """Check a ``config.json``, under today's names: of a training, an ensemble, a lung finder."""
     if "members" in config:
         _check(config, {"members": [str]})
+        return
+    if "epochs" in config:  # a lung finder
+        _check(config, {"epochs": int, "seed": int})
         return
     _check(config, _CONFIG)
     if config["size"] not in _SIDES:

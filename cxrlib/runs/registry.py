@@ -11,7 +11,7 @@ from cxrlib.runs.folder import Run, RunError
 
 _SHIPPED_MODELS = Path(__file__).resolve().parents[2] / "models"
 MODELS = Path(os.environ.get("CXR_MODELS_DIR", _SHIPPED_MODELS)).resolve()
-SHIPPED = "mobilenetv2-lungs"
+SHIPPED = "evidence"
 # In a folder of its own, so that it does not stand among the runs that read for pneumonia; and
 # always the project's, wherever runs are kept.
 SHIPPED_LUNGS = _SHIPPED_MODELS / "lungs" / "unet-128"

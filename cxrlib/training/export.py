@@ -50,7 +50,7 @@ def export(run: Run) -> None:
 
 
 def _check(run: Run, model: keras.Model, read: Callable[[np.ndarray], np.ndarray]) -> None:
-    size = model.input_shape[1]
+    size = model.inputs[0].shape[1]
     images = np.stack(
         [prepare(phantom(seed, pneumonia=seed % 2 == 1).pixels, size) for seed in range(_CHECKED)]
     )

@@ -14,6 +14,7 @@ from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.metrics import Confusion, Estimate
 from cxrlib.runs import ensembles
+from cxrlib.runs.folder import Run
 from pages.shared.downloadable import picture_folder, show_figure, show_table
 from pages.shared.text import plain
 
@@ -251,18 +252,15 @@ def _by_file(measured: Measured, threshold: float, folder: Path) -> dict[str, su
 
 
 def show_learning(measured: Measured) -> None:
-    """How training went."""
-    run = measured.run
-    if members := ensembles.member_names(run):
-        st.info("This run is an ensemble and was not trained itself. Its members' learning curves:")
-        for member in members:
-            st.page_link(
-                "pages/metrics.py",
-                label=plain(member),
-                icon=":material/monitoring:",
-                query_params={"run": member, "tab": "Learning"},
-            )
-        return
+    """How training went, of an ensemble that of each member."""
+    networks = ensembles.networks(measured.run)
+    for run in networks:
+        if len(networks) > 1:
+            st.markdown(f"## {plain(run.name)}")
+        _show_training(run)
+
+
+def _show_training(run: Run) -> None:
     history = run.history
     drawing, table = st.columns([3, 2], gap="medium")
     with drawing:

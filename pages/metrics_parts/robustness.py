@@ -5,7 +5,6 @@ import streamlit as st
 
 from cxrlib import plots
 from cxrlib.evaluation import stress_table
-from cxrlib.evaluation.perturbations import UNCHANGED
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.inference import methods
 from pages.shared.downloadable import show_figure, show_table
@@ -39,8 +38,8 @@ def show_robustness(measured: Measured) -> None:
 
 def _show_stress(table: pd.DataFrame, name: str) -> None:
     changed_on_purpose = table[table.pictures_of == table.pictures_of[0]]
-    unchanged = table[(table.step == UNCHANGED.name) & (table.pictures_of != table.pictures_of[0])]
-    by_machine = unchanged.group == stress_table.MACHINES
+    by_machine = table[table.group == stress_table.MACHINES]
+    elsewhere = stress_table.external(table)
     worst = stress_table.worst_mild(table)
     st.markdown(
         f"The {worst.pictures} {worst.pictures_of} images, perturbed before the run "
@@ -87,13 +86,13 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
             "Metrics and changed verdicts at every step",
             csv=changed_on_purpose,
         )
-    if by_machine.any():
+    if not by_machine.empty:
         st.markdown("**By machine**")
         st.markdown(stress_table.by_machine(table))
-        _show_unchanged(unchanged[by_machine], f"{name}-machines", "Metrics by machine group")
-    if not by_machine.all():
+        _show_unchanged(by_machine, f"{name}-machines", "Metrics by machine group")
+    if not elsewhere.empty:
         st.markdown("**External data**")
-        _show_unchanged(unchanged[~by_machine], f"{name}-elsewhere", "Metrics on other images")
+        _show_unchanged(elsewhere, f"{name}-elsewhere", "Metrics on other images")
 
 
 def _show_unchanged(rows: pd.DataFrame, stem: str, title: str) -> None:

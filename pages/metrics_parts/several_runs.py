@@ -130,7 +130,8 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
         show_table(
             rows.drop(columns="group"),
             "runs" if number == 0 else f"runs-{number + 1}",
-            "Finished runs that were measured on the same images; a click on a heading sorts",
+            f"Finished runs, group {number + 1} of {len(groups)}, measured on the same images; "
+            "a click on a heading sorts",
             columns=columns,
         )
 

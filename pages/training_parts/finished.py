@@ -22,7 +22,7 @@ def show(*, may_change: bool) -> None:
                 show_results(run)
                 if not members:
                     show_actions(run, may_change=may_change)
-                elif may_change:
+                elif may_change and run.name != runs.SHIPPED:
                     with st.container(horizontal=True):
                         with st.popover("More", icon=":material/more_horiz:"):
                             actions.show_rename(run)
