@@ -1,6 +1,7 @@
 """The command line, `python -m cxrlib COMMAND`; without one it lists them."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -34,7 +35,8 @@ _PHANTOMS = 1_000_000
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a file's name may be in no alphabet
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be in no alphabet
     options = arguments.parser().parse_args(given)
     devices.keep_memory()
     try:
@@ -324,7 +326,8 @@ def _predict(options: argparse.Namespace) -> int:
     for file, result in classifier.predict_files(images):
         if isinstance(result, RadiographError):
             failed = True
-            record, line = {"error": str(result)}, f"error: {result}"
+            record: dict[str, object] = {"error": str(result)}
+            line = f"error: {result}"
         else:
             result = result.insist() if options.insist else result
             record, line = result.as_record(), _in_words(result)

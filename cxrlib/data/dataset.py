@@ -102,7 +102,7 @@ def examples(folder: Path, count: int = 4) -> list[Path]:
     """
     root = find_root(folder)
     split = next(name for name in ("test", "val", "train") if (root / name).is_dir())
-    found = []
+    found: list[Path] = []
     for label in BINARY:
         images = (file for file in _class_files(root, split, label) if not files.problem(file))
         found += islice(images, count)
@@ -206,7 +206,7 @@ def index(folder: Path) -> "pd.DataFrame":
             "height": height,
             "digest": digest,
         }
-        for file, (width, height, digest) in zip(images, facts, strict=True)
+        for file, (width, height, digest) in zip(images, filter(None, facts), strict=True)
     )
     filled = {file.parent for file in images}
     for split in SPLITS:
@@ -439,8 +439,8 @@ def _fetch(path: str | None) -> Path:
     try:
         return Path(kagglehub.dataset_download(_KAGGLE_VERSION, path=path))
     except (*refused, *damaged, OSError) as error:
-        absent = isinstance(error, HTTPError) and error.response is not None
-        if path and absent and error.response.status_code == 404:
+        answer = error.response if isinstance(error, HTTPError) else None
+        if path and answer is not None and answer.status_code == 404:
             raise DatasetError(
                 f"The Kaggle set has no image {path}. Check the name: the list is at "
                 f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}."

@@ -32,7 +32,7 @@ def groups(radiographs: Iterable[np.ndarray], *, count: int = GROUPS) -> np.ndar
     spectra = (spectra - spectra.mean(axis=0)) / spectra.std(axis=0).clip(1e-6)
     cv2.setRNGSeed(0)
     until = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, _ITERATIONS, _PRECISION)
-    _, labels, _ = cv2.kmeans(
+    _, labels, _ = cv2.kmeans(  # type: ignore[call-overload]  # None: no labels to start from
         spectra.astype(np.float32), count, None, until, _ATTEMPTS, cv2.KMEANS_PP_CENTERS
     )
     sizes = np.bincount(labels[:, 0], minlength=count)

@@ -77,7 +77,9 @@ def _noise(pixels: np.ndarray, *, levels: float) -> np.ndarray:
     height, width = pixels.shape
     scale = _GRAIN / min(height, width)
     rng = np.random.default_rng(zlib.crc32(pixels.tobytes()))
-    grain = rng.standard_normal((round(height * scale), round(width * scale)), np.float32)
+    grain: np.ndarray = rng.standard_normal(
+        (round(height * scale), round(width * scale)), np.float32
+    )
     grain = cv2.resize(grain, (width, height), interpolation=cv2.INTER_NEAREST)
     return np.clip(pixels + levels * grain + 0.5, 0, 255).astype(np.uint8)
 
@@ -86,6 +88,7 @@ def _jpeg(pixels: np.ndarray, *, quality: int) -> np.ndarray:
     """Sent as a JPEG with a shorter side of `_SENT` pixels."""
     _, file = cv2.imencode(".jpg", _resize(pixels, _SENT), [cv2.IMWRITE_JPEG_QUALITY, quality])
     sent = cv2.imdecode(file, cv2.IMREAD_GRAYSCALE)
+    assert sent is not None  # what was just encoded can be decoded
     return _resize(sent, min(pixels.shape), pixels.shape)
 
 

@@ -211,5 +211,5 @@ def _row(
     return row
 
 
-def _columns(name: str, found: metrics.Estimate) -> dict[str, float]:
+def _columns(name: str, found: metrics.Estimate) -> dict[str, float | str]:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -96,11 +96,11 @@ def luminance(image: Image.Image) -> tuple[np.ndarray, list[str]]:
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        grey[top : top + rows] = _on_black(strip, opaque).convert("L")
+        grey[top : top + rows] = np.asarray(_on_black(strip, opaque).convert("L"))
     if image.mode in ("1", "L", "LA", "La"):
         return grey, []
     small = image.resize([min(side, 512) for side in image.size], Image.Resampling.NEAREST)
-    chroma = np.ptp(_on_black(small, opaque).convert("RGB"), axis=2)
+    chroma = np.ptp(np.asarray(_on_black(small, opaque).convert("RGB")), axis=2)
     if np.mean(chroma > 32) <= 0.02:  # the tint of scanned film stays below
         return grey, []
     return grey, [
@@ -118,7 +118,7 @@ def _alpha_says_nothing(image: Image.Image) -> bool:
         used = {table[index] for index, count in enumerate(image.histogram()) if count}
         return len(used) == 1
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        least, most = image.getextrema()[-1]
+        least, most = image.getchannel(image.getbands()[-1]).getextrema()
         return least == most
     return False
 

@@ -228,9 +228,10 @@ def _code(ds: Dataset, keyword: str) -> str:
     element = ds.get_item(keyword)
     value = element.value if element else None
     if isinstance(element, RawDataElement) or isinstance(value, bytes):
+        raw = value or b""
         try:
-            value = (value or b"").decode()
+            value = raw.decode()
         except UnicodeDecodeError:
-            value = value.decode("latin-1")
+            value = raw.decode("latin-1")
     plain = unicodedata.normalize("NFKD", str(value or "")).upper().strip(" \0")
     return "".join(letter for letter in plain if not unicodedata.combining(letter))

@@ -171,7 +171,7 @@ def _run_lengths(ds: Dataset, frame: bytes) -> np.ndarray:
     if count != len(planes):
         raise ValueError("other segments than the header declares")
     for plane, start, end in zip(planes, starts, [*starts[1:count], len(frame)], strict=False):
-        if imagecodecs.packbits_decode(frame[start:end], out=plane).size != plane.size:
+        if len(imagecodecs.packbits_decode(frame[start:end], out=plane)) != len(plane):
             raise ValueError("a segment is too short")
     values = planes.reshape(shape)[:, ::-1].transpose(0, 2, 3, 1)  # little endian
     values = np.ascontiguousarray(values).view(f"<u{shape[1]}")[..., 0]

@@ -134,7 +134,9 @@ def edges(pixels: np.ndarray, how: str) -> np.ndarray:
         return cv2.Canny(smooth, 0.1 * median, 0.3 * median)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    return cv2.normalize(np.hypot(across, down), None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+    return cv2.normalize(  # type: ignore[call-overload]  # None: into a new array
+        np.hypot(across, down), None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U
+    )
 
 
 def cache_folder() -> Path:

@@ -93,7 +93,7 @@ def read(data: bytes, kind: str) -> tuple[np.ndarray, list[str]]:
     if kind == "PNG":
         _check_sums(data)
     image = _READERS[kind](Source(data))
-    warnings = _choose_page(image) if kind == "TIFF" else []
+    warnings = _choose_page(image) if isinstance(image, _TiffFile) else []
     progressive = image.info.get("progressive") and len(image.getbands()) > 1
     heavy = progressive or kind == "WebP" or image.mode in ("I", "F")
     weight = 2 if heavy else 1
@@ -173,7 +173,7 @@ def _check_sums(png: bytes) -> None:
     raise too_many_parts()
 
 
-def _choose_page(image: ImageFile.ImageFile) -> list[str]:
+def _choose_page(image: _TiffFile) -> list[str]:
     """Go to the X-ray among a TIFF's pages: thumbnails of it may come before or after it."""
     pages = getattr(image, "n_frames", 1)
     if pages == 1:

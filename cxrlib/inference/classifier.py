@@ -263,7 +263,7 @@ class Classifier:
 
     def _look(self, pictures: Sequence[np.ndarray]) -> tuple[list[Lungs], np.ndarray]:
         """Lung fields of pictures, and what the network sees of them ``uint8 [n, size, size]``."""
-        squares = np.stack([self._square(picture) for picture in pictures])
+        squares = [self._square(picture) for picture in pictures]
         found = list(self.lungs.find_all(squares))
         equalization, size = self.config["equalization"], self.config["size"]
         squares = [equalize(square, equalization) for square in squares]

@@ -108,7 +108,7 @@ class EnsembleClassifier:
     def _together(self, predictions: Sequence[Prediction]) -> Prediction:
         """One prediction of several; it is refused where most of them are."""
         mean = np.mean([prediction.probability for prediction in predictions])
-        calibrated = self.calibration.apply(_distribution(mean[None]))[0]
+        calibrated = self.calibration.apply(_distribution(np.array([mean])))[0]
         reasons = [prediction.reason for prediction in predictions if prediction.reason]
         return replace(
             predictions[0],

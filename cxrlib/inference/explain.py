@@ -11,6 +11,7 @@ of its last features; normalizing and enlarging is the same for all.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -266,7 +267,7 @@ def _smoothgrad(session: Session, square: np.ndarray, on_progress: Progress | No
     spread = _SMOOTHGRAD_NOISE * (float(square.max()) - float(square.min()))
     images = (square + rng.normal(0, spread, square.shape) for _ in range(_SMOOTHGRAD_SAMPLES))
     gradients = _each(session, images, "gradient", on_progress, _SMOOTHGRAD_SAMPLES)
-    return sum(map(np.abs, gradients)) / _SMOOTHGRAD_SAMPLES
+    return reduce(np.add, map(np.abs, gradients)) / _SMOOTHGRAD_SAMPLES
 
 
 @_slow("integrated_gradients")

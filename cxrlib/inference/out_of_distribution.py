@@ -8,9 +8,10 @@ NumPy only: fitted when a run is trained, kept with it.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -129,16 +130,14 @@ class OutOfDistributionDetector:
 
     def save(self, file: Path) -> None:
         """Write an ``.npz``."""
+        arrays: dict[str, Any] = {
+            f"{part}_{field.name}": np.asarray(getattr(familiar, field.name), np.float32)
+            for part, familiar in vars(self).items()
+            if familiar
+            for field in fields(MahalanobisModel)
+        }
         with file.open("wb") as target:
-            np.savez_compressed(
-                target,
-                **{
-                    f"{part}_{field.name}": np.asarray(getattr(familiar, field.name), np.float32)
-                    for part, familiar in vars(self).items()
-                    if familiar
-                    for field in fields(MahalanobisModel)
-                },
-            )
+            np.savez_compressed(target, **arrays)
 
 
 def load(run: Run, features: int) -> OutOfDistributionDetector:
@@ -183,7 +182,7 @@ def _read(stored: Mapping[str, np.ndarray], part: str, size: int) -> Mahalanobis
 
 
 def fit(
-    shapes: np.ndarray, features: np.ndarray, train: Sequence[int], validation: Sequence[int]
+    shapes: np.ndarray, features: np.ndarray, train: np.ndarray, validation: np.ndarray
 ) -> OutOfDistributionDetector:
     """Learn what is familiar.
 

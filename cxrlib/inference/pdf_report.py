@@ -4,6 +4,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
@@ -44,7 +45,7 @@ def pdf(
     mark, words = plots.VERDICTS[prediction.verdict]
     probability, point = prediction.probability, prediction.point
 
-    def write(x: float, y: float, text: str, size: float = 10, **options: object) -> None:
+    def write(x: float, y: float, text: str, size: float = 10, **options: Any) -> None:
         figure.text(x, y, text, fontsize=size, color=_INK, va="top", parse_math=False, **options)
 
     write(0.08, 0.955, "Chest radiograph: reading by a neural network", 16, weight="bold")

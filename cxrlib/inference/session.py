@@ -107,7 +107,7 @@ class Session:
             if self._gradient_file is None:
                 raise RunError(f"The network of {self._name} was exported without its gradient.")
             gradient = _load(self._name, self._gradient_file)
-            if isinstance(self._forward_file, Path):
+            if isinstance(self._forward_file, Path) and isinstance(self._gradient_file, Path):
                 # Its weights are parts of that file: of another they would be nonsense.
                 stored = gradient.get_modelmeta().custom_metadata_map.get(FORWARD_DIGEST)
                 if stored != digest(self._forward_file.read_bytes()):

@@ -79,16 +79,16 @@ def mean(
     >>> print(mean([0.9, 0.9, 0.7, 0.7], groups=["a", "a", "b", "b"]))
     0.80 (0.70–0.90)
     """
-    values = np.asarray(values, dtype=np.float64)
-    defined = ~np.isnan(values)
+    numbers = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(numbers)
     if not defined.any():
         return Estimate(np.nan, np.nan, np.nan)
-    values = values[defined]
+    numbers = numbers[defined]
     patients = None if groups is None else np.asarray(groups)[defined]
 
     def weighted(times: Floats) -> Floats:
-        return (times @ values / times.sum(axis=1))[:, None]
+        return (times @ numbers / times.sum(axis=1))[:, None]
 
-    drawn = cluster_bootstrap(weighted, values.size, patients, replicates=replicates, seed=seed)
+    drawn = cluster_bootstrap(weighted, numbers.size, patients, replicates=replicates, seed=seed)
     low, high = percentile_interval(drawn)
-    return covering(values.mean(), low[0], high[0])
+    return covering(numbers.mean(), low[0], high[0])

@@ -6,10 +6,12 @@ channels]`` in Keras, are ``[n, channels, height, width]`` here.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import helper, numpy_helper
 
 from cxrlib.networks.pooling import LogSumExpPooling
@@ -34,7 +36,7 @@ class Graph:
         self.constants: list[onnx.TensorProto] = []
 
     def add(
-        self, operation: str, *inputs: str, name: str = "", second: str = "", **attributes: object
+        self, operation: str, *inputs: str, name: str = "", second: str = "", **attributes: Any
     ) -> str:
         """Add a node; the name of its output. ``second``: the name of its second, if it has one."""
         name = name or f"{operation}_{len(self.nodes)}"
@@ -162,13 +164,13 @@ def _normalization(
     return _scaled(graph, inputs[0], 1 / deviation, -mean / deviation)
 
 
-def _scaled(graph: Graph, x: str, scale: object, offset: object) -> tuple[str, Gradient]:
+def _scaled(graph: Graph, x: str, scale: ArrayLike, offset: ArrayLike) -> tuple[str, Gradient]:
     by = _per_channel(graph, scale)
     y = graph.add("Add", graph.add("Mul", x, by), _per_channel(graph, offset))
     return y, lambda g: [graph.add("Mul", g, by)]
 
 
-def _per_channel(graph: Graph, values: object) -> str:
+def _per_channel(graph: Graph, values: ArrayLike) -> str:
     return graph.constant(np.reshape(values, (-1, 1, 1)))
 
 

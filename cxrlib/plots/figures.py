@@ -30,7 +30,7 @@ _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 
 _MARKERS = "osD^vP"
 _INK, _GREY = INK["light"], "#7d878c"
 _CORNER = 0.2  # share of the axes that is shown larger where good runs crowd in it
-_DOT = {"ms": 9, "mec": _INK, "mew": 1.2, "zorder": 3}
+_DOT: dict[str, Any] = {"ms": 9, "mec": _INK, "mew": 1.2, "zorder": 3}
 T = TypeVar("T")
 
 
@@ -150,12 +150,12 @@ def _cells(
             color=SERIES[0] if row == column else SERIES[1], alpha=0.08 + 0.4 * share, lw=0,
         )  # fmt: skip
         lines = [(f"{count}", 20), (f"{share:.1%}", 10)]
-        places = [0, 0.3]
+        places = [0.0, 0.3]
         if words:
             lines.insert(1, (words[row][column], 10))
             places = [-0.06, 0.26, 0.4]
-        for dy, (text, size) in zip(places, lines, strict=True):
-            axes.text(column, row + dy, text, ha="center", size=size, color=_INK)
+        for dy, (text, points) in zip(places, lines, strict=True):
+            axes.text(column, row + dy, text, ha="center", size=points, color=_INK)
     last = len(names) - 0.5
     axes.set(xlim=(-0.5, last), ylim=(last, -0.5), aspect=0.7)
     for set_ticks in (axes.set_xticks, axes.set_yticks):
@@ -171,12 +171,12 @@ def histogram_figure(groups: Mapping[str, np.ndarray], threshold: float) -> Figu
     figure, rows = _figure(
         (5.6, 1.2 + 1.15 * len(groups)), "Probability of pneumonia", "Pictures", rows=len(groups)
     )
-    edges = np.linspace(0, 1, 41)
+    edges = np.linspace(0, 1, 41).tolist()
     for axes, (label, probabilities) in zip(rows, groups.items(), strict=True):
         axes.hist(probabilities, edges, color=SERIES[0], alpha=0.85, histtype="stepfilled")
         axes.axvline(threshold, color=_INK, lw=1.2)
         axes.set_title(f"{_plain(label)}, {len(probabilities)}", loc="left", size=10, color=_INK)
-        axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
+        axes.locator_params(axis="y", integer=True, nbins=3)
         axes.set_xlim(0, 1)
     rows[-1].xaxis.set_major_formatter(PercentFormatter(1))
     return figure
@@ -199,7 +199,7 @@ def learning_figure(history: pd.DataFrame) -> Figure:
         for start in epochs[1:][history.phase.to_numpy()[1:] != history.phase.to_numpy()[:-1]]:
             axes.axvline(start - 0.5, color=_GREY, lw=1, ls=":")
         axes.legend(fontsize=8, labelcolor=_INK, frameon=False)
-    rates.xaxis.get_major_locator().set_params(integer=True)
+    rates.locator_params(axis="x", integer=True)
     return figure
 
 
@@ -207,7 +207,8 @@ def intervals_figure(estimates: Mapping[str, Estimate], name: str) -> Figure:
     """Estimates one below the other, each with its 95 % interval."""
     known = {label: found for label, found in estimates.items() if not np.isnan(found.value)}
     figure, (axes,) = _figure((3.9, 0.9 + 0.32 * len(known)), name, "")
-    figure.get_layout_engine().set(w_pad=0.12)  # a number at the end of the axis stands out
+    # Room for a number that stands out at the end of the axis.
+    figure.set_layout_engine("constrained", w_pad=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     for row, found in enumerate(known.values()):
         axes.plot([found.low, found.high], [row, row], color=SERIES[0], lw=2)
@@ -250,7 +251,7 @@ def steps_figure(
 def patients_figure(people: Confusion) -> Figure:
     """One mark a person: filled have pneumonia, outlined do not, crossed out are errors."""
     figure, (axes,) = _figure((5.6, 4.4), "", "")
-    cross = {"ls": "", "marker": "x", "ms": 4.2, "mew": 1.1, "color": _INK}
+    cross: dict[str, Any] = {"ls": "", "marker": "x", "ms": 4.2, "mew": 1.1, "color": _INK}
     groups = (
         ("true positive", people.tp, {"color": SERIES[0]}, False),
         ("false negative", people.fn, {"color": SERIES[1]}, True),
@@ -273,7 +274,7 @@ def patients_figure(people: Confusion) -> Figure:
 
 def _figure(
     inches: tuple[float, float], x: str, y: str, *, rows: int = 1
-) -> tuple[Figure, Sequence[Axes]]:
+) -> tuple[Figure, np.ndarray]:
     """An empty figure with ``rows`` axes that share x, in the colours of the house."""
     figure = Figure(figsize=inches, layout="constrained")
     panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
@@ -347,7 +348,7 @@ def _plain(text: str) -> str:
 
 def _person() -> Outline:
     head = Outline.unit_circle()
-    head = Outline(head.vertices * 0.24 + (0, 0.7), head.codes)
+    head = Outline(np.asarray(head.vertices) * 0.24 + (0, 0.7), head.codes)
     body = Outline(
         [(-0.5, -1), (-0.5, 0), (-0.5, 0.34), (0, 0.34), (0.5, 0.34), (0.5, 0), (0.5, -1),
          (-0.5, -1)],

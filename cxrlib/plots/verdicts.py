@@ -1,11 +1,13 @@
 """A verdict and its probability, in words and as a bar."""
 
+from typing import Literal
+
 from cxrlib.metrics import OperatingPoint, Verdict
 
 ACCENT = "#3fb6c9"
 
 # A verdict is a word and a mark, so that no colour has to tell it.
-VERDICTS: dict[Verdict, tuple[str, str]] = {
+VERDICTS: dict[Verdict | Literal["refused"], tuple[str, str]] = {
     "likely": ("+", "Pneumonia likely"),
     "unlikely": ("−", "Pneumonia unlikely"),
     "uncertain": ("?", "Uncertain"),

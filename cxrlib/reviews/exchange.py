@@ -112,7 +112,7 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     if list(table.columns) != list(COLUMNS):
         raise ValueError("other columns")
     table = _typed(table)
-    allowed = {
+    allowed: dict[str, set[str | None]] = {
         "source": {"run", "folder", "practice"},
         "label": {"", NORMAL, PNEUMONIA},
         "first_answer": {None, *ANSWERS},

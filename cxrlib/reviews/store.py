@@ -246,7 +246,7 @@ class Store:
         if stage:
             conditions = (revealed if stage == "second" else ~revealed, *conditions)
         with self.connect.begin() as connection:
-            changed = connection.execute(
+            changed = connection.execute(  # type: ignore[attr-defined]  # an update has rows
                 update(Reading)
                 .where(
                     Reading.id == reading,

@@ -29,9 +29,9 @@ Equalization = Literal["none", "histogram", "clahe"]
 AugmentationName = Literal["none", "light", "strong", "machines"]
 
 # The groups of fields on the form and in --help; a field without one is ADVANCED.
-BASIC = {"group": "Basic"}
-ADVANCED = {"group": "Advanced"}
-RESEARCH = {"group": "Research"}
+BASIC: dict[str, Any] = {"group": "Basic"}
+ADVANCED: dict[str, Any] = {"group": "Advanced"}
+RESEARCH: dict[str, Any] = {"group": "Research"}
 
 
 class TrainingConfig(BaseModel):
@@ -308,8 +308,11 @@ def repeat_settings(recorded: dict[str, Any], models: Path) -> dict[str, Any]:
     return {key: value for key, value in upgrade(recorded).items() if key != "name"} | weights
 
 
-def seed_of_split(values: Mapping[str, Any]) -> int | None:
-    """What the validation split of a run is drawn with, by its configuration's values."""
+def seed_of_split(values: Mapping[str, Any]) -> Any:
+    """What the validation split of a run is drawn with, by its configuration's values: an integer.
+
+    None where the configuration of an earlier version does not say.
+    """
     own = values.get("split_seed")
     return values.get("seed") if own is None else own
 
@@ -340,9 +343,9 @@ def problems(error: ValidationError) -> dict[str, str]:
     return found
 
 
-def for_network(network: str, **values: object) -> dict[str, object]:
+def for_network(network: str, **values: Any) -> dict[str, Any]:
     """Starting values that suit a network, overridden by ``values``."""
-    suited: dict[str, object] = {"network": network}
+    suited: dict[str, Any] = {"network": network}
     if network == "cnn":
         suited |= {
             "weights": "none",
@@ -373,7 +376,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def group_of(field: FieldInfo) -> str:
     """The group of settings that a field stands in: Basic, Advanced or Research."""
-    return (field.json_schema_extra or ADVANCED)["group"]
+    extra = field.json_schema_extra
+    return str((extra if isinstance(extra, dict) else ADVANCED)["group"])
 
 
 def _add_option(

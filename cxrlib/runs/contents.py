@@ -153,8 +153,8 @@ def _check(value: object, form: Any, where: str = "") -> None:
     kind = type(form) if isinstance(form, dict | list) else form
     if kind in (float, float | None) and type(value) is int:
         value = float(value)
-    number = isinstance(value, int | float)
-    if not isinstance(value, kind) or (number and not _is_plain(value)):
+    odd = isinstance(value, int | float) and not _is_plain(value)
+    if odd or not isinstance(value, kind):
         raise ValueError(f"{where or 'it'} is {str(value)[:40]}")
     if isinstance(form, dict):
         for key, inner in form.items():

@@ -299,8 +299,8 @@ class Run:
         """Forget how the last attempt ended, and what it left half written."""
         for file in (_STOP, _STOPPED, _FAILURE, _PROGRESS):
             self._file(file).unlink(missing_ok=True)
-        for file in self.folder.glob("partial-*"):
-            file.unlink()
+        for partial in self.folder.glob("partial-*"):
+            partial.unlink()
 
     def save_config(self, text: str) -> None:
         """Keep the configuration, JSON."""

@@ -23,7 +23,7 @@ def trained_on(run_metrics: Mapping[str, Any]) -> TrainedOn:
 
     Runs of earlier versions recorded only whether it was the whole Kaggle set, as ``of_kaggle``.
     """
-    recorded = run_metrics.get(TRAINED_ON)
+    recorded = run_metrics.get(TRAINED_ON, "")
     if recorded in get_args(TrainedOn):
         return recorded
     return "kaggle" if run_metrics.get("of_kaggle") is True else "other"

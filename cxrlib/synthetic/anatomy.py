@@ -173,7 +173,8 @@ def _through(knots: tuple[tuple[float, float], ...], at: np.ndarray) -> np.ndarr
 @cache
 def _smoothed(knots: tuple[tuple[float, float], ...]) -> tuple[np.ndarray, np.ndarray]:
     fine = np.linspace(-0.5, 1.5, 401)
-    return fine, cv2.GaussianBlur(np.interp(fine, *zip(*knots, strict=True)), (0, 0), 2.5).ravel()
+    positions, values = zip(*knots, strict=True)
+    return fine, cv2.GaussianBlur(np.interp(fine, positions, values), (0, 0), 2.5).ravel()
 
 
 def _edge(distance: np.ndarray, width: float) -> np.ndarray:

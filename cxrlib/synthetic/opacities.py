@@ -54,7 +54,7 @@ class _Lung:
         An opacity beside heart or diaphragm takes their outline away (silhouette sign): it has to
         reach a little beyond the lung that can be seen.
         """
-        mask = self.mask.astype(np.uint8)
+        mask: np.ndarray = self.mask.astype(np.uint8)
         if spill >= 1:
             side = 2 * int(spill) + 1
             mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))

@@ -274,11 +274,11 @@ def repaint_surroundings(
         return pixels
     lungs = cv2.resize(lungs, pixels.shape[::-1], interpolation=cv2.INTER_NEAREST)
     margin = int(rng.integers(4, 22))
-    keep = cv2.dilate(lungs, np.ones((margin, margin), np.uint8)).astype(np.float32)
+    keep: np.ndarray = cv2.dilate(lungs, np.ones((margin, margin), np.uint8)).astype(np.float32)
     keep = cv2.GaussianBlur(keep, (0, 0), rng.uniform(1, 5))
     how = rng.random()
     if how < 0.35:
-        painted = np.full(pixels.shape, rng.integers(256), np.float32)
+        painted: np.ndarray = np.full(pixels.shape, rng.integers(256), np.float32)
     elif how < 0.75:
         painted = cv2.GaussianBlur(other.astype(np.float32), (0, 0), rng.uniform(3, 15))
     else:

@@ -80,7 +80,8 @@ class Batches(keras.utils.PyDataset):
         self.targets, self._weights = targets, weights
         self._batch_size, self._recipe, self._seed = batch_size, recipe, seed
         self._boxes, self._size, self._variants = boxes, size, variants
-        self._lungs, self._randomize_background = lungs, randomize_background
+        self._lungs = np.empty((0, 0, 0), np.uint8) if lungs is None else lungs
+        self._randomize_background = randomize_background
         self._drawn = np.zeros(len(rows), bool) if drawn is None else drawn
         self._drawn_once = drawn_once
         self._grid = evidence_grid
@@ -111,10 +112,10 @@ class Batches(keras.utils.PyDataset):
         if self._pixels.ndim == 2:
             return self._pixels[self._rows[chosen]], targets, weights
         rng = np.random.default_rng([self._seed, self._epoch, number])
-        pictures, evidence, known = zip(
-            *(self._sample(place, rng) for place in chosen), strict=True
+        samples, evidence, known = zip(
+            *(self._sample(place, rng) for place in chosen.tolist()), strict=True
         )
-        inputs = np.stack(pictures)[..., None]
+        inputs = np.stack(samples)[..., None]
         if self._grid is None:
             return inputs, targets, weights
         return (
@@ -134,7 +135,9 @@ class Batches(keras.utils.PyDataset):
             for place in range(start, min(start + self._batch_size, len(self._rows))):
                 pixels, _ = self._with_opacities(place, self._of_place(place))
                 if self._boxes is not None:
-                    pixels = frame(pixels, self._boxes[self._rows[place]], self._size)
+                    pixels = frame(
+                        pixels, self._boxes[self._rows[place]], self._size or len(pixels)
+                    )
                 pictures.append(pixels)
             yield np.stack(pictures)[..., None]
 
@@ -166,14 +169,15 @@ class Batches(keras.utils.PyDataset):
         box = WHOLE if self._boxes is None else self._boxes[row]
         geometry = random_geometry(self._recipe, rng)
         if self._recipe == PRESETS["none"]:
-            pixels = frame(pixels, box, self._size) if self._boxes is not None else pixels
+            if self._boxes is not None:
+                pixels = frame(pixels, box, self._size or len(pixels))
         else:
             style = self._other_style(place, rng) if self._recipe.style else None
             moved = geometry.move(pixels, box, self._size)
             pixels = change_appearance(moved, self._recipe, rng, style)
         if self._grid is None:
             return pixels, None, None
-        return pixels, *self._evidence(place, opacity, geometry, box)
+        return pixels, *self._evidence(self._grid, place, opacity, geometry, box)
 
     def _other_style(self, place: int, rng: np.random.Generator) -> Style:
         """The style of another picture, mostly of the other class."""
@@ -190,22 +194,27 @@ class Batches(keras.utils.PyDataset):
         return self._styles[row]
 
     def _evidence(
-        self, place: int, opacity: np.ndarray | None, geometry: Geometry, box: Box
+        self,
+        grid: tuple[int, int],
+        place: int,
+        opacity: np.ndarray | None,
+        geometry: Geometry,
+        box: Box,
     ) -> tuple[np.ndarray, np.ndarray]:
         """What is known of a picture's cells: targets 0..1, and how much each counts."""
         unknown = self._positive[place] and opacity is None
         seen = self._lungs[self._rows[place]] if unknown else opacity
         if seen is None or not seen.any():  # a pneumonia whose lungs were not found counts nowhere
-            none = np.zeros(self._grid, np.float32)
-            return none, none if unknown else np.ones(self._grid, np.float32)
+            none = np.zeros(grid, np.float32)
+            return none, none if unknown else np.ones(grid, np.float32)
         if unknown:
             seen = _surrounded(seen)
         moved = geometry.move_mask(seen, box, self._size or len(self._pixels[0]))
-        share = cv2.resize(moved.astype(np.float32), self._grid[::-1], interpolation=cv2.INTER_AREA)
+        share = cv2.resize(moved.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
         if unknown:
             outside = (share < _OUTSIDE).astype(np.float32)
-            return np.zeros(self._grid, np.float32), _OUTSIDE_WEIGHT * outside
-        return share, np.ones(self._grid, np.float32)
+            return np.zeros(grid, np.float32), _OUTSIDE_WEIGHT * outside
+        return share, np.ones(grid, np.float32)
 
 
 def _surrounded(lungs: np.ndarray) -> np.ndarray:

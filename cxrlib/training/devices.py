@@ -87,8 +87,8 @@ def _gpus() -> list[Device]:
         index, uuid, name, total, used = (part.strip() for part in line.split(","))
         if visible is None or {index, uuid} & set(visible.split(",")):
             # Some machines that share memory between CPU and GPU answer "[N/A]".
-            total, used = (int(part) * 2**20 if part.isdigit() else 0 for part in (total, used))
-            gpus.append(Device(f"gpu:{index}", f"GPU {index}, {name}", total, used))
+            memory, taken = (int(part) * 2**20 if part.isdigit() else 0 for part in (total, used))
+            gpus.append(Device(f"gpu:{index}", f"GPU {index}, {name}", memory, taken))
     return gpus
 
 

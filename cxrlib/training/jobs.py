@@ -309,7 +309,7 @@ def _then_start_waiting(run: Run) -> Iterator[None]:
 def _stopped_by_signals(run: Run) -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         run.request_stop()
-        signal.signal(number, before[number])  # a second one ends the process
+        signal.signal(number, before[signal.Signals(number)])  # a second one ends the process
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,5 +1,7 @@
 """What training minimizes beyond Keras' own losses."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -15,7 +17,7 @@ class LogitDistillationLoss(keras.losses.Loss):
     of all.
     """
 
-    def call(self, y_true: object, y_pred: object) -> object:
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each picture, ``[n]``."""
         return keras.losses.huber(_log_odds(y_true), _log_odds(y_pred), delta=1.0)
 
@@ -40,7 +42,7 @@ class RDropLoss(keras.losses.Loss):
         super().__init__()
         self._loss, self._weight = loss, weight
 
-    def call(self, y_true: object, y_pred: object) -> object:
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each variant, ``[2 n]``."""
         outputs = _distribution(y_pred)
         one, other = outputs[0::2], outputs[1::2]
@@ -48,13 +50,13 @@ class RDropLoss(keras.losses.Loss):
         return self._loss.call(y_true, y_pred) + self._weight * ops.repeat(divergence, 2)
 
 
-def _log_odds(outputs: object) -> object:
+def _log_odds(outputs: Any) -> Any:
     """Of each class but the first, against the first, ``[n, k]``."""
     logarithms = ops.log(_distribution(outputs))
     return logarithms[:, 1:] - logarithms[:, :1]
 
 
-def _distribution(outputs: object) -> object:
+def _distribution(outputs: Any) -> Any:
     """Probabilities of all classes, none of them 0 or 1, so that their logarithms are finite."""
     outputs = ops.clip(outputs, keras.config.epsilon(), 1 - keras.config.epsilon())
     return outputs if outputs.shape[-1] > 1 else ops.concatenate([1 - outputs, outputs], axis=-1)

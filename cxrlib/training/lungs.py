@@ -9,6 +9,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import keras
@@ -152,7 +153,8 @@ def lung_masks(table: pd.DataFrame, folder: Path, size: int) -> np.ndarray:
         file = (folder / path).with_suffix(".png")
         if file.exists():
             with Image.open(file) as mask:
-                masks[row] = mask.convert("L").resize((size, size), Image.Resampling.NEAREST)
+                small = mask.convert("L").resize((size, size), Image.Resampling.NEAREST)
+                masks[row] = np.asarray(small)
     if not masks.any():
         raise DatasetError(
             f"The folder {folder} has no lung mask for any picture. It should hold "
@@ -251,7 +253,7 @@ def without_lungs(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return page
 
 
-def _loss(drawn: object, predicted: object) -> object:
+def _loss(drawn: Any, predicted: Any) -> Any:
     """Cross-entropy and one minus the Dice coefficient of the whole batch."""
     entropy = keras.ops.mean(keras.losses.binary_crossentropy(drawn, predicted))
     overlap = 2 * keras.ops.sum(drawn * predicted)
@@ -281,7 +283,7 @@ def _left_empty(network: keras.Model, pictures: np.ndarray, seed: int) -> dict[s
     return vars(metrics.wilson(sum(empty), len(empty)))
 
 
-def _card(measured: dict[str, object], epochs: int, seed: int) -> str:
+def _card(measured: dict[str, Any], epochs: int, seed: int) -> str:
     dice, empty = (metrics.Estimate(**measured[key]) for key in ("dice", "left_empty"))
     return f"""\
 # Lung fields

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from cxrlib import runs
 from cxrlib.training import checkpoint
 
+T = TypeVar("T")
 _EVERY = 1.0  # seconds between two writings
 _AVERAGED_EVERY, _DECAY = 5, 0.98  # steps between two updates of the average, and what each keeps
 
@@ -29,7 +31,7 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self._run, self._phase = run, phase
         self._epochs, self._steps, self._batch_size = epochs, steps, batch_size
-        self._bar: tqdm | None = None
+        self._bar: Any = None  # a `tqdm`, from the first epoch on
         self._between = 0.0  # seconds from one epoch's last batch to the next epoch's first
         self._ended = 0.0
         self._written = 0.0
@@ -80,7 +82,7 @@ class Watch(keras.callbacks.Callback):
 
     def write_progress(self, activity: str, logs: Mapping[str, float]) -> None:
         """Write where training is, what it has come to, and how fast it goes."""
-        first, since = self._first
+        first, since = self._first or (self.step, 0.0)
         pace = None
         if self.step > first and activity == "training":
             pace = (time.monotonic() - since) / (self.step - first)
@@ -99,7 +101,7 @@ class Watch(keras.callbacks.Callback):
         )
 
 
-def by_metric(logs: Mapping[str, float]) -> dict[str, float]:
+def by_metric(logs: Mapping[str, T]) -> dict[str, T]:
     """Keras' logs by the metrics' own names, which it prefixes where there are several outputs."""
     return {
         name.removeprefix("probability_"): value
