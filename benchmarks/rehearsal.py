@@ -1,11 +1,11 @@
 """Streamlit Community Cloud, rehearsed on this machine: python benchmarks/rehearsal.py
 
 Serves a read-only copy of what Git knows of this folder, without data set and without network,
-with an empty home and 1 GB of memory, as a visitor would find it there; drops a picture on it in
+with an empty home and 690 MB of memory, as a visitor would find it there; drops a picture on it in
 Chromium. Says what held, and fails where something did not.
 
 Without network: in a network namespace that has only its loopback device, where this user may make
-one (``unshare``). With 1 GB: in a Linux control group of that size, cached files included, which
+one (``unshare``). With 690 MB: in a Linux control group of that size, cached files included, which
 ends a server that needs more; root may make one. What is not allowed is left out, and said so.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from serving_tools import ROOT, Server, serve
 from visitors import Picture, arrive, browser, drop, shown
 
-MEMORY = 1000  # MB
+MEMORY = 690  # MB, what Community Cloud guarantees
 INSIDE = "--inside"
 NAMESPACE = ("unshare", "--map-root-user", "--net")
 # Where control groups are, and how each version calls the most memory of one.
