@@ -22,6 +22,7 @@ TABS = (
     "Compare",
 )
 MOST_COMPARED = 5
+HEADLINE = ("roc_auc", "sensitivity", "specificity", "ece")
 
 
 @st.cache_resource(max_entries=100, show_spinner=False)
@@ -43,7 +44,8 @@ def readings(split: str) -> tuple[dict[str, Measured], list[str]]:
     return found, problems
 
 
-def show_headline(measured: Measured, point: str) -> None:
+def show_headline(measured: Measured, point: str, *, in_one_line: bool) -> None:
+    """The four numbers that sum up a run, large or in one line, and on what they were measured."""
     estimates, counts = measured.estimates(point), measured.counts
     kind = provenance.trained_on(measured.metrics)
     if kind == "synthetic":
@@ -51,11 +53,19 @@ def show_headline(measured: Measured, point: str) -> None:
             f"**Trained and measured on synthetic radiographs.** {provenance.SYNTHETIC_RUN}",
             icon=":material/science:",
         )
+    shown = {METRIC_TITLES[name]: estimates[name] for name in HEADLINE}
+    if in_one_line:
+        st.markdown(
+            " · ".join(
+                f"{title} **{found.value:.3f}** ({found.low:.3f}–{found.high:.3f})"
+                for title, found in shown.items()
+            )
+        )
+        return
     with st.container(horizontal=True, gap="medium"):
-        for name in ("roc_auc", "sensitivity", "specificity", "ece"):
-            found = estimates[name]
+        for title, found in shown.items():
             st.metric(
-                METRIC_TITLES[name],
+                title,
                 f"{found.value:.3f}",
                 f"{found.low:.3f}–{found.high:.3f}",
                 delta_color="off",
@@ -136,10 +146,13 @@ with controls:
     report_button(measured, point)
 for problem in problems:
     st.caption(f":material/block: {plain(problem)}")
-show_headline(measured, point)
+headline = st.container()
 chosen = [measured, *(known[name] for name in others)]
 try:
-    for tab in st.tabs(TABS, key="tab", bind="query-params"):
+    tabs = st.tabs(TABS, key="tab", bind="query-params")
+    with headline:
+        show_headline(measured, point, in_one_line=st.session_state.tab != TABS[0])
+    for tab in tabs:
         if not tab.open:
             continue
         with tab:

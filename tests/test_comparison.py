@@ -15,7 +15,7 @@ from made_runs import make_run, make_runs, pictures
 from cxrlib import metrics, runs
 from cxrlib.evaluation import compare_runs, html_report, judge, subgroups
 from cxrlib.evaluation.compare_runs import ComparisonError
-from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured, curve_figures
+from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Curves, Measured
 from cxrlib.runs import records
 
 POINT = "youden"
@@ -82,7 +82,8 @@ def test_a_split_that_was_not_measured_is_named(tmp_path):
 
 
 def test_curves_of_several_runs_are_overlaid(readings):
-    roc, recall = curve_figures(readings, POINT)
+    curves = Curves(readings, POINT)
+    roc, recall = curves.roc_figure(), curves.precision_recall_figure()
     for figure in (roc, recall):
         names = [text.get_text() for text in figure.legends[0].get_texts()]
         assert names == ["good", "plain", "partial"]

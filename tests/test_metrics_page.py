@@ -82,6 +82,14 @@ def test_headline_is_that_of_metrics_json(open_page, models):
     assert table(app).set_index("metric").loc["ROC-AUC", "good"] == str(estimate)
 
 
+def test_headline_takes_one_line_beside_the_other_tabs(open_page, models):
+    app = open_page(tab="Errors")
+    assert not app.metric
+    found = json.loads((models / "good/metrics.json").read_text("utf-8"))
+    number = found["splits"]["test"]["points"]["youden"]["roc_auc"]["value"]
+    assert any(f"**{number:.3f}**" in line.value for line in app.markdown)
+
+
 def test_validation_is_shown_with_a_warning(open_page):
     app = open_page(pictures="Validation")
     assert any("optimistic" in caption.value for caption in app.caption)
@@ -312,6 +320,13 @@ def test_walk_through_the_tabs(app, page, phantoms, tmp_path):
         taken.first.wait_for()
         assert not page.get_by_test_id("stException").count()
         assert name == "Curves" or f"tab={name}" in page.url
+
+    page.get_by_role("tab", name="Curves").click()
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    chart.hover()
+    page.locator("#vg-tooltip-element").get_by_text("Specificity").wait_for()
+    page.mouse.move(0, 0)
+    assert download(take("PNG").first).startswith(b"\x89PNG")
 
     page.get_by_role("tab", name="Threshold").click()
     assert ElementTree.fromstring(download(take("SVG").first)).tag.endswith("svg")

@@ -1,10 +1,12 @@
 """Figures hold the data they should, and read on both themes."""
 
 import io
+import json
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
+import altair
 import numpy as np
 import pandas as pd
 import pytest
@@ -256,3 +258,56 @@ def test_a_picture_for_the_screen_is_the_picture():
         seen = np.asarray(Image.open(io.BytesIO(plots.jpeg(picture))))
         assert seen.shape == picture.shape
         assert np.abs(seen.astype(int) - picture).mean() < 3
+
+
+# --- charts -----------------------------------------------------------------------------------
+
+
+def charts(truth: np.ndarray) -> dict[str, plots.Spec]:
+    band = metrics.roc_band(truth, SCORES, replicates=10)
+    recall_band = metrics.precision_recall_band(truth, SCORES, replicates=10)
+    recall = metrics.precision_recall(truth, SCORES)
+    return {
+        "roc": plots.roc_chart(named(metrics.roc(truth, SCORES)), named(band), named(MATRIX)),
+        "recall": plots.precision_recall_chart(
+            named(recall), named(recall_band), named(MATRIX), prevalence=0.6, corner=True
+        ),
+        "calibration": plots.calibration_chart({"after": metrics.reliability(truth, SCORES)}),
+        "histogram": plots.histogram_chart(
+            {"normal": SCORES[~truth], "pneumonia": SCORES[truth]},
+            0.42,
+            lambda threshold: metrics.confusion(truth, SCORES, threshold),
+        ),
+    }
+
+
+def under_the_mouse(chart: plots.Spec) -> list[dict[str, float]]:
+    (layer,) = (layer for layer in chart["layer"] if "params" in layer)
+    return layer["data"]["values"]
+
+
+@pytest.mark.parametrize("truth", [TRUTH, np.ones_like(TRUTH)], ids=["both", "one class"])
+def test_charts_are_vega_lite_and_json(truth):
+    for name, chart in charts(truth).items():
+        json.dumps(chart, allow_nan=False)
+        assert altair.Chart.from_dict(chart), name
+
+
+def test_under_the_mouse_stands_what_the_threshold_gives():
+    drawn = charts(TRUTH)
+    for row in under_the_mouse(drawn["roc"])[::7]:
+        matrix = metrics.confusion(TRUTH, SCORES, row["threshold"])
+        assert row["y"] == pytest.approx(matrix.sensitivity, abs=1e-4)
+        assert row["specificity"] == pytest.approx(matrix.specificity, abs=1e-4)
+    for row in under_the_mouse(drawn["recall"])[::7]:
+        matrix = metrics.confusion(TRUTH, SCORES, row["threshold"])
+        assert row["x"] == pytest.approx(matrix.sensitivity, abs=1e-4)
+        assert row["y"] == pytest.approx(matrix.precision, abs=1e-4)
+    rows = under_the_mouse(drawn["histogram"])
+    assert sum(row["y"] for row in rows) == len(SCORES)
+    for row in rows[::5]:
+        matrix = metrics.confusion(TRUTH, SCORES, row["x"])
+        assert (row["sensitivity"], row["specificity"]) == (
+            matrix.sensitivity,
+            matrix.specificity,
+        )

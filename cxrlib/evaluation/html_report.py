@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cxrlib import metrics, plots
 from cxrlib.evaluation import compare_runs, subgroups, three_classes
-from cxrlib.evaluation.run_on_split import Measured, curve_figures
+from cxrlib.evaluation.run_on_split import Curves, Measured
 from cxrlib.runs import provenance
 from cxrlib.runs.operating_points import POINT_TITLES
 from cxrlib.runs.provenance import SYNTHETIC_RUN
@@ -86,10 +86,10 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
 def _drawn(measured: Measured, point: str, prevalence: float) -> dict[str, Figure]:
     threshold = measured.points[point].threshold
     matrix = measured.confusion(threshold)
-    roc, recall = curve_figures([measured], point)
+    curves = Curves([measured], point)
     drawn = {
-        "ROC": roc,
-        "Precision–recall": recall,
+        "ROC": curves.roc_figure(),
+        "Precision–recall": curves.precision_recall_figure(),
         "Confusion matrix": plots.confusion_figure(matrix),
         "Calibration": measured.calibration_figure(),
         "Probabilities by class": measured.histogram_figure(threshold),

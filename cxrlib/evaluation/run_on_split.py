@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -91,54 +92,87 @@ class Measured:
         table = pd.concat([missed.assign(kind=FALSE_NEGATIVE), alarms.assign(kind=FALSE_POSITIVE)])
         return table[["kind", *rows.columns]].reset_index(drop=True)
 
-    def calibration_figure(self) -> Figure:
-        """The calibration curve before and after calibration, with its errors."""
+    @property
+    def calibration_curves(self) -> dict[str, list[metrics.CalibrationPoint]]:
+        """The calibration curve before and after calibration, titled with its error."""
         before = self.metrics["splits"][self.split]["ece_uncalibrated"]
         after = self.estimates(self.metrics["default_point"])["ece"].value
-        return plots.calibration_figure(
-            {
-                f"calibrated · ECE {after:.3f}": metrics.reliability(
-                    self.truth, self.predictions.probability
-                ),
-                f"as the network gives it · ECE {before:.3f}": metrics.reliability(
-                    self.truth, self.predictions.score
-                ),
-            }
-        )
+        return {
+            f"calibrated · ECE {after:.3f}": metrics.reliability(
+                self.truth, self.predictions.probability
+            ),
+            f"as the network gives it · ECE {before:.3f}": metrics.reliability(
+                self.truth, self.predictions.score
+            ),
+        }
 
-    def histogram_figure(self, threshold: float) -> Figure:
+    @property
+    def probabilities(self) -> dict[str, np.ndarray]:
         """Probabilities of each class, pneumonia by subtype where the file names tell it."""
         kind = self.predictions.subtype.where(
             self.predictions.subtype != "", self.predictions.label.str.lower()
         )
         order = ("normal", "bacterial", "viral", "pneumonia")
-        return plots.histogram_figure(
-            {
-                name: self.predictions.probability[kind == name].to_numpy()
-                for name in order
-                if (kind == name).any()
-            },
-            threshold,
-        )
+        return {
+            name: self.predictions.probability[kind == name].to_numpy()
+            for name in order
+            if (kind == name).any()
+        }
+
+    def calibration_figure(self) -> Figure:
+        """The calibration curve before and after calibration, with its errors."""
+        return plots.calibration_figure(self.calibration_curves)
+
+    def histogram_figure(self, threshold: float) -> Figure:
+        """Probabilities of each class."""
+        return plots.histogram_figure(self.probabilities, threshold)
+
+    def histogram_chart(self, threshold: float) -> plots.Spec:
+        """The same for the mouse."""
+        return plots.histogram_chart(self.probabilities, threshold, self.confusion)
 
 
-def curve_figures(readings: Sequence[Measured], point: str) -> tuple[Figure, Figure]:
+class Curves:
     """ROC and precision–recall of one or several runs, with 95 % bands by patient.
 
-    The mark on each curve is the run's own operating point ``point``.
+    The mark on each curve is the run's own operating point.
     """
-    roc, roc_bands, recall, recall_bands, marks = {}, {}, {}, {}, {}
-    for reading in readings:
-        name, truth = reading.run.name, reading.truth
-        probability, patients = reading.predictions.probability, reading.predictions.patient
-        roc[name] = metrics.roc(truth, probability)
-        roc_bands[name] = metrics.roc_band(truth, probability, groups=patients)
-        recall[name] = metrics.precision_recall(truth, probability)
-        recall_bands[name] = metrics.precision_recall_band(truth, probability, groups=patients)
-        marks[name] = reading.confusion(reading.points[point].threshold)
-    return (
-        plots.roc_figure(roc, roc_bands, marks),
-        plots.precision_recall_figure(
-            recall, recall_bands, marks, prevalence=readings[0].prevalence
-        ),
-    )
+
+    def __init__(self, readings: Sequence[Measured], point: str) -> None:
+        self._roc, self._roc_bands, self._recall, self._recall_bands = {}, {}, {}, {}
+        self._marks: dict[str, metrics.Confusion] = {}
+        self._prevalence = readings[0].prevalence
+        for reading in readings:
+            name, truth = reading.run.name, reading.truth
+            probability, patients = reading.predictions.probability, reading.predictions.patient
+            self._roc[name] = metrics.roc(truth, probability)
+            self._roc_bands[name] = metrics.roc_band(truth, probability, groups=patients)
+            self._recall[name] = metrics.precision_recall(truth, probability)
+            self._recall_bands[name] = metrics.precision_recall_band(
+                truth, probability, groups=patients
+            )
+            self._marks[name] = reading.confusion(reading.points[point].threshold)
+
+    def roc_figure(self) -> Figure:
+        """ROC, for documents."""
+        return plots.roc_figure(self._roc, self._roc_bands, self._marks)
+
+    def precision_recall_figure(self) -> Figure:
+        """Precision–recall, for documents."""
+        return plots.precision_recall_figure(
+            self._recall, self._recall_bands, self._marks, prevalence=self._prevalence
+        )
+
+    def roc_chart(self, *, corner: bool) -> plots.Spec:
+        """ROC for the mouse, all of it or its upper left corner."""
+        return plots.roc_chart(self._roc, self._roc_bands, self._marks, corner=corner)
+
+    def precision_recall_chart(self, *, corner: bool) -> plots.Spec:
+        """Precision–recall for the mouse, all of it or its upper right corner."""
+        return plots.precision_recall_chart(
+            self._recall,
+            self._recall_bands,
+            self._marks,
+            prevalence=self._prevalence,
+            corner=corner,
+        )

@@ -5,6 +5,13 @@ heatmap is cold, so that the radiograph stays readable under it. Figures have no
 few colours, which stand out on black and on white and never carry a meaning alone.
 """
 
+from cxrlib.plots.charts import (
+    Spec,
+    calibration_chart,
+    histogram_chart,
+    precision_recall_chart,
+    roc_chart,
+)
 from cxrlib.plots.figures import (
     INK,
     SERIES,
@@ -38,12 +45,15 @@ __all__ = [
     "REFUSED",
     "SERIES",
     "VERDICTS",
+    "Spec",
+    "calibration_chart",
     "calibration_figure",
     "classes_figure",
     "confusion_figure",
     "for_overlay",
     "for_screen",
     "heat_legend",
+    "histogram_chart",
     "histogram_figure",
     "intervals_figure",
     "jpeg",
@@ -53,7 +63,9 @@ __all__ = [
     "patients_figure",
     "percent",
     "png",
+    "precision_recall_chart",
     "precision_recall_figure",
+    "roc_chart",
     "roc_figure",
     "steps_figure",
     "svg",

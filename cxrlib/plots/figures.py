@@ -29,7 +29,7 @@ SERIES = ("#1f94a8", "#d4732a", "#9a6fd6", "#4f9a4a", "#d1568f", "#8a8f3c")
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
 _MARKERS = "osD^vP"
 _INK, _GREY = INK["light"], "#7d878c"
-_CORNER = 0.2  # share of the axes that is shown larger where good runs crowd in it
+CORNER = 0.2  # share of the axes that is shown larger where good runs crowd in it
 _DOT: dict[str, Any] = {"ms": 9, "mec": _INK, "mew": 1.2, "zorder": 3}
 T = TypeVar("T")
 
@@ -65,9 +65,9 @@ def roc_figure(
         return handles
 
     _legend(figure, draw(axes))
-    if all(min(point.specificity, point.sensitivity) > 1 - _CORNER for point in marks.values()):
+    if all(min(point.specificity, point.sensitivity) > 1 - CORNER for point in marks.values()):
         # Good runs differ in a corner only; below the diagonal there is room to see it large.
-        draw(_magnified(axes, (0.54, 0.09, 0.42, 0.42), x=(0, _CORNER)))
+        draw(_magnified(axes, (0.54, 0.09, 0.42, 0.42), x=(0, CORNER)))
     return figure
 
 
@@ -94,10 +94,10 @@ def precision_recall_figure(
         return handles
 
     _legend(figure, draw(axes))
-    in_corner = all(min(mark.sensitivity, mark.precision) > 1 - _CORNER for mark in marks.values())
+    in_corner = all(min(mark.sensitivity, mark.precision) > 1 - CORNER for mark in marks.values())
     # Not over the line of chance.
     if in_corner and prevalence > 0.6:
-        draw(_magnified(axes, (0.1, 0.09, 0.42, 0.42), x=(1 - _CORNER, 1)))
+        draw(_magnified(axes, (0.1, 0.09, 0.42, 0.42), x=(1 - CORNER, 1)))
     return figure
 
 
@@ -304,14 +304,14 @@ def _magnified(
     axes: Axes, place: tuple[float, float, float, float], *, x: tuple[float, float]
 ) -> Axes:
     """Empty axes inside others, at ``place`` (shares of their size), for their upper corner."""
-    inset = axes.inset_axes(place, xlim=x, ylim=(1 - _CORNER, 1), facecolor="none")
+    inset = axes.inset_axes(place, xlim=x, ylim=(1 - CORNER, 1), facecolor="none")
     inset.tick_params(colors=_INK, labelsize=7)
     inset.spines[:].set_color(_GREY)
     inset.grid(color=_GREY, alpha=0.2, lw=0.6)
     for axis in (inset.xaxis, inset.yaxis):
         axis.set_major_locator(MaxNLocator(4))
     inset.set_axisbelow(True)
-    axes.indicate_inset((x[0], 1 - _CORNER, _CORNER, _CORNER), edgecolor=_GREY, alpha=0.6)
+    axes.indicate_inset((x[0], 1 - CORNER, CORNER, CORNER), edgecolor=_GREY, alpha=0.6)
     return inset
 
 

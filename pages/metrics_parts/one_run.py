@@ -1,6 +1,7 @@
 """Tabs about the run in use: threshold, calibration, subgroups, learning."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from cxrlib.images.radiograph import RadiographError
 from cxrlib.metrics import Confusion, Estimate
 from cxrlib.runs import ensembles
 from cxrlib.runs.folder import Run
-from pages.shared.downloadable import picture_folder, show_figure, show_table
+from pages.shared.downloadable import picture_folder, show_chart, show_figure, show_table
 from pages.shared.text import plain
 
 
@@ -45,8 +46,9 @@ def show_threshold(measured: Measured, point: str) -> None:
     spread, cells = st.columns([3, 2], gap="medium")
     with spread:
         st.markdown("**Probabilities by class**")
-        show_figure(
-            measured.histogram_figure(threshold),
+        show_chart(
+            measured.histogram_chart(threshold),
+            partial(measured.histogram_figure, threshold),
             f"{name}-threshold-probabilities",
             "Histograms of the probability by class, with the threshold as a line",
         )
@@ -148,15 +150,18 @@ def show_calibration(measured: Measured, point: str) -> None:
     curve, spread = st.columns(2, gap="medium")
     with curve:
         st.markdown("**Calibration: observed frequency by predicted probability**")
-        show_figure(
-            measured.calibration_figure(),
+        show_chart(
+            plots.calibration_chart(measured.calibration_curves),
+            measured.calibration_figure,
             f"{name}-calibration",
             "Calibration curve before and after calibration",
         )
     with spread:
         st.markdown("**Probabilities by class**")
-        show_figure(
-            measured.histogram_figure(measured.points[point].threshold),
+        threshold = measured.points[point].threshold
+        show_chart(
+            measured.histogram_chart(threshold),
+            partial(measured.histogram_figure, threshold),
             f"{name}-probabilities",
             "Histograms of the probability by class, with the threshold as a line",
         )

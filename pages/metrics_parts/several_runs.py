@@ -7,11 +7,11 @@ import streamlit as st
 
 from cxrlib.evaluation import compare_runs
 from cxrlib.evaluation.compare_runs import ComparisonError
-from cxrlib.evaluation.run_on_split import Measured, curve_figures
+from cxrlib.evaluation.run_on_split import Curves, Measured
 from cxrlib.metrics import McNemar
 from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run, RunError
-from pages.shared.downloadable import show_figure, show_table
+from pages.shared.downloadable import show_chart, show_table
 from pages.shared.permissions import allowed
 from pages.shared.text import plain
 
@@ -29,17 +29,24 @@ def show_curves(readings: Sequence[Measured], point: str) -> None:
         )
     names = " and ".join(reading.run.name for reading in readings)
     stem = f"{readings[0].run.name}-{readings[0].split}"
-    titles = ("**ROC**", "**Precision–recall**")
-    drawn = curve_figures(readings, point)
-    for column, title, name, figure in zip(
-        st.columns(2, gap="medium"), titles, ("roc", "precision-recall"), drawn, strict=True
-    ):
-        with column:
-            st.markdown(title)
-            show_figure(figure, f"{stem}-{name}", f"{title.strip('*')} curve of {names}")
+    curves = Curves(readings, point)
+    corner = st.toggle(
+        "Enlarge the corner", key="corner", bind="query-params", help="In which good runs differ."
+    )
+    roc, recall = st.columns(2, gap="medium")
+    with roc:
+        st.markdown("**ROC**")
+        chart = curves.roc_chart(corner=corner)
+        show_chart(chart, curves.roc_figure, f"{stem}-roc", f"ROC curve of {names}")
+    with recall:
+        st.markdown("**Precision–recall**")
+        chart = curves.precision_recall_chart(corner=corner)
+        drawn = curves.precision_recall_figure
+        alt = f"Precision–recall curve of {names}"
+        show_chart(chart, drawn, f"{stem}-precision-recall", alt)
     st.caption(
-        "Shaded: 95 % band by resampling patients. Mark: the operating point. Dotted: chance. "
-        "Where all marks lie in a corner, the small axes show it larger."
+        "Under the pointer: the threshold and what it gives. Shaded: 95 % band by resampling "
+        "patients. Large dot: the operating point. Dotted: chance."
     )
     found = {reading.run.name: reading.estimates(point) for reading in readings}
     shown = {"metric": METRIC_TITLES.values()} | {

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cxrlib import plots, reviews, runs
-from cxrlib.evaluation.run_on_split import Measured, curve_figures
+from cxrlib.evaluation.run_on_split import Curves, Measured
 from cxrlib.metrics import Estimate
 from cxrlib.reviews import Session, SessionResult
 from cxrlib.reviews.agreement import Accuracy
@@ -149,7 +149,7 @@ def _roc(session: Session, found: SessionResult) -> None:
 
 
 def _roc_with_reader(measured: Measured, point: str, found: SessionResult) -> Figure:
-    figure, _ = curve_figures([measured], point)
+    figure = Curves([measured], point).roc_figure()
     axes = figure.axes[0]
     for marker, colour, words, row in (
         ("D", plots.SERIES[1], "blind", found.before),

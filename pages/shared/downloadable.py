@@ -1,6 +1,6 @@
 """What the tabs share: figures and tables that can be taken along, and the image folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,17 @@ _WHOLE_ROWS = 15
 def show_figure(figure: Figure, name: str, alt: str) -> None:
     """A figure in the theme's ink, with downloads as PNG and SVG."""
     st.image(plots.svg(figure, st.context.theme.type or "dark"), width="stretch", alt=alt)
+    _offer(lambda: figure, name)
+
+
+def show_chart(chart: plots.Spec, draw: Callable[[], Figure], name: str, alt: str) -> None:
+    """A chart that answers the mouse, with downloads of the figure that ``draw`` makes of it."""
+    st.vega_lite_chart(chart, width="stretch", alt=alt)
+    _offer(draw, name)
+
+
+def _offer(draw: Callable[[], Figure], name: str) -> None:
+    """Downloads as PNG and SVG, drawn when their button is pressed."""
     with st.container(horizontal=True, gap="small"):
         for kind, mime, write in (
             ("PNG", "image/png", plots.png),
@@ -24,8 +35,7 @@ def show_figure(figure: Figure, name: str, alt: str) -> None:
         ):
             st.download_button(
                 kind,
-                # Written when the button is pressed.
-                lambda write=write: write(figure),
+                lambda write=write: write(draw()),
                 f"{name}.{kind.lower()}",
                 mime,
                 key=f"{name}.{kind}",

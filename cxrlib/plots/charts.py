@@ -1,0 +1,340 @@
+"""Charts that answer the mouse, as Vega-Lite specifications: what lies under it, in numbers.
+
+They show the curves of `figures`, which stay for documents.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cxrlib.metrics import (
+    Band,
+    CalibrationPoint,
+    Confusion,
+    PrecisionRecallCurve,
+    RocCurve,
+)
+from cxrlib.metrics.arrays import Floats
+from cxrlib.plots.figures import CORNER, SERIES
+
+Spec = dict[str, Any]
+_Row = dict[str, Any]
+_HEIGHT = 380
+_GREY = "#7d878c"
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2, 1, 2, 1, 2], [10, 4])
+_BINS = 40
+
+
+def roc_chart(
+    curves: Mapping[str, RocCurve],
+    bands: Mapping[str, Band],
+    marks: Mapping[str, Confusion],
+    *,
+    corner: bool = False,
+) -> Spec:
+    """ROC curves by label, with threshold, sensitivity and specificity under the mouse.
+
+    Args:
+        curves: by label.
+        bands: 95 % bands of the curves.
+        marks: confusion matrix at each run's operating point.
+        corner: show the upper left corner alone, in which good runs differ.
+    """
+    rows = [
+        row
+        for label, curve in curves.items()
+        for row in _rows(
+            label, curve.thresholds, x=curve.fpr, y=curve.tpr, specificity=1 - curve.fpr
+        )
+    ]
+    points = [
+        {"run": label, "x": 1 - mark.specificity, "y": mark.sensitivity}
+        for label, mark in marks.items()
+    ]
+    tooltip = _tooltip(y="Sensitivity", specificity="Specificity", threshold="Threshold")
+    chance = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
+    return _curves(
+        rows,
+        _band_rows(bands),
+        points,
+        chance,
+        tooltip,
+        x=("False positive rate (1 − specificity)", [0, CORNER] if corner else [0, 1]),
+        y=("Sensitivity", [1 - CORNER, 1] if corner else [0, 1]),
+        interpolate="linear",
+    )
+
+
+def precision_recall_chart(
+    curves: Mapping[str, PrecisionRecallCurve],
+    bands: Mapping[str, Band],
+    marks: Mapping[str, Confusion],
+    *,
+    prevalence: float,
+    corner: bool = False,
+) -> Spec:
+    """Precision–recall curves by label; takes what `roc_chart` takes, and the prevalence, which is
+    the precision of chance. The corner is the upper right one."""
+    rows = [
+        row
+        for label, curve in curves.items()
+        # The first point, at recall 0, is a convention.
+        for row in _rows(label, curve.thresholds[1:], x=curve.recall[1:], y=curve.precision[1:])
+    ]
+    points = [
+        {"run": label, "x": mark.sensitivity, "y": mark.precision} for label, mark in marks.items()
+    ]
+    return _curves(
+        rows,
+        _band_rows(bands),
+        points,
+        [{"x": 0, "y": prevalence}, {"x": 1, "y": prevalence}],
+        _tooltip(x="Recall (sensitivity)", y="Precision", threshold="Threshold"),
+        x=("Recall (sensitivity)", [1 - CORNER, 1] if corner else [0, 1]),
+        y=("Precision", [1 - CORNER, 1] if corner else [0, 1]),
+        interpolate="step-before",
+    )
+
+
+def calibration_chart(series: Mapping[str, Sequence[CalibrationPoint]]) -> Spec:
+    """Observed share of pneumonia against predicted probability, with Wilson intervals."""
+    rows = [
+        {
+            "run": label,
+            "x": point.predicted,
+            "y": point.observed.value,
+            "low": point.observed.low,
+            "high": point.observed.high,
+            "images": point.count,
+        }
+        for label, points in series.items()
+        for point in points
+    ]
+    encoding = _axes(("Predicted probability", [0, 1]), ("Share with pneumonia", [0, 1]))
+    encoding |= _look(list(series))
+    tooltip = _tooltip(x="Predicted", y="Observed", low="95 % from", high="95 % to")
+    tooltip.append({"field": "images", "title": "Images"})
+    return {
+        "height": _HEIGHT,
+        "layer": [
+            _guide([{"x": 0, "y": 0}, {"x": 1, "y": 1}], encoding),
+            {
+                "data": _data(rows),
+                "encoding": encoding,
+                "layer": [
+                    {"mark": {"type": "line"}},
+                    {
+                        "mark": {"type": "rule"},
+                        "encoding": {
+                            "y": {"field": "low", "type": "quantitative"},
+                            "y2": {"field": "high"},
+                        },
+                    },
+                    {
+                        "mark": {"type": "point", "filled": True, "size": 70},
+                        "encoding": {"tooltip": tooltip},
+                    },
+                ],
+            },
+        ],
+    }
+
+
+def histogram_chart(
+    groups: Mapping[str, np.ndarray],
+    threshold: float,
+    confusion: Callable[[float], Confusion],
+) -> Spec:
+    """Probabilities by group, on a square-root scale: few stay visible beside many.
+
+    Args:
+        groups: probabilities by name.
+        threshold: in use, a line.
+        confusion: the confusion matrix of all groups at a threshold, for the numbers under the
+            mouse.
+    """
+    edges = np.linspace(0, 1, _BINS + 1)
+    at_edge = [confusion(edge) for edge in edges[:-1]]
+    titles = {label: f"{label}, {len(values)}" for label, values in groups.items()}
+    rows = [
+        {
+            "run": titles[label],
+            "x": low,
+            "high": high,
+            "y": int(count),
+            "sensitivity": matrix.sensitivity,
+            "specificity": matrix.specificity,
+        }
+        for label, probabilities in groups.items()
+        for low, high, count, matrix in zip(
+            edges[:-1], edges[1:], np.histogram(probabilities, edges)[0], at_edge, strict=True
+        )
+    ]
+    tooltip = _tooltip(x="Probability from", high="to")
+    tooltip.append({"field": "y", "title": "Images"})
+    tooltip += _tooltip(sensitivity="Sensitivity from here", specificity="Specificity from here")
+    encoding = _axes(("Probability of pneumonia", [0, 1]), ("Images", [])) | _look(
+        list(titles.values())
+    )
+    encoding["y"]["scale"] = {"type": "sqrt"}
+    return {
+        "height": _HEIGHT,
+        "layer": [
+            {
+                "data": _data(rows),
+                "mark": {"type": "line", "interpolate": "step-after"},
+                "encoding": encoding,
+            },
+            _hover(rows, encoding, tooltip, "Images of"),
+            {
+                "data": {"values": [{"x": threshold}]},
+                "mark": {"type": "rule", "strokeWidth": 2, "color": _GREY},
+                "encoding": {"x": encoding["x"]},
+            },
+        ],
+    }
+
+
+def _rows(label: str, thresholds: Floats, **columns: Floats) -> list[_Row]:
+    """One row a point of a curve; without threshold where nothing is called positive."""
+    known = np.isfinite(thresholds)
+    return [
+        {"run": label, "order": number, "threshold": float(threshold) if finite else None}
+        | {name: round(float(values[number]), 5) for name, values in columns.items()}
+        for number, (threshold, finite) in enumerate(zip(thresholds, known, strict=True))
+    ]
+
+
+def _band_rows(bands: Mapping[str, Band]) -> list[_Row]:
+    return [
+        {"run": label, "x": x, "low": low, "high": high}
+        for label, band in bands.items()
+        for x, low, high in zip(band.x.tolist(), band.low.tolist(), band.high.tolist(), strict=True)
+        if np.isfinite(low)
+    ]
+
+
+def _curves(
+    rows: list[_Row],
+    bands: list[_Row],
+    marks: list[_Row],
+    chance: list[_Row],
+    tooltip: list[Spec],
+    *,
+    x: tuple[str, Sequence[float]],
+    y: tuple[str, Sequence[float]],
+    interpolate: str,
+) -> Spec:
+    axes = _axes(x, y)
+    look = _look([mark["run"] for mark in marks])
+    return {
+        "height": _HEIGHT,
+        "layer": [
+            _guide(chance, axes),
+            {
+                "data": _data(bands),
+                "mark": {"type": "area", "opacity": 0.18, "clip": True},
+                "encoding": {
+                    "x": axes["x"],
+                    "y": axes["y"] | {"field": "low"},
+                    "y2": {"field": "high"},
+                    "color": look["color"],
+                },
+            },
+            {
+                "data": _data(rows),
+                "mark": {"type": "line", "interpolate": interpolate, "clip": True},
+                "encoding": {**axes, **look, "order": {"field": "order"}},
+            },
+            {
+                "data": _data(marks),
+                "mark": {"type": "point", "filled": True, "size": 130, "clip": True},
+                "encoding": {**axes, "color": look["color"]},
+            },
+            _hover(rows, {**axes, "color": look["color"]}, tooltip, "Run"),
+        ],
+    }
+
+
+def _axes(x: tuple[str, Sequence[float]], y: tuple[str, Sequence[float]]) -> Spec:
+    return {
+        name: {
+            "field": name,
+            "type": "quantitative",
+            "title": title,
+            "scale": {"domain": list(domain), "zero": False, "nice": False},
+        }
+        for name, (title, domain) in (("x", x), ("y", y))
+    }
+
+
+def _look(labels: Sequence[str]) -> Spec:
+    """Colour and dashes by label, so that no colour has to tell them apart alone."""
+
+    def scaled(looks: Sequence[Any]) -> Spec:
+        chosen = [looks[number % len(looks)] for number in range(len(labels))]
+        return {
+            "field": "run",
+            "type": "nominal",
+            "scale": {"domain": list(labels), "range": chosen},
+            "legend": {
+                "orient": "bottom",
+                "title": None,
+                "columns": 1,
+                "labelLimit": 400,
+                "symbolType": "stroke",
+                "symbolOpacity": 1,
+            },
+        }
+
+    return {"color": scaled(SERIES), "strokeDash": scaled(_DASHES)}
+
+
+def _data(rows: list[_Row]) -> Spec:
+    """Rows for JSON, which knows no ``nan``: rates of a class that is missing."""
+    return {
+        "values": [
+            {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in row.items()
+            }
+            for row in rows
+        ]
+    }
+
+
+def _guide(points: list[_Row], axes: Spec) -> Spec:
+    """A dotted grey line."""
+    return {
+        "data": _data(points),
+        "mark": {"type": "line", "strokeDash": [2, 3], "color": _GREY, "clip": True},
+        "encoding": {"x": axes["x"], "y": axes["y"]},
+    }
+
+
+def _hover(rows: list[_Row], encoding: Spec, tooltip: list[Spec], label: str) -> Spec:
+    """The point nearest to the mouse, and its numbers."""
+    near = {"type": "point", "on": "pointerover", "nearest": True, "clear": "pointerout"}
+    shown = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
+    return {
+        # A curve begins where nothing is called positive: no threshold does that.
+        "data": _data([row for row in rows if row.get("threshold", 0) is not None]),
+        "params": [{"name": "near", "select": near}],
+        "mark": {"type": "point", "filled": True, "size": 70, "clip": True},
+        "encoding": {
+            "x": encoding["x"],
+            "y": encoding["y"],
+            "color": encoding["color"],
+            "opacity": shown,
+            "tooltip": [{"field": "run", "title": label}, *tooltip],
+        },
+    }
+
+
+def _tooltip(**titles: str) -> list[Spec]:
+    return [
+        {"field": field, "type": "quantitative", "title": title, "format": ".3f"}
+        for field, title in titles.items()
+    ]
