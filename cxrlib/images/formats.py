@@ -56,6 +56,7 @@ _NOT_READ: list[tuple[re.Pattern[bytes], str, str]] = [
 ]  # fmt: skip
 _NIFTI = re.compile(rb".{344}n[+i]1\0", re.DOTALL)
 _TEXT = re.compile(rb"[\t\n\r\x0c\x20-\x7e\x80-\xff]+")
+_FILL = re.compile(rb"\xff+")  # before the second byte of a JPEG marker
 _LOOKED_AT = 1024  # bytes of a file that has no signature
 _SEGMENTS = 1000  # before a JPEG's frame header; real ones have about a dozen
 
@@ -106,10 +107,9 @@ def jpeg_frame(data: bytes) -> Frame | None:
     """The first frame header of a JPEG or JPEG-LS stream; None where there is none in sight."""
     at = 2
     for _ in range(_SEGMENTS):
-        if data[at : at + 1] != b"\xff":
+        if (fill := _FILL.match(data, at)) is None:
             return None
-        while data[at + 1 : at + 2] == b"\xff":  # fill bytes
-            at += 1
+        at = fill.end() - 1
         kind = data[at + 1] if at + 1 < len(data) else 0xD9
         if kind in (0xDA, 0xD9):
             return None
