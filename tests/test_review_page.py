@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import create_engine
 from streamlit.testing.v1 import AppTest
@@ -67,6 +68,24 @@ def read_to_end(app, answer="normal"):
     while any((button.key or "").startswith("commit-") for button in app.button):
         for start in (f"first-{answer}-", "first-4-", "commit-", "go-on-"):
             press(app, start)
+
+
+@pytest.mark.parametrize("heat", [0, 1])
+def test_the_heatmap_is_asked_about_where_there_is_one(open_page, monkeypatch, heat):
+    from pages.review_parts import reading
+
+    found = reading.explained
+
+    def explained(*asked):
+        prediction, heatmaps = found(*asked)
+        return prediction, {title: np.full((8, 8), heat) for title in heatmaps}
+
+    monkeypatch.setattr(reading, "explained", explained)
+    app = open_page()
+    begin(app)
+    for start in ("first-normal-", "first-4-", "commit-"):
+        press(app, start)
+    assert any("heatmap point" in line.value for line in app.markdown) == bool(heat)
 
 
 def test_nobody_begins_without_a_name(open_page, store):

@@ -97,8 +97,8 @@ def show(session: Session, reading: Reading) -> None:
         except (radiograph.RadiographError, dataset.DatasetError, OSError) as error:
             # Nothing of the file's name, which could tell the label.
             st.error(
-                "This picture cannot be opened: it is damaged, gone, or could not be fetched. "
-                "Skip it, or mend that and read on later.",
+                "This image cannot be opened: it is damaged, gone, or could not be fetched. "
+                "Skip it, or restore it and read on later.",
                 icon=":material/broken_image:",
             )
             if isinstance(error, radiograph.RadiographError):
@@ -182,10 +182,10 @@ def _revealed(
             f"{reading.first_answer}, {_CONFIDENCE[reading.first_confidence - 1]}."
         )
     if prediction and prediction.reason:
-        st.warning(f"The model would rather not read this picture. {prediction.reason}")
+        st.warning(f"The model rejects this image. {prediction.reason}")
     st.markdown("**Your answer now**")
     _answers(reading, acts)
-    if heatmaps:
+    if any(heatmap.any() for heatmap in heatmaps.values()):
         st.markdown("Does the heatmap point at the finding?")
         with st.container(horizontal=True, gap="small"):
             for rating in RATINGS:
@@ -215,7 +215,7 @@ def _show_heat(prediction: Prediction, heatmaps: dict[str, np.ndarray]) -> None:
     """What to know of the heatmaps over the picture."""
     st.html(plots.heat_legend(viewer.COLOURS))
     if not any(heatmap.any() for heatmap in heatmaps.values()):
-        st.caption("Nothing in this picture speaks for pneumonia by these methods.")
+        st.caption("Nothing in this image speaks for pneumonia by these methods.")
     elif prediction.lungs.found:
         for title, heatmap in heatmaps.items():
             if heatmap.any():
