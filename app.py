@@ -50,7 +50,7 @@ with st.sidebar:
             key="run",
             bind="query-params",
             persist_state="session",
-            help="The trained network that reads the pictures.",
+            help="The trained network that reads the images.",
         )
         if is_synthetic(run_in_use):
             st.caption(":material/science: Trained on synthetic radiographs, not on patients.")
@@ -69,7 +69,7 @@ with st.sidebar:
     show_account()
     st.caption("For education and research. Not for diagnosis.")
 if "numpy" in sys.modules:
-    # Streamlit takes NumPy along to hand out a picture, for which the first page of a fresh server
+    # Streamlit takes NumPy along to hand out an image, for which the first page of a fresh server
     # does not wait: it gets its own icon at the next click.
     st.set_page_config(page_icon="assets/icon.png")
 st.session_state.entered = True

@@ -116,7 +116,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _move(run: runs.Run, data: Path | None, device: str | None) -> None:
-    """Have a run go on with pictures that lie elsewhere now, or on another device."""
+    """Have a run go on with images that lie elsewhere now, or on another device."""
     changed: dict[str, object] = {}
     if data:
         changed["data"] = str(dataset.find_root(data).resolve())
@@ -182,7 +182,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(facts | measured))
         return 0
     print(
-        f"{classifier.run.name} on {options.split}: {measured['pictures']} pictures of "
+        f"{classifier.run.name} on {options.split}: {measured['pictures']} images of "
         f"{measured['patients']} patients, {measured['pneumonia']} with pneumonia; trained on "
         f"{provenance.TITLES[trained_on]}"
     )
@@ -196,7 +196,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _pictures(options: argparse.Namespace, reader: Classifier | EnsembleClassifier) -> pd.DataFrame:
-    """The pictures of ``--split``, with the split's name."""
+    """The images of ``--split``, with the split's name."""
     table = dataset.index(_data(options))
     for sentence in dataset.warnings(table):
         print(sentence, file=sys.stderr)
@@ -204,7 +204,7 @@ def _pictures(options: argparse.Namespace, reader: Classifier | EnsembleClassifi
     if options.split == "validation":
         wanted = reader.held_out(table)
     elif options.split != "test":
-        print("The run may have been trained on these pictures.", file=sys.stderr)
+        print("The run may have been trained on these images.", file=sys.stderr)
     if not wanted.any():
         raise dataset.DatasetError(
             f"The folder {table.attrs['root']} has no split {options.split}."
@@ -221,7 +221,7 @@ def _stress(options: argparse.Namespace) -> int:
         name = external.name(source)
         if name in others:
             raise dataset.DatasetError(
-                f"Two sources of pictures are in folders called {name}, which is what the table "
+                f"Two sources of images are in folders called {name}, which is what the table "
                 "calls them: rename one."
             )
         others[name] = external.read(source)

@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_measured(command, split="test")
 
     command = commands.add_parser(
-        "stress", help="measure a run on pictures changed on purpose, and from elsewhere"
+        "stress", help="measure a run on images changed on purpose, and from elsewhere"
     )
     _add_measured(command, split="validation")
     command.add_argument(
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--insist",
         action="store_true",
-        help="read pictures too that do not look like frontal chest radiographs",
+        help="read images too that do not look like frontal chest radiographs",
     )
 
     command = commands.add_parser("explain", help="write an X-ray with a heatmap over it")
@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of pictures: give 1 or more.")
+        raise argparse.ArgumentTypeError(f"{text} is no number of images: give 1 or more.")
     return int(text)
 
 
@@ -122,13 +122,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_measured(parser: argparse.ArgumentParser, *, split: str) -> None:
-    """What a command that measures a run takes: the run, the pictures, how it prints."""
+    """What a command that measures a run takes: the run, the images, how it prints."""
     _add_data(parser)
     parser.add_argument(
         "--split",
         choices=_SPLITS,
         default=split,
-        help="the pictures: an official folder, or the validation patients that the run held out "
+        help="the images: an official folder, or the validation patients that the run held out "
         f"(needs the data it was trained on; default: {split})",
     )
     _add_run(parser)

@@ -119,7 +119,7 @@ except runs.RunError as error:
     st.stop()
 controls = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
 split = controls.segmented_control(
-    "Pictures",
+    "Images",
     splits,
     default=splits[0],
     required=True,

@@ -180,5 +180,5 @@ def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_masks_that_fit_no_picture_are_named(phantoms: Path, tmp_path: Path) -> None:
-    with pytest.raises(dataset.DatasetError, match="no lung mask for any picture"):
+    with pytest.raises(dataset.DatasetError, match="no lung mask for any image"):
         lung_masks(dataset.index(phantoms), tmp_path, SIZE)

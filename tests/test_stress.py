@@ -201,7 +201,7 @@ def test_other_pictures_that_are_not_there_are_answered_in_a_sentence(
 
 def test_a_listed_picture_that_is_missing_is_named(abroad: Path) -> None:
     (abroad / "NORMAL/0.png").unlink()
-    with pytest.raises(DatasetError, match=r"1 of 2 pictures .* NORMAL/0\.png"):
+    with pytest.raises(DatasetError, match=r"1 of 2 images .* NORMAL/0\.png"):
         external.read([str(abroad / "labels.csv"), "finding", "opacity", "clear"])
 
 

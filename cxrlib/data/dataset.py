@@ -404,7 +404,7 @@ def download_picture(split: str, label: str, name: str) -> bytes:
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether a picture of the set could be called so, such as ``person1_virus_6.jpeg``."""
+    """Whether an image of the set could be called so, such as ``person1_virus_6.jpeg``."""
     return _PICTURE.fullmatch(name.strip()) is not None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cxrlib.data import dataset
 from cxrlib.labels import BINARY, NORMAL, PNEUMONIA
 
-# The first page of the app shows titles. What opens a picture is imported when one is opened.
+# The first page of the app shows titles. What opens an image is imported when one is opened.
 if TYPE_CHECKING:
     from cxrlib.images.radiograph import Radiograph
 
@@ -48,9 +48,9 @@ def all_examples(*, folder: Path | None = None, also: str | None = None) -> list
 
     Args:
         folder: the data set, where there is one.
-        also: a picture that somebody asked for by its path in `dataset.index`, such as
+        also: an image that somebody asked for by its path in `dataset.index`, such as
             ``train/NORMAL/IM-0115-0001.jpeg``; it comes last, under that title, from Kaggle where
-            there is no data set. It is left out where the set can have no picture there.
+            there is no data set. It is left out where the set can have no image there.
 
     Raises:
         DatasetError: the folder is no data set.
@@ -95,7 +95,7 @@ def _of_set(file: Path) -> Example:
 
 
 def _asked(path: str, folder: Path | None) -> Example | None:
-    """The picture at a path as of `dataset.index`; None where there can be none."""
+    """The image at a path as of `dataset.index`; None where there can be none."""
     if folder is not None:
         with suppress(dataset.DatasetError):
             file = dataset.picture_file(folder, path)
@@ -108,7 +108,7 @@ def _asked(path: str, folder: Path | None) -> Example | None:
 
 
 def from_kaggle(name: str) -> Example:
-    """The picture of the Kaggle set's test folder that somebody asked for by its name.
+    """The image of the Kaggle set's test folder that somebody asked for by its name.
 
     Whether there is one shows when it is loaded (see `dataset.download_test_picture`).
     """

@@ -1,4 +1,4 @@
-"""Labelled pictures from elsewhere: another hospital's folder, or a table that names them."""
+"""Labelled images from elsewhere: another hospital's folder, or a table that names them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ _FILE_COLUMNS = ("file", "path", "image")
 
 
 def read(source: Sequence[str]) -> pd.DataFrame:
-    """The pictures that a command line names.
+    """The images that a command line names.
 
     Args:
         source: ``[FOLDER]`` with the subfolders ``NORMAL`` and ``PNEUMONIA``; or ``[TABLE.csv,
@@ -27,7 +27,7 @@ def read(source: Sequence[str]) -> pd.DataFrame:
         is the folder that paths start from.
 
     Raises:
-        DatasetError: there are no such pictures; the message says what to do.
+        DatasetError: there are no such images; the message says what to do.
     """
     match source:
         case [folder]:
@@ -41,7 +41,7 @@ def read(source: Sequence[str]) -> pd.DataFrame:
 
 
 def name(source: Sequence[str]) -> str:
-    """What pictures from elsewhere are called: the folder they are in."""
+    """What images from elsewhere are called: the folder they are in."""
     place = Path(source[0]).resolve()
     return place.name if place.is_dir() else place.parent.name
 
@@ -51,7 +51,7 @@ def _of_folder(root: Path) -> pd.DataFrame:
     for label, images in found.items():
         if not images:
             raise DatasetError(
-                f"There are no pictures in {root / label}. Pictures from elsewhere lie in "
+                f"There are no images in {root / label}. Images from elsewhere lie in "
                 "subfolders NORMAL and PNEUMONIA, or are listed in a CSV file."
             )
     return _table(
@@ -72,7 +72,7 @@ def _of_table(file: Path, column: str, meanings: dict[str, str]) -> pd.DataFrame
     if column not in rows or column_of_files is None:
         raise DatasetError(
             f"{file} needs the column {column}, and one of {', '.join(_FILE_COLUMNS)} that names "
-            f"the pictures. It has: {', '.join(rows.columns)}."
+            f"the images. It has: {', '.join(rows.columns)}."
         )
     labels = rows[column].map(meanings)
     for words, label in meanings.items():
@@ -85,7 +85,7 @@ def _of_table(file: Path, column: str, meanings: dict[str, str]) -> pd.DataFrame
     missing = [name for name in rows[column_of_files] if not (file.parent / name).is_file()]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(rows)} pictures that {file} lists are not there, such as "
+            f"{len(missing)} of {len(rows)} images that {file} lists are not there, such as "
             f"{missing[0]}. File names start from the table's own folder."
         )
     patients = rows["patient"] if "patient" in rows else rows[column_of_files]

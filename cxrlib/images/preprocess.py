@@ -21,13 +21,13 @@ from tqdm import tqdm
 
 from cxrlib.images import radiograph
 
-# Left, top, right, bottom of a part of a picture, as shares of its sides.
+# Left, top, right, bottom of a part of an image, as shares of its sides.
 Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 _CACHE_VERSION = 1  # raise when `prepare` changes what it returns
 _ABANDONED_SECONDS = 24 * 3600
-_HANDED_OUT = 256  # pictures given to the decoders at a time: what an end of the program waits for
+_HANDED_OUT = 256  # images given to the decoders at a time: what an end of the program waits for
 
 
 def prepare(
@@ -39,13 +39,13 @@ def prepare(
         pixels: ``uint8 [height, width]``.
         size: side of the network's input.
         equalization: as for `equalize`.
-        box: the part of the picture that it sees; None for the whole of it.
+        box: the part of the image that it sees; None for the whole of it.
 
     Returns:
-        ``uint8 [size, size]``: the whole picture squashed to a square, or the box of it. Shrinking
-        is anti-aliased, so that a detail's fate does not hang on the picture's original size; and
+        ``uint8 [size, size]``: the whole image squashed to a square, or the box of it. Shrinking
+        is anti-aliased, so that a detail's fate does not hang on the image's original size; and
         a box is cut from the square, not from the original, so that it is as sharp in a large
-        picture as in the small ones that networks are trained on.
+        image as in the small ones that networks are trained on.
     """
     side = square_side(size) if box else size
     square = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
@@ -54,7 +54,7 @@ def prepare(
 
 
 def square_side(size: int) -> int:
-    """Side of the squashed picture that a box for a network's input of that size is cut from.
+    """Side of the squashed image that a box for a network's input of that size is cut from.
 
     Lungs fill about three quarters of a radiograph: their box then keeps the square's detail.
     """
@@ -62,13 +62,13 @@ def square_side(size: int) -> int:
 
 
 def frame(square: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """The box of a picture ``uint8 [side, side]`` as a picture ``uint8 [size, size]``."""
+    """The box of an image ``uint8 [side, side]`` as an image ``uint8 [size, size]``."""
     matrix = into_frame(square.shape, box, (size, size))
     return cv2.warpAffine(square, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
 
 
 def into_frame(shape: tuple[int, int], box: Box, target: tuple[int, int]) -> np.ndarray:
-    """The affine map ``[2, 3]`` that makes the box of a picture of ``shape`` fill ``target``.
+    """The affine map ``[2, 3]`` that makes the box of an image of ``shape`` fill ``target``.
 
     Both are ``(height, width)``; the map acts on (x, y).
     """
@@ -89,7 +89,7 @@ def equalize(pixels: np.ndarray, how: str) -> np.ndarray:
 
     Args:
         pixels: ``uint8 [height, width]``.
-        how: ``histogram`` (over the whole picture), ``clahe`` (place by place, limited; Pizer
+        how: ``histogram`` (over the whole image), ``clahe`` (place by place, limited; Pizer
             et al. 1987), or ``none``.
     """
     if how == "histogram":
@@ -100,7 +100,7 @@ def equalize(pixels: np.ndarray, how: str) -> np.ndarray:
 
 
 def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A picture small and whole in a square ``uint8 [side, side]``, black about it.
+    """An image small and whole in a square ``uint8 [side, side]``, black about it.
 
     Args:
         pixels: ``uint8 [height, width]``.
@@ -140,7 +140,7 @@ def edges(pixels: np.ndarray, how: str) -> np.ndarray:
 
 
 def cache_folder() -> Path:
-    """Where decoded pictures are kept: ``CXR_CACHE_DIR``, by default ``~/.cache/cxrlib``."""
+    """Where decoded images are kept: ``CXR_CACHE_DIR``, by default ``~/.cache/cxrlib``."""
     return Path(os.environ.get("CXR_CACHE_DIR", Path.home() / ".cache" / "cxrlib"))
 
 
@@ -153,24 +153,24 @@ def cached_pixels(
     folder: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
-    """All pictures of an index, prepared, from a cache made on first use.
+    """All images of an index, prepared, from a cache made on first use.
 
-    The cache's name is a digest of the pictures' bytes and of what was done to them: a changed
+    The cache's name is a digest of the images' bytes and of what was done to them: a changed
     file or setting makes a new one, an old one is never read by mistake.
 
     Args:
         table: rows of `dataset.index`.
         size: side in pixels.
         equalization: as for `equalize`.
-        boxes: the part of each picture that is wanted; by default the whole of it.
+        boxes: the part of each image that is wanted; by default the whole of it.
         folder: where the cache is; by default `cache_folder`.
-        progress: told now and then what share of the pictures is decoded, 0..1.
+        progress: told now and then what share of the images is decoded, 0..1.
 
     Returns:
         Read-only memory map ``uint8 [len(table), size, size]`` in the table's order.
 
     Raises:
-        RadiographError: a picture cannot be read; the message names it.
+        RadiographError: an image cannot be read; the message names it.
     """
     folder = folder or cache_folder()
     key = hashlib.blake2b(digest_size=12)
@@ -248,7 +248,7 @@ def _decode(
     jobs = list(enumerate(table.path))
     with (
         ThreadPoolExecutor() as pool,
-        tqdm(total=len(jobs), desc="decoding", unit=" pictures") as bar,
+        tqdm(total=len(jobs), desc="decoding", unit=" images") as bar,
     ):
         for start in range(0, len(jobs), _HANDED_OUT):
             for _ in pool.map(decode, jobs[start : start + _HANDED_OUT]):

@@ -46,9 +46,9 @@ class Prediction:
         classes: calibrated probability of each of the run's classes.
         point: the operating point it is held against.
         run: the run's name.
-        lungs: the picture's lung fields.
-        seen: the part of the picture that the network saw.
-        reason: why the picture should not be read, in a sentence; empty where it should.
+        lungs: the image's lung fields.
+        seen: the part of the image that the network saw.
+        reason: why the image should not be read, in a sentence; empty where it should.
         insisted: whether it is read all the same.
     """
 
@@ -75,7 +75,7 @@ class Prediction:
 
     @property
     def refused(self) -> bool:
-        """Whether there is a reason not to read the picture, and nobody insisted."""
+        """Whether there is a reason not to read the image, and nobody insisted."""
         return bool(self.reason) and not self.insisted
 
     @property
@@ -146,7 +146,7 @@ class Classifier:
         return self._look([pixels])[1][0]
 
     def prepared(self, table: pd.DataFrame) -> np.ndarray:
-        """The pictures of an index (`dataset.index`) as this network sees them, from the cache.
+        """The images of an index (`dataset.index`) as this network sees them, from the cache.
 
         Returns:
             Read-only memory map ``uint8 [len(table), size, size]``.
@@ -209,7 +209,7 @@ class Classifier:
         return self._explanation(method, raw, pixels, found)
 
     def distribution(self, squares: np.ndarray) -> np.ndarray:
-        """Uncalibrated class probabilities ``[n, classes]`` of prepared pictures.
+        """Uncalibrated class probabilities ``[n, classes]`` of prepared images.
 
         Args:
             squares: ``uint8 [n, size, size]``, which may be a memory map.
@@ -222,7 +222,7 @@ class Classifier:
         return records.held_out(self.run, table)
 
     def distribution_of(self, table: pd.DataFrame) -> np.ndarray:
-        """`distribution` of the pictures of an index, ``[len(table), classes]``."""
+        """`distribution` of the images of an index, ``[len(table), classes]``."""
         return self.distribution(self.prepared(table))
 
     def predict_files(
@@ -258,11 +258,11 @@ class Classifier:
             return error
 
     def _square(self, pixels: np.ndarray) -> np.ndarray:
-        """A whole picture, squashed: all that any of the networks sees of it."""
+        """A whole image, squashed: all that any of the networks sees of it."""
         return prepare(pixels, self._side)
 
     def _look(self, pictures: Sequence[np.ndarray]) -> tuple[list[Lungs], np.ndarray]:
-        """Lung fields of pictures, and what the network sees of them ``uint8 [n, size, size]``."""
+        """Lung fields of images, and what the network sees of them ``uint8 [n, size, size]``."""
         squares = [self._square(picture) for picture in pictures]
         found = list(self.lungs.find_all(squares))
         equalization, size = self.config["equalization"], self.config["size"]

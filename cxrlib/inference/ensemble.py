@@ -94,7 +94,7 @@ class EnsembleClassifier:
             yield file, refused or self._together(results)
 
     def held_out(self, table: pd.DataFrame) -> pd.Series:
-        """As `Classifier.held_out`: pictures that no member was trained on."""
+        """As `Classifier.held_out`: images that no member was trained on."""
         return records.held_out(self.run, table)
 
     def distribution_of(self, table: pd.DataFrame) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Lung fields: where on a picture the lungs are, and whether there are any.
+"""Lung fields: where on an image the lungs are, and whether there are any.
 
 The network of a run under ``models/lungs``, made by ``python -m cxrlib train-lungs``, marks them on
-the squashed picture. Their contour is drawn on the pages, their box is what the ``lungs`` view
+the squashed image. Their contour is drawn on the pages, their box is what the ``lungs`` view
 reads, and how much of a heatmap lies inside says how far to believe it.
 """
 
@@ -28,7 +28,7 @@ from cxrlib.images.preprocess import (
 from cxrlib.inference import session
 
 _BATCH = 64
-_SMALLEST = 0.015  # share of the picture; a smaller patch is no lung
+_SMALLEST = 0.015  # share of the image; a smaller patch is no lung
 # What is left around the lungs in the box, as a share of its side: their borders, the diaphragm.
 _MARGIN = 0.06
 # The few outermost rows and columns of a mask are its least certain.
@@ -37,10 +37,10 @@ _TRIMMED = 0.004
 
 @dataclass(frozen=True)
 class Lungs:
-    """Lung fields of one picture.
+    """Lung fields of one image.
 
     Attributes:
-        probability: ``float32 [side, side]`` in 0..1 on the squashed picture.
+        probability: ``float32 [side, side]`` in 0..1 on the squashed image.
     """
 
     probability: np.ndarray
@@ -63,9 +63,9 @@ class Lungs:
 
     @cached_property
     def box(self) -> Box:
-        """Left, top, right, bottom of the lungs with a margin, as shares of the picture's sides.
+        """Left, top, right, bottom of the lungs with a margin, as shares of the image's sides.
 
-        The whole picture where no lungs were found.
+        The whole image where no lungs were found.
         """
         if not self.found:
             return WHOLE
@@ -80,7 +80,7 @@ class Lungs:
         return float(left), float(top), float(right), float(bottom)
 
     def share(self, heatmap: np.ndarray) -> float:
-        """How much of a heatmap ``[rows, columns]`` of the whole picture lies in the lungs, 0..1.
+        """How much of a heatmap ``[rows, columns]`` of the whole image lies in the lungs, 0..1.
 
         NaN for a heatmap that is zero everywhere.
         """
@@ -89,7 +89,7 @@ class Lungs:
         return float(heatmap[inside > 0].sum()) / total if total > 0 else float("nan")
 
     def share_by_chance(self, box: Box) -> float:
-        """As `share`, of a heatmap that is the same everywhere in a part of the picture."""
+        """As `share`, of a heatmap that is the same everywhere in a part of the image."""
         left, top, right, bottom = np.rint(np.array(box) * len(self.mask)).astype(int)
         return float(self.mask[top:bottom, left:right].mean())
 
@@ -130,11 +130,11 @@ class LungFinder:
             yield from map(Lungs, found)
 
     def find_cached(self, table: pd.DataFrame, side: int) -> Iterator[Lungs]:
-        """The lung fields of an index's pictures, from a cache made on first use.
+        """The lung fields of an index's images, from a cache made on first use.
 
         Args:
             table: rows of `dataset.index`.
-            side: of the squashed pictures that they are found in.
+            side: of the squashed images that they are found in.
         """
         key = hashlib.blake2b(self.run.onnx_file.read_bytes(), digest_size=12)
         key.update(f"{side} {''.join(table.digest)}".encode())

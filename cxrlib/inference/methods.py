@@ -44,7 +44,7 @@ METHODS = {
     "gradcam": Method(
         "Grad-CAM",
         "Bright regions are those whose high-level features raised the score for pneumonia.",
-        "It is coarse (a few dozen cells across the picture) and does not outline a finding.",
+        "It is coarse (a few dozen cells across the image) and does not outline a finding.",
         "Selvaraju et al., ICCV 2017",
         slow=False,
     ),
@@ -74,18 +74,18 @@ METHODS = {
     "scorecam": Method(
         "Score-CAM",
         "Regions are weighted by the score the network gives when it sees little else.",
-        "It uses the strongest 64 feature maps only; a masked picture is unlike any radiograph.",
+        "It uses the strongest 64 feature maps only; a masked image is unlike any radiograph.",
         "Wang et al., CVPR workshops 2020",
     ),
     "smoothgrad": Method(
         "SmoothGrad",
-        "Saliency averaged over slightly noisy copies of the picture, hence less speckled.",
+        "Saliency averaged over slightly noisy copies of the image, hence less speckled.",
         "It still marks sensitivity, not disease, and hides that single maps disagree.",
         "Smilkov et al., 2017",
     ),
     "integrated_gradients": Method(
         "Integrated gradients",
-        "Bright pixels are those that add to the score on the way from black to this picture.",
+        "Bright pixels are those that add to the score on the way from black to this image.",
         "Black is an arbitrary start: dark findings and dark lungs can get no share at all.",
         "Sundararajan et al., ICML 2017",
     ),
@@ -126,7 +126,7 @@ MEASURES = {
         "Deletion area",
         "low",
         "What is left of the log-odds of pneumonia while the brightest places are blurred away, "
-        "on average from none to all of the picture (Petsiuk et al., BMVC 2018)?",
+        "on average from none to all of the image (Petsiuk et al., BMVC 2018)?",
     ),
     "insertion": Measure(
         "Insertion area",
@@ -160,12 +160,12 @@ MEASURES = {
         "Likeness to an untrained network's map",
         "near 0",
         "Rank correlation with the map of the same network with random weights: a method whose "
-        "maps stay alike shows the picture, not what was learned (Adebayo et al., NeurIPS 2018).",
+        "maps stay alike shows the image, not what was learned (Adebayo et al., NeurIPS 2018).",
     ),
     "agreement": Measure(
         "Likeness to other methods",
         "",
-        "Mean rank correlation with the maps of the other methods on the same picture.",
+        "Mean rank correlation with the maps of the other methods on the same image.",
     ),
     "box_pointing": Measure(
         "Pointing at boxes",
@@ -181,7 +181,7 @@ MEASURES = {
         "high",
         "How well does brightness tell pixels in those boxes from the others of the image?",
     ),
-    "seconds": Measure("Seconds a picture", "low", "How long does one map take?"),
+    "seconds": Measure("Seconds an image", "low", "How long does one map take?"),
 }
 
 

@@ -1,9 +1,9 @@
-"""Whether a picture is like those a run was trained on, or should not be read at all.
+"""Whether an image is like those a run was trained on, or should not be read at all.
 
 Three questions in turn: are there lungs, do they look like the lungs of a frontal radiograph, and
-are the network's features like those of its training pictures? The last two are Mahalanobis
+are the network's features like those of its training images? The last two are Mahalanobis
 distances (Lee et al., NeurIPS 2018), with what lies outside the largest principal components
-counted apart (Wang et al., CVPR 2022), so that no covariance has to be guessed from few pictures.
+counted apart (Wang et al., CVPR 2022), so that no covariance has to be guessed from few images.
 NumPy only: fitted when a run is trained, kept with it.
 """
 
@@ -21,7 +21,7 @@ from cxrlib.runs.folder import Run, RunError
 
 # The limit is so many times the distance that all but a few held-out radiographs keep within.
 # Adults, and other hospitals' radiographs, lie farther off than children of the same hospital;
-# other pictures much farther (`benchmarks/refusal.py` measures both).
+# other images much farther (`benchmarks/refusal.py` measures both).
 _FARTHEST = 0.9875
 _ELSEWHERE = 4
 # Lungs found in fewer radiographs than this say nothing: the run reads something else (phantoms).
@@ -29,7 +29,7 @@ _LUNGS_EXPECTED = 0.97
 _COMPONENTS = 64
 _SHAPE = 15  # numbers that `shape` gives
 _LARGEST = 2**25  # bytes, unpacked; 2048 features take 0.5 MB
-# Some features are silent in nearly all training pictures. Counted in steps of their own tiny
+# Some features are silent in nearly all training images. Counted in steps of their own tiny
 # spread, the first grain of noise that wakes one would be thousands of steps away.
 _LEAST_STEP = 0.05  # of the median spread of those that are ever awake
 _ENDS = (0.02, 0.98)
@@ -53,7 +53,7 @@ UNLIKE = (
 
 @dataclass(frozen=True)
 class MahalanobisModel:
-    """Where the vectors of familiar pictures lie.
+    """Where the vectors of familiar images lie.
 
     Attributes:
         mean: ``[k]``, with ``scale`` ``[k]`` the size of a step in each number.
@@ -105,15 +105,15 @@ class OutOfDistributionDetector:
     """What a run takes for a frontal chest radiograph.
 
     Attributes:
-        lungs: the lung fields' `shape` of familiar pictures; None where lungs say nothing.
-        features: the features of familiar pictures.
+        lungs: the lung fields' `shape` of familiar images; None where lungs say nothing.
+        features: the features of familiar images.
     """
 
     lungs: MahalanobisModel | None
     features: MahalanobisModel
 
     def reason(self, lungs: Lungs, features: np.ndarray) -> str:
-        """Why a picture should not be read, in a sentence; empty for a familiar one.
+        """Why an image should not be read, in a sentence; empty for a familiar one.
 
         Args:
             lungs: its lung fields.
@@ -162,7 +162,7 @@ def load(run: Run, features: int) -> OutOfDistributionDetector:
     except (OSError, ValueError, KeyError, BadZipFile, zlib.error) as error:
         raise RunError(
             f"The run {run.name} has no readable {file.name}, and cannot tell radiographs from "
-            f"other pictures ({error}). Copy the run's folder again, or train anew."
+            f"other images ({error}). Copy the run's folder again, or train anew."
         ) from error
 
 
@@ -187,8 +187,8 @@ def fit(
     """Learn what is familiar.
 
     Args:
-        shapes: `shape` of each picture's lung fields, ``[n, j]``.
-        features: of each picture, ``[n, k]``.
+        shapes: `shape` of each image's lung fields, ``[n, j]``.
+        features: of each image, ``[n, k]``.
         train: rows whose vectors are familiar.
         validation: rows that the limits are chosen on, so that few of them are turned away.
     """

@@ -34,12 +34,12 @@ def pdf(
     """A reading as one A4 page.
 
     Args:
-        name: what the page calls the picture.
+        name: what the page calls the image.
         pixels: ``uint8 [height, width]``, as shown.
         overlays: up to two of ``uint8 [height, width, 3]``, by key of `METHODS`.
         prediction: what the run said of it.
         trust: how far the run was tested, a few sentences.
-        warnings: what was said of the picture.
+        warnings: what was said of the image.
     """
     figure = Figure(figsize=_A4_INCHES)
     mark, words = plots.VERDICTS[prediction.verdict]

@@ -101,7 +101,7 @@ class Calibration:
     def apply(self, probabilities: ArrayLike) -> Floats:
         """Calibrated probabilities ``float64 [..., classes]`` of a network's ``[..., classes]``.
 
-        With two classes the order of the pictures stays. Probabilities below 1e-7 count as 1e-7.
+        With two classes the order of the images stays. Probabilities below 1e-7 count as 1e-7.
         """
         logits = _logits(np.asarray(probabilities, dtype=np.float64))
         return softmax(logits / self.temperature + np.asarray(self.offsets), axis=-1)

@@ -77,8 +77,8 @@ def natural_frequencies(matrix: Confusion, prevalence: float, patients: int = 10
     """
     if math.isnan(matrix.sensitivity) or math.isnan(matrix.specificity):
         raise ValueError(
-            "What happens to patients can only be said from pictures of both classes, normal and "
-            "pneumonia: choose other pictures."
+            "What happens to patients can only be said from images of both classes, normal and "
+            "pneumonia: choose other images."
         )
     positive = round(patients * prevalence)
     found = round(positive * matrix.sensitivity)

@@ -99,7 +99,7 @@ def reestimate_normalization(model: keras.Model, batches: Iterable[np.ndarray]) 
 
     Args:
         model: the network, changed in place.
-        batches: of training pictures in random order, ``uint8 [batch, size, size, 1]`` each.
+        batches: of training images in random order, ``uint8 [batch, size, size, 1]`` each.
     """
     normalizations = [
         layer

@@ -1,7 +1,7 @@
 """The architectures, by name.
 
 Every network is one flat functional graph (never a model in a model), so that any layer can be
-reached for heatmaps. It takes grey pictures ``[n, size, size, 1]`` in 0..255; the scaling its
+reached for heatmaps. It takes grey images ``[n, size, size, 1]`` in 0..255; the scaling its
 backbone wants is a layer inside. The layer ``probability`` is last. Before it the backbone's
 features are averaged over the plane (``pool``); or, with the head ``evidence``, they become one map
 of log-odds, the layer ``evidence``, whose smooth maximum is the score.
@@ -40,7 +40,7 @@ class Network:
     Attributes:
         backbone: from the scaled input tensor to a model that ends in a feature map.
         scale: from grey pixels 0..255 to what the backbone expects.
-        heatmap_layer: name of the last layer whose output keeps the picture's plane.
+        heatmap_layer: name of the last layer whose output keeps the image's plane.
         fine_layer: name of the last layer of twice its resolution, which the evidence head joins
             with it; None where the last is fine enough.
     """
@@ -129,7 +129,7 @@ def _with_evidence(name: str, backbone: keras.Model, dropout: float) -> keras.Mo
     """A backbone with a head that finds evidence place by place.
 
     The backbone's normalization is folded into its convolutions: with the statistics of ImageNet
-    it learns as well, more quickly, and no batch of drawn and plain pictures unsettles them.
+    it learns as well, more quickly, and no batch of drawn and plain images unsettles them.
     """
     # Enlarged by repetition, whose gradient is as simple: networks are exported with it.
     joined = layers.Conv2D(_JOINED, 1, name="deep")(backbone.output)
@@ -242,7 +242,7 @@ def _cnn(scaled: keras.KerasTensor, weights: None) -> keras.Model:
 
     The first strides, where most of the time would go; normalization comes after pooling, which
     leaves it a quarter of the work. The last feature map has an eighth of the input's side: a
-    place of it sees about a third of the picture's width at 150 px, and heatmaps point there.
+    place of it sees about a third of the image's width at 150 px, and heatmaps point there.
     """
     x = scaled
     for block, width in enumerate((16, 24, 48, 96), start=1):

@@ -1,4 +1,4 @@
-"""Figures from numbers, and pictures from heatmaps. No TensorFlow.
+"""Figures from numbers, and images from heatmaps. No TensorFlow.
 
 One visual language: grey radiographs, perceptually uniform colour maps, transparent where a
 heatmap is cold, so that the radiograph stays readable under it. Figures have no background and

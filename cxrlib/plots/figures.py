@@ -169,7 +169,7 @@ def _cells(
 def histogram_figure(groups: Mapping[str, np.ndarray], threshold: float) -> Figure:
     """Probabilities by group, one below the other; the line is the threshold."""
     figure, rows = _figure(
-        (5.6, 1.2 + 1.15 * len(groups)), "Probability of pneumonia", "Pictures", rows=len(groups)
+        (5.6, 1.2 + 1.15 * len(groups)), "Probability of pneumonia", "Images", rows=len(groups)
     )
     edges = np.linspace(0, 1, 41).tolist()
     for axes, (label, probabilities) in zip(rows, groups.items(), strict=True):

@@ -32,17 +32,17 @@ def overlay(
     return _blends(colours, opacity).take(level * 256 + pixels, axis=0)
 
 
-def outlined(picture: np.ndarray, contours: Sequence[np.ndarray]) -> np.ndarray:
-    """A picture with borders ``int32 [n, 2]`` (x, y) drawn over it.
+def outlined(image: np.ndarray, contours: Sequence[np.ndarray]) -> np.ndarray:
+    """An image with borders ``int32 [n, 2]`` (x, y) drawn over it.
 
     White with a dark rim: seen on every colour map and on bright and dark ground.
 
     Args:
-        picture: ``uint8 [height, width, 3]``, or 4 with opacity: the borders are opaque.
+        image: ``uint8 [height, width, 3]``, or 4 with opacity: the borders are opaque.
         contours: the borders.
     """
-    drawn = picture.copy()
-    width = max(1, round(max(picture.shape) / 450))
+    drawn = image.copy()
+    width = max(1, round(max(image.shape) / 450))
     for shade, extra in ((20, 2), (255, 0)):
         colour = (shade, shade, shade, 255)
         cv2.polylines(drawn, contours, True, colour, width + extra, cv2.LINE_AA)
@@ -58,7 +58,7 @@ def for_screen(pixels: np.ndarray) -> np.ndarray:
 
 
 def for_overlay(pixels: np.ndarray) -> np.ndarray:
-    """As `for_screen`, but small pictures are enlarged: what is drawn over them stays fine."""
+    """As `for_screen`, but small images are enlarged: what is drawn over them stays fine."""
     factor = _SCREEN_SIDE // max(pixels.shape)
     if factor < 2:
         return for_screen(pixels)
@@ -66,7 +66,7 @@ def for_overlay(pixels: np.ndarray) -> np.ndarray:
 
 
 def jpeg(picture: np.ndarray) -> bytes:
-    """A picture ``uint8 [height, width]`` or RGB ``[height, width, 3]`` as a file to be looked at.
+    """An image ``uint8 [height, width]`` or RGB ``[height, width, 3]`` as a file to be looked at.
 
     Half as large as what Streamlit would make of it, and made sooner.
     """
@@ -81,7 +81,7 @@ def _palette(colours: str) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _blends(colours: str, opacity: float) -> np.ndarray:
-    """Every heat over every grey, ``uint8 [256 * 256, 3]``: a picture is then looked up at once."""
+    """Every heat over every grey, ``uint8 [256 * 256, 3]``: an image is then looked up at once."""
     levels = np.arange(256)
     palette = _palette(colours)[:, None]
     cover = (np.sqrt(levels / 255) * opacity)[:, None, None]
@@ -97,5 +97,5 @@ def heat_legend(colours: str) -> str:
     return (
         '<div style="display:flex;gap:.5rem;align-items:center;font-size:.8rem;opacity:.85">'
         f'weak<div style="flex:1;height:.5rem;border-radius:.25rem;'
-        f'background:linear-gradient(90deg,{stops})"></div>strong, relative to this picture</div>'
+        f'background:linear-gradient(90deg,{stops})"></div>strong, relative to this image</div>'
     )

@@ -1,7 +1,7 @@
 """What readings come to: right and wrong, minds changed, and agreement beyond chance.
 
 Functions of the table that `exchange.export` makes, one row a reading. *Cannot tell* is an answer
-of its own: neither a pneumonia found nor a normal picture cleared, so that it costs sensitivity
+of its own: neither a pneumonia found nor a normal image cleared, so that it costs sensitivity
 or specificity, and the third category of kappa, where the model's *uncertain* is its like.
 """
 

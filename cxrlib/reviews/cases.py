@@ -1,7 +1,7 @@
 """Lists of cases to read, drawn by a seed, and the radiograph of each.
 
-Nothing in a list's order or in the picture that is shown tells the label: lists are shuffled,
-and pictures are passed on as grey values, without their names.
+Nothing in a list's order or in the image that is shown tells the label: lists are shuffled,
+and images are passed on as grey values, without their names.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from cxrlib.synthetic import phantom
 
 _PHANTOM_SIDE = 768
 
-# Which of a run's pictures are taken, by name, in words.
+# Which of a run's images are taken, by name, in words.
 STRATEGIES = {
     "random": "Random",
     "balanced": "Balanced: half normal, half pneumonia",
@@ -67,7 +67,7 @@ def run_cases(
         point: the operating point that *errors* and *uncertain* go by.
         length: how many at most.
         seed: the same seed draws the same list.
-        folder: the data set; the pictures that are there are drawn. Where it has none of them, or
+        folder: the data set; the images that are there are drawn. Where it has none of them, or
             is None, all are, to be fetched one by one.
     """
     rng = np.random.default_rng(seed)
@@ -105,9 +105,9 @@ def _most_wanted(rows: pd.DataFrame, strategy: str, point: OperatingPoint) -> pd
 
 
 def folder_cases(folder: Path, *, length: int, seed: int) -> list[Case]:
-    """Cases of one's own pictures in a folder and the folders in it, in random order.
+    """Cases of one's own images in a folder and the folders in it, in random order.
 
-    A picture in a folder ``NORMAL`` or ``PNEUMONIA`` has that label, any other none. Files that
+    An image in a folder ``NORMAL`` or ``PNEUMONIA`` has that label, any other none. Files that
     cannot be read as a radiograph, and second copies, are left out.
     """
     images, _ = files.find(folder)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# Shares of the picture's greys that are black and white. A radiograph of 8 bits has no scale of
+# Shares of the image's greys that are black and white. A radiograph of 8 bits has no scale of
 # its own as CT has: lungs are its dark half, bone its bright one.
 _SHARES = {
     "auto": (0.005, 0.995),

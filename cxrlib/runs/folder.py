@@ -145,7 +145,7 @@ class Run:
 
     @property
     def predictions(self) -> "pd.DataFrame":
-        """One row a held-out picture: split, path, label, subtype, patient, score and more."""
+        """One row a held-out image: split, path, label, subtype, patient, score and more."""
         return self._csv(
             _PREDICTIONS,
             contents.check_predictions,

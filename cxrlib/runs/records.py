@@ -25,10 +25,10 @@ def read_calibration(run_metrics: Mapping[str, Any]) -> metrics.Calibration:
 
 
 def held_out(run: Run, table: pd.DataFrame) -> pd.Series:
-    """Which pictures of an index a run was validated on, ``bool`` aligned with ``table``.
+    """Which images of an index a run was validated on, ``bool`` aligned with ``table``.
 
-    By the run's record: a folder with one picture more or less would be split otherwise, and
-    pictures that the run was trained on would pass for held out.
+    By the run's record: a folder with one image more or less would be split otherwise, and
+    images that the run was trained on would pass for held out.
 
     Raises:
         RunError: the index lacks some of them, or the run's files are damaged.
@@ -37,7 +37,7 @@ def held_out(run: Run, table: pd.DataFrame) -> pd.Series:
     missing = paths[~paths.isin(table.path)]
     if len(missing):
         raise RunError(
-            f"The run {run.name} was validated on {len(paths)} pictures, of which {len(missing)} "
+            f"The run {run.name} was validated on {len(paths)} images, of which {len(missing)} "
             f"are not in this folder ({missing.iloc[0]} is one). Name the folder that it was "
             "trained on, as it was then, or measure the run on another split."
         )

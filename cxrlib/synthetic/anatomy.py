@@ -1,7 +1,7 @@
 """The body behind a synthetic radiograph: how far the X-rays run through which tissue.
 
 Anatomy is laid out in a frame of its own: ``x`` is 0 at the midline and grows towards the
-patient's left (the picture's right), ``y`` is 0 at the top of the picture and 1 at its bottom,
+patient's left (the image's right), ``y`` is 0 at the top of the image and 1 at its bottom,
 ``z`` is 0 at the spine and grows towards the front. Lengths and depths share that unit, which is
 about 30 cm. Images are ``float32 [height, width]``.
 """
@@ -189,7 +189,7 @@ def smooth_edge(distance: np.ndarray, width: float) -> np.ndarray:
 
 
 def clouds(shape: tuple[int, int], reach: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise of about unit variance with blobs ``reach`` picture heights across."""
+    """Smooth noise of about unit variance with blobs ``reach`` image heights across."""
     height, width = shape
     cells = (int(1 / reach) + 2, int(width / height / reach) + 2)
     coarse = rng.standard_normal(cells, dtype=np.float32)

@@ -25,7 +25,7 @@ from cxrlib.synthetic.anatomy import (
 )
 
 SCATTER_FRACTION = 0.06  # of the primary beam, behind an anti-scatter grid
-SCATTER_REACH = 0.08  # standard deviations of blur, in picture heights
+SCATTER_REACH = 0.08  # standard deviations of blur, in image heights
 FOCAL_BLUR = 0.0011  # likewise
 ENHANCED_DETAIL = 0.012  # likewise: what is finer counts as detail
 EDGE_ENHANCEMENT = 0.5  # how much of that detail digital processing adds
@@ -53,8 +53,8 @@ def phantom(seed: int, *, pneumonia: bool, size: int = 512, aspect: float = 1.0)
     """Draw the synthetic radiograph of a seed.
 
     ``size`` is the height in pixels, from 64 on, and ``aspect`` the width as a multiple of it;
-    the patient is equally large in wider pictures, with more air at the sides. With and without
-    ``pneumonia``, anatomy and noise of a seed are the same: the two pictures differ at the
+    the patient is equally large in wider images, with more air at the sides. With and without
+    ``pneumonia``, anatomy and noise of a seed are the same: the two images differ at the
     opacity only.
     """
     anatomy = Anatomy.draw(np.random.default_rng([seed, 0]))
@@ -82,7 +82,7 @@ def write_dataset(folder: Path, *, patients: int, seed: int = 0, size: int = 256
 
     ``folder/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg``: a tenth of the ``patients`` (at least
     six) in ``val``, a fifth in ``test``, three quarters of each split with pneumonia, bacterial
-    and viral in turn by name only. Every third patient has two or three pictures, all in one
+    and viral in turn by name only. Every third patient has two or three images, all in one
     split. Heights scatter around ``size`` and aspect ratios from 1 to 1.4, neither of them
     depending on the label. `MARK` says that they are synthetic. The same arguments give the same
     bytes.

@@ -1,8 +1,8 @@
-"""Random geometry, exposure and looks for training pictures.
+"""Random geometry, exposure and looks for training images.
 
 Works on ``uint8 [height, width]`` with NumPy and OpenCV, outside the network: the pages preview
 it without loading Keras, and it overlaps with the training step on any backend. All geometry is
-one resampling, so that a picture is blurred once, not once a transform.
+one resampling, so that an image is blurred once, not once a transform.
 """
 
 from dataclasses import dataclass
@@ -24,25 +24,25 @@ class Augmentation:
         shift: share of the side, either way, in both directions.
         zoom: share larger or smaller, both sides alike.
         stretch: share by which width and height change independently. In the Kaggle set the
-            aspect ratio alone separates the classes, so squashed pictures must not tell it.
+            aspect ratio alone separates the classes, so squashed images must not tell it.
         flip: mirror left and right half the time. Off in the presets: the heart's side is
             anatomy.
         brightness: share of the grey scale, either way.
         contrast: share more or less.
         gamma: power of two, either way.
         blur: largest standard deviation of a Gaussian, as a share of the side, for half the
-            pictures.
-        noise: largest standard deviation in grey levels at 168 px, for half the pictures; larger
-            pictures have smaller pixels, which are the noisier for it.
-        resolution: fewest pixels along the side to which half the pictures are shrunk before they
+            images.
+        noise: largest standard deviation in grey levels at 168 px, for half the images; larger
+            images have smaller pixels, which are the noisier for it.
+        resolution: fewest pixels along the side to which half the images are shrunk before they
             are enlarged again.
-        erase: largest share of the picture's area painted over, for a third of the pictures
+        erase: largest share of the image's area painted over, for a third of the images
             (Zhong et al., AAAI 2020).
-        style: share of the pictures that take on another picture's style (`style.lend`), where one
+        style: share of the images that take on another image's style (`style.lend`), where one
             is given.
-        markers: share of the pictures that letters and texts are painted into, as machines do.
+        markers: share of the images that letters and texts are painted into, as machines do.
         veil: largest standard deviation in grey levels of a smooth cloud over a third of the
-            pictures.
+            images.
     """
 
     rotation: float = 0
@@ -130,7 +130,7 @@ def describe(recipe: Augmentation) -> str:
         ),
         (recipe.resolution, f"half shrunk down to {recipe.resolution:g} px and enlarged"),
         (recipe.erase, f"a third with up to {recipe.erase:.0%} of the area painted over"),
-        (recipe.style, f"{recipe.style:.0%} with another picture's sharpness and grey levels"),
+        (recipe.style, f"{recipe.style:.0%} with another image's sharpness and grey levels"),
         (recipe.markers, f"{recipe.markers:.0%} with letters and texts painted in"),
         (recipe.veil, f"a third under a cloud of up to {recipe.veil:g} grey levels"),
     ]
@@ -140,12 +140,12 @@ def describe(recipe: Augmentation) -> str:
 
 @dataclass(frozen=True)
 class Geometry:
-    """One random change of place, to be made to a picture and to masks over it alike.
+    """One random change of place, to be made to an image and to masks over it alike.
 
     Attributes:
         linear: rotation, zoom and stretch about the centre of what is wanted, ``[2, 2]`` on (x, y).
         shift: shares of its width and height.
-        replicate: whether a picture's outermost pixels fill what has no pixel, or black does:
+        replicate: whether an image's outermost pixels fill what has no pixel, or black does:
             neither a black nor a smeared margin may become a sign of one class.
     """
 
@@ -154,12 +154,12 @@ class Geometry:
     replicate: bool
 
     def move(self, pixels: np.ndarray, box: Box = WHOLE, size: int | None = None) -> np.ndarray:
-        """A picture ``uint8 [height, width]``; ``box`` and ``size`` as for `augment`."""
+        """An image ``uint8 [height, width]``; ``box`` and ``size`` as for `augment`."""
         border = cv2.BORDER_REPLICATE if self.replicate else cv2.BORDER_CONSTANT
         return self._warp(pixels, box, size, cv2.INTER_LINEAR, border)
 
     def move_mask(self, mask: np.ndarray, box: Box = WHOLE, size: int | None = None) -> np.ndarray:
-        """A mask over that picture, ``uint8 [rows, columns]``, on any grid; 0 where it ends."""
+        """A mask over that image, ``uint8 [rows, columns]``, on any grid; 0 where it ends."""
         return self._warp(mask, box, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
 
     def _warp(
@@ -168,7 +168,7 @@ class Geometry:
         height, width = (size, size) if size else pixels.shape
         centre = np.array([(width - 1) / 2, (height - 1) / 2])
         framed = into_frame(pixels.shape, box, (height, width))
-        # One map for box and change: the picture is resampled once.
+        # One map for box and change: the image is resampled once.
         offset = self.linear @ (framed[:, 2] - centre) + centre + self.shift * (width, height)
         matrix = np.column_stack([self.linear @ framed[:, :2], offset])
         return cv2.warpAffine(
@@ -177,7 +177,7 @@ class Geometry:
 
 
 def random_geometry(recipe: Augmentation, rng: np.random.Generator) -> Geometry:
-    """How a picture is moved, as far as the recipe lets it."""
+    """How an image is moved, as far as the recipe lets it."""
     draws = rng.uniform(-1, 1, 6)
     replicate, flipped = rng.random(2) < 0.5
     angle = np.deg2rad(recipe.rotation * draws[0])
@@ -196,16 +196,16 @@ def augment(
     size: int | None = None,
     style: Style | None = None,
 ) -> np.ndarray:
-    """One random variant of a picture.
+    """One random variant of an image.
 
     Args:
         pixels: ``uint8 [height, width]``.
         recipe: how far it may go.
         rng: source of chance; the same state gives the same variant.
-        box: the part of the picture that is wanted. What a change moves into sight comes from
-            the picture around the box.
-        size: side of what is wanted; by default as large as the picture.
-        style: of another picture, which the recipe may lend to this one.
+        box: the part of the image that is wanted. What a change moves into sight comes from
+            the image around the box.
+        size: side of what is wanted; by default as large as the image.
+        style: of another image, which the recipe may lend to this one.
 
     Returns:
         ``uint8 [size, size]`` or ``[height, width]``; ``pixels`` itself where nothing is to be
@@ -254,17 +254,17 @@ def change_appearance(
 def repaint_surroundings(
     pixels: np.ndarray, lungs: np.ndarray, other: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """A picture whose lungs are its own and whose surroundings tell nothing of its class.
+    """An image whose lungs are its own and whose surroundings tell nothing of its class.
 
     Shoulders, borders, markers and the size of the child go with the classes of the Kaggle set.
     More than half the time they are painted over, with softly fading edges: by one grey, by
-    another picture out of focus, or by this one out of focus and in another exposure.
+    another image out of focus, or by this one out of focus and in another exposure.
 
     Args:
         pixels: ``uint8 [height, width]``.
-        lungs: ``uint8 [rows, columns]`` over the same picture, 1 where the lungs are; all 0 where
-            that is not known, and the picture then stays as it is.
-        other: any other picture of the same shape.
+        lungs: ``uint8 [rows, columns]`` over the same image, 1 where the lungs are; all 0 where
+            that is not known, and the image then stays as it is.
+        other: any other image of the same shape.
         rng: source of chance.
 
     Returns:

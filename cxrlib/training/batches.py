@@ -19,18 +19,18 @@ from cxrlib.training.augment import (
     repaint_surroundings,
 )
 
-# How often a picture is offered the style of one of the other class. Synthetic opacities, in
-# pictures of the one and labelled as the other, get that of either.
+# How often an image is offered the style of one of the other class. Synthetic opacities, in
+# images of the one and labelled as the other, get that of either.
 _OTHER_CLASS, _OTHER_CLASS_DRAWN = 0.75, 0.5
 _OUTSIDE_WEIGHT = 1.0  # of a place outside the lungs of a pneumonia, which is no evidence
 _OUTSIDE = 0.05  # a cell has so little of the lungs at most
-_AROUND_LUNGS = 0.06  # of the picture's side: so far beyond them evidence may still lie
+_AROUND_LUNGS = 0.06  # of the image's side: so far beyond them evidence may still lie
 
 
 class Batches(keras.utils.PyDataset):
     """One epoch after another of shuffled, augmented training batches.
 
-    What a picture gets depends on seed, epoch and its place in the epoch alone, not on the
+    What an image gets depends on seed, epoch and its place in the epoch alone, not on the
     order in which threads happen to work, so that a resumed run sees what it would have seen.
 
     A batch is ``(uint8 [batch, size, size, 1], targets [batch, outputs], weights [batch])``; where
@@ -59,17 +59,17 @@ class Batches(keras.utils.PyDataset):
     ) -> None:
         """Batches over ``pixels[rows]``; ``targets`` and ``weights`` are aligned with ``rows``.
 
-        ``pixels`` are pictures ``uint8 [n, size, size]``, or a frozen backbone's features
+        ``pixels`` are images ``uint8 [n, size, size]``, or a frozen backbone's features
         ``float32 [n, features]``, which go through as they are. ``boxes`` are the parts of the
-        pictures that the network sees, as squares of side ``size``; by default all.
+        images that the network sees, as squares of side ``size``; by default all.
         ``lungs`` are masks ``uint8 [n, rows, columns]``, for what has to know where the lungs are:
         ``randomize_background`` paints over what is around them, and where ``drawn``, ``bool``
         aligned with ``rows``, is true, opacities are drawn into them: others in every epoch, or
         with ``drawn_once`` the same.
-        Of each picture a batch has ``variants``, each changed in its own way, one after the other;
+        Of each image a batch has ``variants``, each changed in its own way, one after the other;
         ``batch_size`` is a multiple of that.
         With ``evidence_grid`` a batch also tells what is known of each cell of such a grid over
-        what the network sees: of normal pictures that nothing is there, of drawn opacities where
+        what the network sees: of normal images that nothing is there, of drawn opacities where
         they are, and of pneumonias that outside the lungs nothing is.
         A row may be listed several times (oversampling). The last, incomplete batch of an epoch
         is left out: its batch-normalization statistics would be noisy.
@@ -125,7 +125,7 @@ class Batches(keras.utils.PyDataset):
         )
 
     def unchanged(self) -> Iterator[np.ndarray]:
-        """All pictures in the order of ``rows``, as they are when they are read.
+        """All images in the order of ``rows``, as they are when they are read.
 
         With the opacities that are drawn into them once. A batch ``uint8 [n, size, size, 1]`` at a
         time.
@@ -147,7 +147,7 @@ class Batches(keras.utils.PyDataset):
     def _with_opacities(
         self, place: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """A picture, and where opacities were drawn into it, ``uint8`` alike; or None."""
+        """An image, and where opacities were drawn into it, ``uint8`` alike; or None."""
         row = self._rows[place]
         pixels: np.ndarray = self._pixels[row]
         if not self._drawn[place]:
@@ -158,7 +158,7 @@ class Batches(keras.utils.PyDataset):
     def _sample(
         self, place: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """A picture, and where a grid is asked for, its cells' targets and their weights."""
+        """An image, and where a grid is asked for, its cells' targets and their weights."""
         row = self._rows[place]
         pixels, opacity = self._with_opacities(
             place, self._of_place(place) if self._drawn_once else rng
@@ -180,7 +180,7 @@ class Batches(keras.utils.PyDataset):
         return pixels, *self._evidence(self._grid, place, opacity, geometry, box)
 
     def _other_style(self, place: int, rng: np.random.Generator) -> Style:
-        """The style of another picture, mostly of the other class."""
+        """The style of another image, mostly of the other class."""
         share = _OTHER_CLASS_DRAWN if self._drawn[place] else _OTHER_CLASS
         other = bool(self._positive[place]) ^ (rng.random() < share)
         row = int(rng.choice(self._by_class[other]))
@@ -201,7 +201,7 @@ class Batches(keras.utils.PyDataset):
         geometry: Geometry,
         box: Box,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What is known of a picture's cells: targets 0..1, and how much each counts."""
+        """What is known of an image's cells: targets 0..1, and how much each counts."""
         unknown = self._positive[place] and opacity is None
         seen = self._lungs[self._rows[place]] if unknown else opacity
         if seen is None or not seen.any():  # a pneumonia whose lungs were not found counts nowhere

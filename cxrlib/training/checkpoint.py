@@ -22,7 +22,7 @@ class Checkpoint:
     """The state of a training run between two batches.
 
     Attributes:
-        pictures: digest of the pictures and their folds; others are another run.
+        pictures: digest of the images and their folds; others are another run.
         phase: ``head`` or ``fine-tune``.
         epoch: epochs finished in this phase.
         step: batches finished in the epoch after those.

@@ -14,7 +14,7 @@ _SIDE = 224
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one network: ``parameters``; and at 224 pixels, for one picture, ``values`` in all
+    """Of one network: ``parameters``; and at 224 pixels, for one image, ``values`` in all
     layers' outputs and ``products``, the multiplications of a forward pass."""
 
     parameters: float
@@ -36,13 +36,13 @@ _GPU = (5e12, 60e9)
 _AUGMENTED_A_CORE = 900 * _SIDE**2  # pixels a second
 _START_SECONDS = 25
 _BASE_MEMORY = 0.8e9
-_LUNGS = 2 * 128**2  # bytes a picture: where its lungs are
-_NORMAL = 0.26  # of the Kaggle set's pictures
+_LUNGS = 2 * 128**2  # bytes an image: where its lungs are
+_NORMAL = 0.26  # of the Kaggle set's images
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """``seconds`` of training, and bytes: ``memory`` on the device, ``decoded`` pictures that the
+    """``seconds`` of training, and bytes: ``memory`` on the device, ``decoded`` images that the
     cache keeps, and ``learned``, what the run's folder takes while it trains."""
 
     seconds: float

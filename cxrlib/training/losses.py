@@ -10,7 +10,7 @@ class LogitDistillationLoss(keras.losses.Loss):
     """How far the log-odds are from those that another network gives.
 
     Log-odds rather than probabilities (Ba and Caruana, NeurIPS 2014): also where both networks are
-    certain, one learns by how much. Huber's loss, so that a picture that was changed beyond
+    certain, one learns by how much. Huber's loss, so that an image that was changed beyond
     recognition does not outweigh the others.
 
     Targets and outputs ``[n, k]`` are probabilities of one class (k = 1, the other has the rest) or
@@ -18,23 +18,23 @@ class LogitDistillationLoss(keras.losses.Loss):
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each picture, ``[n]``."""
+        """The loss of each image, ``[n]``."""
         return keras.losses.huber(_log_odds(y_true), _log_odds(y_pred), delta=1.0)
 
 
 class RDropLoss(keras.losses.Loss):
-    """A loss, plus how far two variants of each picture are read differently.
+    """A loss, plus how far two variants of each image are read differently.
 
     R-Drop (Liang et al., NeurIPS 2021): half the sum of both Kullback-Leibler divergences between
     the outputs for the two, here for two augmentations instead of two dropouts. It weighs most
-    where the variants lie on either side of even odds, so that a small change of the picture does
+    where the variants lie on either side of even odds, so that a small change of the image does
     not change its verdict.
 
     Args:
         loss: what is minimized for each variant by itself.
         weight: of the divergence beside it.
 
-    A batch holds the two variants of a picture one after the other; targets and outputs
+    A batch holds the two variants of an image one after the other; targets and outputs
     ``[2 n, k]`` are probabilities of one class (k = 1, the other has the rest) or of all.
     """
 

@@ -63,17 +63,17 @@ def train(
         data: a data-set folder, as `dataset.find_root` wants it.
         masks: lung masks in the same layout, as `lung_masks` wants them.
         name: of the run.
-        epochs: passes over the training pictures under wide changes; a few with gentle ones
+        epochs: passes over the training images under wide changes; a few with gentle ones
             follow, which fit what the network will be shown (He et al. 2019, "Data augmentation
             revisited").
-        batch: pictures a step.
+        batch: images a step.
         seed: of weights, order and augmentation; and of the validation patients, who are those
             of a classification run of that seed.
         models: where the run's folder goes.
 
     Returns:
         The finished run. Its ``predictions.csv`` has the Dice coefficient of each held-out
-        picture; ``metrics.json`` their mean, with a bootstrap interval by patient.
+        image; ``metrics.json`` their mean, with a bootstrap interval by patient.
 
     Raises:
         DatasetError: the folders are not a data set and its masks.
@@ -134,19 +134,19 @@ def train(
 
 
 def lung_masks(table: pd.DataFrame, folder: Path, size: int) -> np.ndarray:
-    """Lung fields of a data set's pictures.
+    """Lung fields of a data set's images.
 
     Args:
         table: rows of `dataset.index`.
         folder: masks laid out as the data set, ``train/NORMAL/NAME.png``, not black where the
-            lungs are; a picture may have none.
+            lungs are; an image may have none.
         size: side in pixels.
 
     Returns:
-        ``uint8 [len(table), size, size]``, 1 in the lungs; all 0 for a picture without a mask.
+        ``uint8 [len(table), size, size]``, 1 in the lungs; all 0 for an image without a mask.
 
     Raises:
-        DatasetError: the folder has no mask for any of the pictures.
+        DatasetError: the folder has no mask for any of the images.
     """
     masks = np.zeros((len(table), size, size), np.uint8)
     for row, path in enumerate(table.path):
@@ -157,14 +157,14 @@ def lung_masks(table: pd.DataFrame, folder: Path, size: int) -> np.ndarray:
                 masks[row] = np.asarray(small)
     if not masks.any():
         raise DatasetError(
-            f"The folder {folder} has no lung mask for any picture. It should hold "
+            f"The folder {folder} has no lung mask for any image. It should hold "
             "train/NORMAL/NAME.png for train/NORMAL/NAME.jpeg."
         )
     return np.minimum(masks, 1)
 
 
 class _Batches(keras.utils.PyDataset):
-    """Augmented pictures with their masks, and some that show no lungs, with empty ones."""
+    """Augmented images with their masks, and some that show no lungs, with empty ones."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class _Batches(keras.utils.PyDataset):
         inputs, targets = [], []
         for row in order[number * self._batch : (number + 1) * self._batch]:
             picture, mask = self._pictures[row], self._drawn[row]
-            # The same draws move picture and mask alike.
+            # The same draws move image and mask alike.
             state = int(rng.integers(2**32))
             inputs.append(augment(picture, self._recipe, np.random.default_rng(state)))
             moved = augment(mask * 255, self._geometry, np.random.default_rng(state))
@@ -205,30 +205,30 @@ class _Batches(keras.utils.PyDataset):
         return np.stack(inputs)[..., None], (np.stack(targets)[..., None] / 255).astype(np.float32)
 
 
-def without_lungs(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A picture that is no upright frontal chest radiograph, mostly made from one that is.
+def without_lungs(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image that is no upright frontal chest radiograph, mostly made from one that is.
 
     Args:
-        picture: ``uint8 [side, side]``.
+        image: ``uint8 [side, side]``.
         rng: source of chance.
 
     Returns:
         ``uint8 [side, side]``: upside-down, on its side, inverted, its pieces shuffled, noise, a
         gradient, or something like a page or screen.
     """
-    side = len(picture)
+    side = len(image)
     kind = rng.integers(7)
     if kind == 0:
-        return np.flipud(picture)
+        return np.flipud(image)
     if kind == 1:
-        return np.rot90(picture, rng.choice([1, 3]))
+        return np.rot90(image, rng.choice([1, 3]))
     if kind == 2:
-        return 255 - picture
+        return 255 - image
     if kind == 3:
         pieces = int(rng.choice([2, 4, 8]))
         step = side // pieces
         tiles = [
-            picture[row : row + step, column : column + step]
+            image[row : row + step, column : column + step]
             for row in range(0, pieces * step, step)
             for column in range(0, pieces * step, step)
         ]
@@ -267,7 +267,7 @@ def _find(network: keras.Model, pictures: np.ndarray) -> list[Lungs]:
 def _dice(
     network: keras.Model, pictures: np.ndarray, drawn: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """Dice coefficient of each picture (Dice 1945), with the mask as it is used."""
+    """Dice coefficient of each image (Dice 1945), with the mask as it is used."""
     found = np.stack([one.mask for one in _find(network, pictures[rows])])
     drawn = drawn[rows]
     overlap = (found & drawn).sum(axis=(1, 2), dtype=np.int64)
@@ -276,7 +276,7 @@ def _dice(
 
 
 def _left_empty(network: keras.Model, pictures: np.ndarray, seed: int) -> dict[str, float]:
-    """Share of pictures made by `without_lungs` in which no lungs are found."""
+    """Share of images made by `without_lungs` in which no lungs are found."""
     rng = np.random.default_rng([seed, 1])
     made = np.stack([without_lungs(picture, rng) for picture in pictures])
     empty = [not one.found for one in _find(network, made)]
@@ -295,16 +295,16 @@ Trained for {epochs} epochs under wide changes of geometry and exposure, then {_
 under gentle ones (seed {seed}) on the train and val folders of the Kaggle set
 `paultimothymooney/chest-xray-pneumonia` (Kermany et al. 2018, CC BY 4.0) with masks drawn by
 people (V7 Labs, covid-19-xray-dataset, CC BY 4.0); a lung's mask includes what lies behind the
-heart. Every eighth picture shown was made to be no upright frontal radiograph; its right answer
+heart. Every eighth image shown was made to be no upright frontal radiograph; its right answer
 is an empty mask.
 
-On {measured["pictures"]} pictures of {measured["patients"]} children who were held out:
+On {measured["pictures"]} images of {measured["patients"]} children who were held out:
 
 | what | value (95 % interval) |
 |---|---|
-| Dice coefficient, mean over pictures | {dice} |
-| share left empty of as many pictures made to show no lungs | {empty} |
+| Dice coefficient, mean over images | {dice} |
+| share left empty of as many images made to show no lungs | {empty} |
 
-On other hospitals' pictures and on adults the masks were looked at, not measured: there are none
+On other hospitals' images and on adults the masks were looked at, not measured: there are none
 to compare with.
 """

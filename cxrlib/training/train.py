@@ -1,6 +1,6 @@
 """A `TrainingConfig` and a data set → a run.
 
-`train` is the whole job: pictures and folds, the network, both phases (`trainer.Trainer`), the
+`train` is the whole job: images and folds, the network, both phases (`trainer.Trainer`), the
 batch-normalization statistics gathered anew, the model to serve, its judgement.
 """
 
@@ -36,7 +36,7 @@ _NORMALIZATION_PICTURES, _NORMALIZATION_BATCH = 4096, 64
 def train(
     config: TrainingConfig, data: Path, *, models: Path = runs.MODELS, run: runs.Run | None = None
 ) -> runs.Run:
-    """Train one run and judge it on the pictures it has not seen.
+    """Train one run and judge it on the images it has not seen.
 
     Args:
         config: what to do.
@@ -55,7 +55,7 @@ def train(
         StoppedError: the run was asked to stop; it can be gone on with.
     """
     if run:
-        run.write_progress("looking through the pictures")
+        run.write_progress("looking through the images")
     table = dataset.index(data)
     for sentence in dataset.warnings(table):
         print(sentence, flush=True)
@@ -75,7 +75,7 @@ def train(
     )
     if at.pictures != pictures:
         raise TrainingError(
-            f"The pictures in {data} are not those that this run was begun with. Bring them back, "
+            f"The images in {data} are not those that this run was begun with. Bring them back, "
             "or train a new run on these."
         )
 
@@ -102,7 +102,7 @@ def train(
     run.save_config(recorded.model_dump_json(indent=1))
     if not at.variables:
         run.save_environment(environment())
-    run.write_progress("decoding pictures")
+    run.write_progress("decoding images")
     side = square_side(config.size) if config.crop == "lungs" else config.size
     whole = shown = cached_pixels(table, side, config.equalization)
     run.write_progress("finding the lungs")
@@ -170,7 +170,7 @@ def train(
 
 
 def _plain(shown: np.ndarray, train: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """Batches of training pictures as they are when they are read."""
+    """Batches of training images as they are when they are read."""
     order = np.random.default_rng(seed).permutation(train)[:_NORMALIZATION_PICTURES]
     for start in range(0, max(1, len(order) - _NORMALIZATION_BATCH + 1), _NORMALIZATION_BATCH):
         yield shown[order[start : start + _NORMALIZATION_BATCH]][..., None]
@@ -186,7 +186,7 @@ def _augmented(trainer: Trainer) -> Iterator[np.ndarray]:
 
 
 def _lung_fields(table: pd.DataFrame, side: int) -> tuple[list[Box], np.ndarray, np.ndarray]:
-    """Of each picture the lungs' box, their mask, and their `out_of_distribution.shape`."""
+    """Of each image the lungs' box, their mask, and their `out_of_distribution.shape`."""
     boxes, masks, shapes = [], [], []
     for found in lung_fields.shipped().find_cached(table, side):
         boxes.append(found.box)
@@ -198,18 +198,18 @@ def _lung_fields(table: pd.DataFrame, side: int) -> tuple[list[Box], np.ndarray,
 def _check(config: TrainingConfig, classes: np.ndarray, train: np.ndarray) -> None:
     if (classes < 0).any():
         raise TrainingError(
-            f"{(classes < 0).sum()} pneumonia pictures do not say in their names whether it is "
+            f"{(classes < 0).sum()} pneumonia images do not say in their names whether it is "
             "bacterial or viral (person1_bacteria_2.jpeg): train with classes=2."
         )
     if len(train) < config.batch_size:
         raise TrainingError(
-            f"A batch of {config.batch_size} is larger than the {len(train)} pictures to "
+            f"A batch of {config.batch_size} is larger than the {len(train)} images to "
             "train on: choose a smaller batch."
         )
 
 
 def _digest(table: pd.DataFrame, folds: pd.Series) -> str:
-    """What tells these pictures and their folds from others."""
+    """What tells these images and their folds from others."""
     key = hashlib.blake2b(digest_size=16)
     key.update("".join(table.digest + folds).encode())
     return key.hexdigest()
@@ -235,16 +235,16 @@ def _check_begun_with(config: TrainingConfig, table: pd.DataFrame, folds: pd.Ser
         for field in ("crop", "size", "equalization"):
             if (learned := source.config.get(field)) != getattr(config, field):
                 raise TrainingError(
-                    f"The run {source.name}, which is to teach this one, reads pictures with "
+                    f"The run {source.name}, which is to teach this one, reads images with "
                     f"{field}={learned}. Set {field} as it is there, or distill_from_start off."
                 )
     known = set(source.predictions.query("split == 'validation'").path)
-    # Without one picture in common it was trained on another set.
+    # Without one image in common it was trained on another set.
     theirs = source.config
     if not known.isdisjoint(table.path) and not known.issuperset(table.path[folds == "validation"]):
         raise TrainingError(
-            f"The run {source.name}, which this one would begin with, was trained on pictures that "
-            "this one would be validated on. Take the same pictures, validation_fraction="
+            f"The run {source.name}, which this one would begin with, was trained on images that "
+            "this one would be validated on. Take the same images, validation_fraction="
             f"{theirs.get('validation_fraction')} and split_seed={seed_of_split(theirs)}, as that "
             "run did, or begin with other weights."
         )

@@ -62,10 +62,10 @@ class Trainer:
         Args:
             config: what to do.
             run: where it is written down.
-            whole: whole pictures ``uint8 [n, side, side]``, which augmentation starts from.
+            whole: whole images ``uint8 [n, side, side]``, which augmentation starts from.
             shown: what the network sees of them without it, ``uint8 [n, size, size]``.
             classes: ``int [n]``, indices into ``config.class_names``.
-            boxes: which part of each picture it sees; None for the whole.
+            boxes: which part of each image it sees; None for the whole.
             lungs: ``uint8 [n, rows, columns]``, 1 in the lungs; all 0 where they are not known.
             train: rows to train on.
             validation: rows to validate on.
@@ -116,7 +116,7 @@ class Trainer:
             )
         else:
             # Features of a frozen backbone never change: computed once, an epoch takes seconds.
-            # Before fine-tuning, plain pictures are good enough for a first head.
+            # Before fine-tuning, plain images are good enough for a first head.
             self.run.write_progress("computing features")
             if self.reader is not self.model:
                 self.reader.set_weights(self.model.get_weights())
@@ -183,12 +183,12 @@ class Trainer:
         self._epochs("fine-tune", config.fine_tune_epochs, model, batches, self._score_pictures)
 
     def _ask_teacher(self, batches: Batches) -> None:
-        """Take for truth what the run begun with says of the pictures before they are changed.
+        """Take for truth what the run begun with says of the images before they are changed.
 
         Of their labels no more is used than the weights of the classes.
 
         Normalization stays as it is there: what learns is what will be served, and gives unchanged
-        pictures what the teacher gives them to begin with.
+        images what the teacher gives them to begin with.
         """
         reached = self.model.get_weights() if self.at.variables else self.at.initial_weights
         self.run.write_progress("asking the run that teaches")
@@ -311,7 +311,7 @@ class Trainer:
             batches.start_epoch(at.epoch, step=at.step)
             watch.start_epoch(at.epoch, at.step, at.metrics)
             # Keras would shuffle the batches with Python's global random numbers, which no
-            # checkpoint holds; `Batches` shuffles the pictures.
+            # checkpoint holds; `Batches` shuffles the images.
             callbacks = [watch]
             if self.config.weight_averaging:
                 callbacks.append(WeightAverage(at.average, at.epoch * batches.steps + at.step))
@@ -350,7 +350,7 @@ class Trainer:
         model.set_weights(at.best)
 
     def _validated(self, outputs: np.ndarray) -> dict[str, float]:
-        """How the network does on the validation pictures, as columns of the history."""
+        """How the network does on the validation images, as columns of the history."""
         if not np.isfinite(outputs).all():
             raise TrainingError(
                 "Training diverged: the network's outputs are no longer numbers. Choose a lower "
@@ -391,7 +391,7 @@ def _balance(
     counts = np.bincount(classes[train], minlength=config.classes)
     if (counts == 0).any():
         missing = config.class_names[int(np.argmin(counts))]
-        raise TrainingError(f"There is no picture of the class {missing} to train on.")
+        raise TrainingError(f"There is no image of the class {missing} to train on.")
     if config.imbalance == "oversample":
         rng = np.random.default_rng(config.seed)
         train = np.concatenate(

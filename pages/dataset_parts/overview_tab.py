@@ -53,7 +53,7 @@ def show_counts(table: pd.DataFrame, sides: pd.Series, label: str) -> None:
     st.dataframe(
         counts.assign(share=100 * counts.share).rename_axis("Side"),
         column_config={
-            "pictures": st.column_config.NumberColumn("Pictures", format="localized"),
+            "pictures": st.column_config.NumberColumn("Images", format="localized"),
             "normal": st.column_config.NumberColumn("Normal", format="localized"),
             "pneumonia": st.column_config.NumberColumn("Pneumonia", format="localized"),
             "bacterial": st.column_config.NumberColumn("Bacterial", format="localized"),

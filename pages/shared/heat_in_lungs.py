@@ -11,8 +11,8 @@ def share_warning(prediction: Prediction, heatmap: np.ndarray, heat: str = "the 
     """What to be warned of; empty where more of the heat lies inside the lungs than by chance.
 
     Args:
-        prediction: of a picture whose lungs were found.
-        heatmap: ``[rows, columns]`` of the whole picture, not zero everywhere.
+        prediction: of an image whose lungs were found.
+        heatmap: ``[rows, columns]`` of the whole image, not zero everywhere.
         heat: what to call it.
     """
     by_chance = prediction.lungs.share_by_chance(prediction.seen)
@@ -21,7 +21,7 @@ def share_warning(prediction: Prediction, heatmap: np.ndarray, heat: str = "the 
     return (
         f"Only {_words(prediction, heatmap, heat)}, no more than if it were spread evenly over "
         f"what the network sees ({plots.percent(by_chance)}). The answer may rest on something "
-        "else in the picture: do not rely on it before you have looked there yourself."
+        "else in the image: do not rely on it before you have looked there yourself."
     )
 
 
