@@ -185,7 +185,7 @@ def test_a_folder_by_label_and_a_table_by_finding(abroad: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["nowhere"], "There are no pictures in"),
+        (["nowhere"], "There are no images in"),
         (["labels.csv", "finding"], "four words"),
         (["none.csv", "finding", "opacity", "clear"], "cannot be read"),
         (["labels.csv", "verdict", "opacity", "clear"], "It has: file, finding, patient"),
