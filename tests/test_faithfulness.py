@@ -160,7 +160,7 @@ def test_the_command_keeps_its_table_in_the_run(
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     named = {record["method"] for record in records}
     own = [name for name in methods.METHODS if name != "evidence"]
-    assert named == {*own, *methods.REFERENCES}
+    assert named == {*own, methods.RANDOM, methods.EDGES}
     assert {record["measure"] for record in records} <= set(methods.MEASURES)
     assert len(run.faithfulness) == len(records)
     shown = methods.readable(run.faithfulness)

@@ -280,7 +280,7 @@ def _show_training(run: Run) -> None:
     with table:
         st.markdown("**Settings**")
         asked = compare_runs.settings(run).rename("value").reset_index()
-        show_table(asked, f"{run.name}-settings", "The run's settings")
+        show_table(asked, f"{run.name}-settings", f"Settings of {run.name}")
     st.markdown("**Table**")
     shown = history.assign(epoch=range(1, len(history) + 1)).rename(columns=_history_title)
     formats = {"learning_rate": "%.1e", "seconds": "%.0f"}
@@ -288,7 +288,9 @@ def _show_training(run: Run) -> None:
         name: st.column_config.NumberColumn(format=formats.get(name, "%.3f"))
         for name in shown.columns[shown.dtypes == "float"]
     }
-    show_table(shown, f"{run.name}-history", "One row an epoch", csv=history, columns=columns)
+    show_table(
+        shown, f"{run.name}-history", f"{run.name}: one row an epoch", csv=history, columns=columns
+    )
 
 
 def _history_title(column: str) -> str:
