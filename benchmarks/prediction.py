@@ -62,8 +62,9 @@ def with_tensorflow(finder: keras.Model, model: keras.Model, layer: str) -> Call
     linear = keras.layers.Dense(head.units)
     score = linear(head.input)
     linear.set_weights(head.get_weights())
-    parts = [model.get_layer(layer).output, model.get_layer("pool").output, score]
-    parts = keras.Model(model.inputs, parts)
+    features = model.get_layer(layer).output
+    pooled = keras.layers.GlobalAveragePooling2D()(features)
+    parts = keras.Model(model.inputs, [features, pooled, score])
 
     @tf.function
     def explained(small: tf.Tensor, square: tf.Tensor) -> tuple[tf.Tensor, ...]:
