@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "export",
-        help="write the ONNX files that a run reads with, anew or for the first time; or its "
+        help="write the ONNX files that a run reads with, again or for the first time; or its "
         "network as .keras or .h5",
     )
     command.add_argument(

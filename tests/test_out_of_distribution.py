@@ -89,7 +89,7 @@ def test_it_is_kept_with_the_run(
         again.features.distance(vectors), fitted.features.distance(vectors), rtol=1e-4
     )
     run.out_of_distribution_file.write_bytes(run.out_of_distribution_file.read_bytes()[:99])
-    with pytest.raises(runs.RunError, match="train anew"):
+    with pytest.raises(runs.RunError, match="retrain"):
         out_of_distribution.load(run, 200)
 
 

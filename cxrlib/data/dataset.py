@@ -168,7 +168,7 @@ def index(folder: Path) -> "pd.DataFrame":
     Returns:
         Columns ``path`` (below `find_root`'s folder, with slashes), ``split`` (train, val,
         test: the official one), ``label`` (NORMAL, PNEUMONIA), ``subtype`` (bacterial, viral
-        or empty), ``patient`` (from the class and the file name; numbers start anew in the
+        or empty), ``patient`` (from the class and the file name; numbers start again in the
         official test folder), ``width`` and ``height`` in pixels, ``digest`` (of the file's
         bytes). Sorted by path; ``attrs["root"]`` is the folder that the paths start from, and
         ``attrs["left_out"]`` says of each file that is no image why not.

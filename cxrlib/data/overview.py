@@ -164,7 +164,7 @@ class Shared:
 def shared(table: pd.DataFrame, sides: pd.Series) -> Shared:
     """Patients and byte-identical images that are on more than one side.
 
-    Patients of the official test folder are left out: their numbers start anew there, so that
+    Patients of the official test folder are left out: their numbers start again there, so that
     the same number is no sign of the same patient. What is ``excluded`` is on no side.
 
     Args:
@@ -385,7 +385,7 @@ def facts(table: pd.DataFrame, row: pd.Series, picture: np.ndarray) -> dict[str,
         row: one of them.
         image: its pixels, ``uint8 [height, width]``.
     """
-    # Patient numbers start anew in the official test folder.
+    # Patient numbers start again in the official test folder.
     same = (table.patient == row.patient) & ((table.split == "test") == (row.split == "test"))
     copies = table.path[(table.digest == row.digest) & (table.path != row.path)]
     return {

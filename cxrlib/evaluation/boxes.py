@@ -89,7 +89,7 @@ def measure(reader: Classifier | EnsembleClassifier, file: Path) -> pd.DataFrame
     maps: dict[str, list[np.ndarray]] = defaultdict(list)
     for image in tqdm(masks, desc="images with boxes"):
         try:
-            pixels = radiograph.read(image.read_bytes()).pixels
+            pixels = radiograph.read_file(image).pixels
         except RadiographError as error:
             raise DatasetError(f"The image {image} cannot be read: {error}") from error
         for method, explanation in reader.read(pixels, quick)[1].items():

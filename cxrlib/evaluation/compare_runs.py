@@ -171,7 +171,7 @@ def by_images(readings: Sequence[Measured]) -> list[list[Measured]]:
 def ensemble(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The mean of several runs' calibrated probabilities, judged as a run of its own.
 
-    Temperature and operating points are chosen anew, on the validation images that all runs
+    Temperature and operating points are chosen again, on the validation images that all runs
     were held out from; images that any run lacks are left out.
 
     Args:
@@ -271,7 +271,7 @@ def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any], note:
         "pneumonia and gives a calibrated probability.",
         "",
         "## How",
-        f"The mean of the calibrated probabilities of {len(members)} runs, calibrated anew: "
+        f"The mean of the calibrated probabilities of {len(members)} runs, calibrated again: "
         f"{', '.join(members)}. Their own cards say how each was trained, and on what.",
         *(["", note] if note else []),
         "",

@@ -140,7 +140,7 @@ def card(
 
 def _how(config: TrainingConfig) -> str:
     """What a run was asked to do, in sentences."""
-    said = [
+    sentences = [
         f"{config.network}, {config.size} px, classes {', '.join(config.class_names)}; "
         f"starting weights {config.weights}; {config.head_epochs} epochs for the head, up to "
         f"{config.fine_tune_epochs} of fine-tuning with {config.optimizer} at "
@@ -151,7 +151,7 @@ def _how(config: TrainingConfig) -> str:
         else "It sees the whole image, squashed to a square.",
     ]
     if config.head == "evidence":
-        said.append(
+        sentences.append(
             "The score is the smooth maximum (log-sum-exp) of a map of local evidence. The map was "
             "taught, with weight "
             f"{config.evidence_weight:g}, that normal images have none, where opacities were drawn "
@@ -159,38 +159,38 @@ def _how(config: TrainingConfig) -> str:
             "convolutions with the statistics of the initial weights."
         )
     if config.weight_averaging:
-        said.append("The weights are an exponential moving average over training.")
+        sentences.append("The weights are an exponential moving average over training.")
     if config.randomize_background:
-        said.append("In training, what lies outside the lungs was often replaced.")
+        sentences.append("In training, what lies outside the lungs was often replaced.")
     if config.synthetic_opacity_ratio:
         taught = ", labelled pneumonia" if not config.distill_from_start else ""
-        said.append(
+        sentences.append(
             f"To the normal images {config.synthetic_opacity_ratio:.0%} were added that had "
             f"opacities drawn into their lungs{taught}."
         )
     if config.distill_from_start:
-        said.append(
+        sentences.append(
             "Instead of labels it learned the log-odds that the run it started from assigns to the "
             "images before augmentation (Ba and Caruana, NeurIPS 2014), its batch normalization "
             "frozen."
         )
     if config.consistency_weight:
-        said.append(
+        sentences.append(
             "Two augmentations of each image had to agree (R-Drop; Liang et al., "
             f"NeurIPS 2021; weight {config.consistency_weight:g})."
         )
     if config.weight_interpolation:
-        said.append(
+        sentences.append(
             "Its weights are interpolated between those of the run it started from, head included "
             f"({config.weight_interpolation:.0%}), and the trained ones (after WiSE-FT, Wortsman "
             "et al., CVPR 2022)."
         )
     if config.recalibrates_batchnorm:
-        said.append(
+        sentences.append(
             "Batch-normalization statistics were recomputed on "
             f"{config.batchnorm_recalibration} training images."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def results_and_limits(

@@ -43,7 +43,7 @@ class Measured:
             raise RunError(
                 f"The files of the run {run.name} do not belong together: its metrics are of "
                 f"{self.metrics['splits'][split]['pictures']} {split} images, its predictions of "
-                f"{len(self.predictions)}. Copy the folder again or train anew."
+                f"{len(self.predictions)}. Copy the folder again or retrain."
             )
         self.truth = is_pneumonia(self.predictions.label)
 

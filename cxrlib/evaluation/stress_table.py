@@ -46,9 +46,9 @@ def external(table: pd.DataFrame) -> pd.DataFrame:
 def by_machine(table: pd.DataFrame) -> str:
     """The worst sensitivity and specificity of a machine group, a sentence; empty if unknown."""
     rows = table[table.group == MACHINES]
-    ill, well = rows.pneumonia, rows.pictures - rows.pneumonia
+    positive, negative = rows.pneumonia, rows.pictures - rows.pneumonia
     found = []
-    for name, of_class in (("sensitivity", ill), ("specificity", well)):
+    for name, of_class in (("sensitivity", positive), ("specificity", negative)):
         large = rows[of_class >= _LEAST]
         if large.empty:
             return ""

@@ -162,7 +162,7 @@ def load(run: Run, features: int) -> OutOfDistributionDetector:
     except (OSError, ValueError, KeyError, BadZipFile, zlib.error) as error:
         raise RunError(
             f"The run {run.name} has no readable {file.name}, and cannot tell radiographs from "
-            f"other images ({error}). Copy the run's folder again, or train anew."
+            f"other images ({error}). Copy the run's folder again, or retrain."
         ) from error
 
 

@@ -74,7 +74,7 @@ class Session:
         ):
             raise RunError(
                 f"The network of the run {name} is none that cxrlib exported. Copy the run's "
-                f"folder again, or write it anew with: python -m cxrlib export --run {name}"
+                f"folder again, or write it again with: python -m cxrlib export --run {name}"
             )
         self.size: int = inputs[0].shape[1]
         self.widths = {output.name: output.shape[1] for output in self._forward.get_outputs()}
@@ -86,7 +86,6 @@ class Session:
             images: ``[n, size, size]`` in 0..255, of any type of number.
             outputs: of ``self.outputs``; also ``gradient``, ``float32 [n, size, size]``, of the
                 log-odds of pneumonia with respect to the pixels.
-            on_progress: told the share that is done, after every few images.
 
         Returns:
             As many arrays, ``float32 [n, …]``.
@@ -115,7 +114,7 @@ class Session:
                         f"The files of the run {self._name} do not belong together: "
                         f"{self._gradient_file.name} was made for another "
                         f"{self._forward_file.name}. Copy the run's folder again, or write both "
-                        f"anew with: python -m cxrlib export --run {self._name}"
+                        f"again with: python -m cxrlib export --run {self._name}"
                     )
             self._gradient = gradient
         return self._gradient
@@ -158,7 +157,7 @@ def _load(name: str, network: Path | bytes) -> onnxruntime.InferenceSession:
         raise RunError(
             f"The network of the run {name} cannot be loaded: its file is missing, damaged or not "
             f"of ONNX Runtime {onnxruntime.__version__}. Copy the run's folder again, or write it "
-            f"anew with: python -m cxrlib export --run {name}"
+            f"again with: python -m cxrlib export --run {name}"
         ) from error
 
 

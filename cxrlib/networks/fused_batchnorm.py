@@ -1,6 +1,6 @@
 """Batch normalization as one operation of TensorFlow's, for training on a CPU.
 
-Keras 3 puts it together from single operations, each of which goes through memory anew: that is
+Keras 3 puts it together from single operations, each of which goes through memory again: that is
 half of a training step of MobileNetV2. XLA would join them, but convolves more slowly on a CPU.
 """
 

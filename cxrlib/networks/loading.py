@@ -26,7 +26,7 @@ def load_network(run: Run) -> keras.Model:
     except (OSError, ValueError, TypeError, KeyError, BadZipFile, zlib.error) as error:
         raise RunError(
             f"The network of the run {run.name} cannot be loaded with Keras "
-            f"{keras.__version__}. Copy the run's folder again, or train anew."
+            f"{keras.__version__}. Copy the run's folder again, or retrain."
         ) from error
 
 
@@ -91,7 +91,7 @@ def score(model: keras.Model, pixels: np.ndarray, rows: np.ndarray, what: str = 
 
 
 def reestimate_normalization(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
-    """Gather the trainable batch-normalization layers' statistics anew.
+    """Gather the trainable batch-normalization layers' statistics again.
 
     Moving averages lag behind the weights, and know nothing of weights that were averaged. The
     mean over some batches replaces them, in place (Wu and Johnson 2021, "Rethinking 'Batch' in

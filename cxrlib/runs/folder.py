@@ -187,7 +187,7 @@ class Run:
             remedy = (
                 f"Write it once with: python -m cxrlib export --run {self.name}"
                 if self.model_file.exists()
-                else "It was not copied whole: copy the folder again or train anew."
+                else "It was not copied whole: copy the folder again or retrain."
             )
             raise RunError(f"The run {self.name} has no {_ONNX} to read with. {remedy}")
         return file
@@ -404,10 +404,10 @@ class Run:
         except FileNotFoundError as error:
             raise RunError(
                 f"The run {self.name} has no {name}: it was not copied whole, or did not finish. "
-                "Copy the folder again or train anew."
+                "Copy the folder again or retrain."
             ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise RunError(
                 f"The file {name} of the run {self.name} is damaged ({error}). Copy the folder "
-                "again or train anew."
+                "again or retrain."
             ) from error

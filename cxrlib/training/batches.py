@@ -92,7 +92,7 @@ class Batches(keras.utils.PyDataset):
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int, *, step: int = 0) -> None:
-        """Shuffle anew, in the order that belongs to ``epoch``, and begin at batch ``step``."""
+        """Shuffle again, in the order that belongs to ``epoch``, and begin at batch ``step``."""
         self._epoch, self._first = epoch, step
         self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))
 

@@ -1,7 +1,7 @@
 """A `TrainingConfig` and a data set → a run.
 
 `train` is the whole job: images and folds, the network, both phases (`trainer.Trainer`), the
-batch-normalization statistics gathered anew, the model to serve, its judgement.
+batch-normalization statistics gathered again, the model to serve, its judgement.
 """
 
 import hashlib
@@ -130,7 +130,7 @@ def train(
     if config.weight_interpolation:
         # After Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models": half-way
         # between two networks of which one was begun with the other is a steadier one. Unlike
-        # there the head was learned anew in between, on the backbone begun with.
+        # there the head was learned again in between, on the backbone begun with.
         kept, pairs = (
             config.weight_interpolation,
             zip(at.initial_weights, model.get_weights(), strict=True),

@@ -147,6 +147,6 @@ def show(table: pd.DataFrame) -> None:
     show_shared(table, folds)
     st.caption(
         "Who is who is told from the file names. In the official test folder patient numbers "
-        "start anew, so a number that is in train and in test is no sign of the same child; "
+        "start again, so a number that is in train and in test is no sign of the same child; "
         "whether children are in both cannot be told."
     )

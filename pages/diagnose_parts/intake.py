@@ -19,7 +19,7 @@ def has_files() -> bool:
 
 
 def follow_address() -> None:
-    """Have the address say that there are uploads, and who loads it anew that they are gone."""
+    """Have the address say that there are uploads, and who loads it again that they are gone."""
     if st.session_state.get("cases"):
         st.query_params.uploads = "1"
     elif "uploads" in st.query_params:

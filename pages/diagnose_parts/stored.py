@@ -72,7 +72,7 @@ def serves() -> bool:
 
 
 def show(layout: Layout) -> None:
-    """Show the stored reading, with a way to read the example anew and in full."""
+    """Show the stored reading, with a way to read the example again and in full."""
     found = reading()
     panel = found.panels[st.session_state.point]
     with layout.headline:

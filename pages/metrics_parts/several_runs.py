@@ -208,14 +208,14 @@ def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
         columns=columns,
     )
     st.caption(
-        "The mean of the runs' calibrated probabilities, calibrated anew, its operating point "
+        "The mean of the runs' calibrated probabilities, calibrated again, its operating point "
         "chosen on validation, on the images that all of them have."
     )
     if allowed():
         _offer_to_save([item.run for item in readings])
 
 
-# Takes seconds, and the page is drawn anew whenever something on it is chosen or typed.
+# Takes seconds, and the page is drawn again whenever something on it is chosen or typed.
 @st.cache_data(
     max_entries=20,
     show_spinner="Averaging the runs",

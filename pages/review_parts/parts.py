@@ -28,14 +28,14 @@ def store() -> Store:
     """The database of `[connections.reviews]` in Streamlit's secrets, or an SQLite file."""
     named = st.secrets.load_if_toml_exists() and "reviews" in st.secrets.get("connections", {})
     # A connection kept open would write on into an SQLite file that was moved away, and fail where
-    # a server was restarted: the file is opened anew, the server's connection is tried first.
+    # a server was restarted: the file is opened again, the server's connection is tried first.
     options = {"pool_pre_ping": True} if named else {"url": default_url(), "poolclass": NullPool}
     return Store(st.connection("reviews", type="sql", **options).engine)
 
 
 def go_to(uid: str | None) -> None:
     """Show a session, or with None the page's start; for use in a callback."""
-    # The time for the case that is open is counted anew when it is shown again.
+    # The time for the case that is open is counted again when it is shown again.
     st.session_state.pop("review_case", None)
     if uid is None:
         st.query_params.pop("session", None)

@@ -138,7 +138,7 @@ def open_case(source: str, path: str, folder: Path | None) -> radiograph.Radiogr
 
 def _blind(reading: Reading, acts: _Acts, *, readable: bool) -> None:
     _answers(reading, acts)
-    # Not disabled until both are chosen: a click before the page is drawn anew would be lost.
+    # Not disabled until both are chosen: a click before the page is drawn again would be lost.
     _button(
         "Done: show the model",
         "commit",
@@ -239,7 +239,7 @@ def explained(
     """What the pinned run says of a picture, and heatmaps by their title.
 
     Raises:
-        RunError: the run is gone or was trained anew.
+        RunError: the run is gone or was trained again.
     """
     return _explained(model_of(session), session.model, reading.case_key, pixels)
 

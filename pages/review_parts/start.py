@@ -247,7 +247,7 @@ def model_of(session: Session) -> runs.Run:
     """The run that a session is pinned to.
 
     Raises:
-        RunError: it is gone, not whole, or was trained anew.
+        RunError: it is gone, not whole, or was trained again.
     """
     run = runs.find(session.run)
     if digest(run) != session.model:

@@ -88,7 +88,7 @@ def _sent(picture_id: str, _pixels: np.ndarray) -> tuple[str, dict[str, tuple[in
     return _png(_pixels), window_presets(_pixels)
 
 
-# Every key that is pressed draws the page anew.
+# Every key that is pressed draws the page again.
 @st.cache_data(max_entries=16, show_spinner=False)
 def _overlay(picture_id: str, title: str, _heatmap: np.ndarray, _lungs: "Lungs | None") -> str:
     return _png(_coloured(_heatmap, _lungs))

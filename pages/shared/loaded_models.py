@@ -19,7 +19,7 @@ _loading = threading.Lock()
 
 
 def classifier_of(run: runs.Run) -> "Classifier | EnsembleClassifier":
-    """The classifier of a finished run; loaded anew where its networks changed.
+    """The classifier of a finished run; loaded again where its networks changed.
 
     Raises:
         RunError: the run's files, or those of an ensemble's member, are missing or damaged.

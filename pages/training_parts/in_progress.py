@@ -172,7 +172,7 @@ def show_curves(run: runs.Run) -> None:
 def curve(history: pd.DataFrame, names: tuple[str, str]) -> dict[str, object]:
     """One number of training and validation by epoch, counted through both phases (Vega-Lite).
 
-    A plain specification: Altair would check it anew at every look, which the run would feel.
+    A plain specification: Altair would check it again at every look, which the run would feel.
     """
     series = dict(zip(("training", "validation"), names, strict=True))
     domain = list(series)
