@@ -16,6 +16,7 @@ from cxrlib.data import dataset
 from cxrlib.images import files
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import lung_fields
+from cxrlib.inference.archive import ArchiveError
 from cxrlib.inference.classifier import Classifier, Prediction
 from cxrlib.inference.ensemble import EnsembleClassifier, load
 from cxrlib.inference.methods import METHODS
@@ -45,7 +46,7 @@ def main(given: Sequence[str] | None = None) -> int:
         for field, sentence in config.problems(error).items():
             option = f"--{field.replace('_', '-')}: " if field else ""
             print(f"{option}{sentence}", file=sys.stderr)
-    except (dataset.DatasetError, runs.RunError, RadiographError) as error:
+    except (dataset.DatasetError, runs.RunError, RadiographError, ArchiveError) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         from cxrlib.training import jobs
@@ -316,6 +317,8 @@ def _ensemble(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    if options.out:
+        return _read_archive(options)
     classifier = load(runs.find(options.run))
     images, left_out = _images(options.paths)
     failed = not images
@@ -333,6 +336,27 @@ def _predict(options: argparse.Namespace) -> int:
             record, line = result.as_record(), _in_words(result)
         print(json.dumps({"file": str(file)} | record) if options.json else f"{file}: {line}")
     return 1 if failed else 0
+
+
+def _read_archive(options: argparse.Namespace) -> int:
+    from cxrlib.inference import archive
+
+    try:
+        summary = archive.read(
+            options.paths,
+            options.out,
+            runs.find(options.run),
+            insist=options.insist,
+            heatmaps=options.heatmaps,
+        )
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on.", file=sys.stderr)
+        return 1
+    print(
+        f"{options.out}: {summary.files:,} files, of which {summary.refused:,} were refused and "
+        f"{summary.errors:,} could not be read; the table says why."
+    )
+    return 0
 
 
 def _in_words(prediction: Prediction) -> str:

@@ -76,9 +76,29 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("members", nargs="+", metavar="RUN", help="two or more finished runs")
     command.add_argument("--note", default="", help="for the model card: how it was chosen")
 
-    command = commands.add_parser("predict", help="read X-rays: a line a file")
-    command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
+    command = commands.add_parser(
+        "predict", help="read X-rays: a line a file, or any number of them into a table"
+    )
+    command.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="FILE_OR_FOLDER",
+        help="with --out also lists of files: .txt with a path a line, or .csv with a column file",
+    )
     _add_run(command)
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.parquet|FILE.csv",
+        help="write a table, read on all cores; the same command goes on after an interruption",
+    )
+    command.add_argument(
+        "--heatmaps",
+        type=Path,
+        metavar="FOLDER",
+        help="with --out: also a small PNG with a heatmap of each image",
+    )
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument(
         "--insist",

@@ -24,6 +24,7 @@ FORWARD_DIGEST = "forward_digest"  # of the forward pass's file, in the gradient
 _LARGEST = 2**29  # bytes; the largest registered network has a fifth of that
 _SIDES = range(32, 1025)  # pixels
 _MAX_THREADS = 8  # more do not help with single images
+_threads = min(os.cpu_count() or 1, _MAX_THREADS)
 # Held for one image: it has all cores. Four at once were no faster, with the gradient slower, and
 # took 0.25 GB more.
 _one_at_a_time = threading.Lock()
@@ -129,6 +130,12 @@ def load(run: Run, outputs: Collection[str] = CLASSIFIER_OUTPUTS) -> Session:
     return Session(run.name, run.onnx_file, run.gradient_file, outputs)
 
 
+def use_threads(count: int) -> None:
+    """Have this process's networks that are loaded from now on compute with so many threads."""
+    global _threads
+    _threads = count
+
+
 def digest(data: bytes) -> str:
     """What tells a network's file from others."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -143,7 +150,7 @@ def _load(name: str, network: Path | bytes) -> onnxruntime.InferenceSession:
     _share_memory()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong is raised as well
-    options.intra_op_num_threads = min(os.cpu_count() or 1, _MAX_THREADS)
+    options.intra_op_num_threads = _threads
     # Waiting threads would otherwise keep the cores busy that decode the next images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.use_env_allocators", "1")
