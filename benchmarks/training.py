@@ -41,7 +41,7 @@ from cxrlib.runs.config import TrainingConfig
 from cxrlib.synthetic import phantom
 from cxrlib.training import devices, jobs, practice
 from cxrlib.training.augment import PRESETS
-from cxrlib.training.batches import Batches
+from cxrlib.training.batches import Batches, Samples, Variation
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 8698
@@ -63,7 +63,12 @@ def batches(pixels: np.ndarray, recipe: str, batch: int) -> Batches:
     rows = np.arange(len(pixels))
     targets = (rows % 2).astype(np.float32)[:, None]
     weights = np.ones(len(rows), np.float32)
-    return Batches(pixels, rows, targets, weights, batch_size=batch, seed=0, recipe=PRESETS[recipe])
+    return Batches(
+        Samples(pixels, rows, targets, weights),
+        variation=Variation(PRESETS[recipe]),
+        batch_size=batch,
+        seed=0,
+    )
 
 
 def augmentation(rounds: int) -> None:

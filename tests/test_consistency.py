@@ -36,7 +36,7 @@ def test_loss_of_certain_and_opposite_outputs_is_finite() -> None:
 
 
 def test_an_epoch_has_two_variants_of_every_picture_side_by_side() -> None:
-    from cxrlib.training.batches import Batches
+    from cxrlib.training.batches import Batches, Samples, Variation
 
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (12, 32, 32)).astype(np.uint8)
@@ -44,9 +44,11 @@ def test_an_epoch_has_two_variants_of_every_picture_side_by_side() -> None:
 
     def batches(preset: str) -> Batches:
         return Batches(
-            pixels, np.arange(12), targets, targets[:, 0],
-            batch_size=4, seed=0, recipe=PRESETS[preset], variants=2,
-        )  # fmt: skip
+            Samples(pixels, np.arange(12), targets, targets[:, 0]),
+            variation=Variation(PRESETS[preset], variants=2),
+            batch_size=4,
+            seed=0,
+        )
 
     plain, changed = batches("none"), batches("strong")
     assert len(plain) == plain.steps == 6

@@ -9,7 +9,7 @@ from cxrlib.images.style import lend, style_of
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.synthetic import phantom
 from cxrlib.training.augment import PRESETS, random_geometry
-from cxrlib.training.batches import Batches
+from cxrlib.training.batches import Batches, Framing, Samples, Variation
 
 NORMAL, PNEUMONIA, DRAWN, NO_LUNGS = range(4)  # places in an epoch
 SIDE, GRID = 160, (10, 10)
@@ -22,11 +22,18 @@ def batch(preset: str, seed: int = 0) -> dict[int, tuple[np.ndarray, np.ndarray,
     """Of each place its image, its cells' targets and their weights."""
     weights = np.arange(4, dtype=np.float32)
     batches = Batches(
-        np.stack([one.pixels for one in RADIOGRAPHS]), np.arange(4),
-        np.array([[0], [1], [1], [1]], np.float32), weights,
-        batch_size=4, seed=seed, size=SIDE, lungs=LUNGS, recipe=PRESETS[preset],
-        boxes=[(0.0, 0.0, 1.0, 1.0)] * 4, drawn=np.arange(4) == DRAWN, evidence_grid=GRID,
-    )  # fmt: skip
+        Samples(
+            np.stack([one.pixels for one in RADIOGRAPHS]),
+            np.arange(4),
+            np.array([[0], [1], [1], [1]], np.float32),
+            weights,
+            synthetic=np.arange(4) == DRAWN,
+        ),
+        Framing([(0.0, 0.0, 1.0, 1.0)] * 4, SIDE, LUNGS),
+        Variation(PRESETS[preset], evidence_grid=GRID),
+        batch_size=4,
+        seed=seed,
+    )
     inputs, targets, known = batches[0]
     assert targets["evidence"].shape == (4, *GRID, 1)
     assert known["evidence"].shape == (4, *GRID)

@@ -15,7 +15,7 @@ from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
 from tf_keras_vis.layercam import Layercam
 from tf_keras_vis.saliency import Saliency
 
-from cxrlib import runs
+from cxrlib import metrics, runs
 from cxrlib.__main__ import main
 from cxrlib.images.preprocess import prepare
 from cxrlib.inference import explain, session
@@ -74,7 +74,7 @@ def test_what_reads_is_what_was_trained(name: str, head: str) -> None:
     outputs = model.predict_on_batch(np.stack([SQUARE, SQUARE[::-1]])[..., None])
     pooled, logits, maps = explain.read(reader, SQUARE, [*ORACLES, "saliency"])
     both, alone = reader.run(np.stack([SQUARE, SQUARE[::-1]]), ["logits", "pooled"])
-    probabilities = explain.probabilities(both)
+    probabilities = metrics.distribution_of_logits(both)
     np.testing.assert_allclose(probabilities[:, -outputs.shape[1] :], outputs, atol=1e-5)
     np.testing.assert_allclose(logits, both[0], atol=1e-4)
     np.testing.assert_allclose(pooled, alone[0], atol=1e-4 * np.abs(pooled).max())
@@ -168,7 +168,9 @@ def test_the_shipped_files_are_of_the_shipped_networks() -> None:
         squares = np.stack([prepare(pixels, member.config["size"]) for pixels in drawn])
         (logits,) = session.load(member).run(squares, ["logits"])
         expected = load_network(member).predict_on_batch(squares[..., None])
-        np.testing.assert_allclose(explain.probabilities(logits)[:, 1:], expected, atol=1e-4)
+        np.testing.assert_allclose(
+            metrics.distribution_of_logits(logits)[:, 1:], expected, atol=1e-4
+        )
     lungs = runs.Run(runs.SHIPPED_LUNGS)
     small = np.stack([prepare(pixels, 128) for pixels in drawn])
     (found,) = session.load(lungs, session.LUNG_OUTPUTS).run(small, ["lung"])

@@ -83,7 +83,7 @@ def test_oracle_beats_chance_on_a_trained_network(
 
     def gain(one: phantom.Phantom, heat: np.ndarray) -> float:
         deletion, insertion = faithfulness.areas(
-            lambda squares: faithfulness.log_odds(taught.distribution(squares)),
+            lambda squares: metrics.log_odds(taught.distribution(squares)),
             taught.prepare(one.pixels),
             heat,
             rng,

@@ -8,7 +8,7 @@ from cxrlib.images.preprocess import frame
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.synthetic import phantom
 from cxrlib.synthetic.opacities import draw_opacities
-from cxrlib.training.batches import Batches
+from cxrlib.training.batches import Batches, Framing, Samples, Variation
 
 
 def test_lungs_whiten_where_the_mask_says_and_nothing_else_changes() -> None:
@@ -43,9 +43,11 @@ def test_a_batch_draws_into_the_rows_it_was_told_and_anew_each_epoch() -> None:
     rows, drawn = np.array([0, 1, 2, 3, 2]), np.arange(5) == 4
     number = np.arange(5, dtype=np.float32)
     batches = Batches(
-        pixels, rows, number[:, None], number, batch_size=5, seed=0, size=128, lungs=lungs,
-        drawn=drawn,
-    )  # fmt: skip
+        Samples(pixels, rows, number[:, None], number, drawn),
+        Framing(size=128, lungs=lungs),
+        batch_size=5,
+        seed=0,
+    )
     seen = []
     for epoch in range(2):
         batches.start_epoch(epoch)
@@ -68,9 +70,12 @@ def test_opacities_drawn_once_are_those_that_are_shown_unchanged() -> None:
     boxes = [(0.1, 0.2, 0.9, 0.8)] * 3
     number = np.arange(4, dtype=np.float32)
     batches = Batches(
-        pixels, rows, number[:, None], number, batch_size=2, seed=0, size=96, lungs=lungs,
-        boxes=boxes, drawn=drawn, drawn_once=True,
-    )  # fmt: skip
+        Samples(pixels, rows, number[:, None], number, drawn),
+        Framing(boxes, 96, lungs),
+        Variation(synthetic_once=True),
+        batch_size=2,
+        seed=0,
+    )
     unchanged = np.concatenate(list(batches.unchanged()))
     for row in range(3):
         np.testing.assert_array_equal(unchanged[row, ..., 0], frame(pixels[row], boxes[row], 96))

@@ -369,8 +369,8 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
 
 
 def test_layers_without_weights_alone_cannot_be_fine_tuned(phantoms: Path, tmp_path: Path) -> None:
+    from cxrlib.training.errors import TrainingError
     from cxrlib.training.train import train
-    from cxrlib.training.trainer import TrainingError
 
     with pytest.raises(TrainingError, match="no weights to learn"):
         train(small(fine_tune_layers=2), phantoms, models=tmp_path)
@@ -380,8 +380,8 @@ def test_a_run_does_not_validate_on_what_the_run_it_begins_with_has_learned(
     phantoms: Path, tmp_path: Path
 ) -> None:
     from cxrlib.networks import registry
+    from cxrlib.training.errors import TrainingError
     from cxrlib.training.train import train
-    from cxrlib.training.trainer import TrainingError
 
     asked = {"size": 96, "batch_size": 16, "head_epochs": 1, "fine_tune_epochs": 0}
     asked |= {"augmentation": "none"}

@@ -83,7 +83,7 @@ def measure(
         _add_references(maps, square, rng)
         for method, explanation in maps.items():
             deletion, insertion = areas(
-                lambda squares: log_odds(reader.distribution(squares)),
+                lambda squares: metrics.log_odds(reader.distribution(squares)),
                 square,
                 explanation.values,
                 rng,
@@ -151,11 +151,6 @@ def areas(
     pictures = [np.where(taken, blurred, square), np.where(taken, square, blurred)]
     deletion, insertion = score(np.concatenate(pictures)).reshape(2, -1)
     return float(np.trapezoid(deletion) / _STEPS), float(np.trapezoid(insertion) / _STEPS)
-
-
-def log_odds(distribution: np.ndarray) -> np.ndarray:
-    """Log-odds of pneumonia ``[n]`` from class probabilities ``[n, classes]``, NORMAL first."""
-    return np.log(distribution[:, 1:].sum(axis=1)) - np.log(distribution[:, 0])
 
 
 def points_at(heatmap: np.ndarray, opacity: np.ndarray, rng: np.random.Generator) -> bool:

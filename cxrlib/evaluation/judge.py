@@ -24,13 +24,6 @@ def class_numbers(table: pd.DataFrame, class_names: Sequence[str]) -> np.ndarray
     return named.map(numbers).fillna(-1).to_numpy(np.int64)
 
 
-def as_distribution(outputs: np.ndarray) -> np.ndarray:
-    """A head's outputs, sigmoid ``[n, 1]`` or softmax ``[n, classes]``, as ``[n, classes]``."""
-    if outputs.shape[1] == 1:
-        return np.concatenate([1 - outputs, outputs], axis=1)
-    return outputs
-
-
 def evaluate(
     table: pd.DataFrame, distribution: np.ndarray, class_names: Sequence[str]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:

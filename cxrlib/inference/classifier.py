@@ -215,7 +215,7 @@ class Classifier:
             squares: ``uint8 [n, size, size]``, which may be a memory map.
         """
         (logits,) = self._session.run(squares, ["logits"])
-        return explain.probabilities(logits)
+        return metrics.distribution_of_logits(logits)
 
     def held_out(self, table: pd.DataFrame) -> pd.Series:
         """As `records.held_out`."""
@@ -274,7 +274,7 @@ class Classifier:
         return found, np.stack(squares)
 
     def _prediction(self, features: np.ndarray, logits: np.ndarray, found: Lungs) -> Prediction:
-        calibrated = self.calibration.apply(explain.probabilities(logits[None]))[0]
+        calibrated = self.calibration.apply(metrics.distribution_of_logits(logits[None]))[0]
         return Prediction(
             probability=float(1 - calibrated[0]),
             classes={
@@ -292,9 +292,9 @@ class Classifier:
         self, method: str, raw: np.ndarray, pixels: np.ndarray, found: Lungs
     ) -> Explanation:
         if method == "evidence":
-            distributions = explain.probabilities(raw.reshape(-1, 1))
-            log_odds = np.diff(np.log(self.calibration.apply(distributions)))[:, 0]
-            values = explain.against(log_odds.reshape(raw.shape), self._evidence_threshold)
+            distributions = metrics.distribution_of_logits(raw.reshape(-1, 1))
+            odds = metrics.log_odds(self.calibration.apply(distributions))
+            values = explain.against(odds.reshape(raw.shape), self._evidence_threshold)
         else:
             values = explain.normalize(raw)
         return Explanation(method, values, pixels.shape, self._seen(found))

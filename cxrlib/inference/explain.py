@@ -18,6 +18,7 @@ import numpy as np
 
 from cxrlib.images.preprocess import WHOLE, Box
 from cxrlib.inference.session import Session
+from cxrlib.metrics import log_odds_of_logits
 
 _SCORECAM_CHANNELS = 64
 _SMOOTHGRAD_SAMPLES = 24
@@ -107,24 +108,6 @@ def explain(
     if method in _QUICK:
         return read(session, square, [method])[2][method]
     return _SLOW[method](session, square, on_progress)
-
-
-def log_odds(logits: np.ndarray) -> np.ndarray:
-    """Log-odds of pneumonia ``[n]`` from a head's logits ``[n, outputs]``.
-
-    A sigmoid's logit is just that; of softmax logits it is that of everything but NORMAL.
-    """
-    if logits.shape[1] == 1:
-        return logits[:, 0]
-    return np.logaddexp.reduce(logits[:, 1:], axis=1) - logits[:, 0]
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Class probabilities ``float64 [n, classes]`` of a head's logits ``[n, outputs]``."""
-    if logits.shape[1] == 1:
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
 
 
 def normalize(raw: np.ndarray) -> np.ndarray:
@@ -256,7 +239,7 @@ def _scorecam(session: Session, square: np.ndarray, on_progress: Progress | None
             yield square * _ratio(mask, mask.max())
 
     logits = _each(session, images(), "logits", on_progress, len(features) + 1)
-    black, *scores = log_odds(np.stack(list(logits)))
+    black, *scores = log_odds_of_logits(np.stack(list(logits)))
     return _weighted(features, np.array(scores) - black)
 
 
@@ -297,6 +280,6 @@ def _occlusion(session: Session, square: np.ndarray, on_progress: Progress | Non
             yield image
 
     logits = _each(session, images(), "logits", on_progress, _OCCLUSION_PATCHES**2 + 1)
-    whole, *covered = log_odds(np.stack(list(logits)))
+    whole, *covered = log_odds_of_logits(np.stack(list(logits)))
     falls = (whole - np.array(covered)).reshape(_OCCLUSION_PATCHES, _OCCLUSION_PATCHES)
     return np.maximum(falls, 0)

@@ -35,6 +35,12 @@ from cxrlib.metrics.curves import (
     roc_auc,
     roc_band,
 )
+from cxrlib.metrics.distributions import (
+    as_distribution,
+    distribution_of_logits,
+    log_odds,
+    log_odds_of_logits,
+)
 from cxrlib.metrics.estimates import Estimate, wilson
 from cxrlib.metrics.operating import (
     OPERATING_POINTS,
@@ -66,12 +72,16 @@ __all__ = [
     "PrecisionRecallCurve",
     "RocCurve",
     "Verdict",
+    "as_distribution",
     "at_prevalence",
     "confusion",
     "delong_test",
+    "distribution_of_logits",
     "expected_calibration_error",
     "fit_calibration",
     "likelihood_ratios",
+    "log_odds",
+    "log_odds_of_logits",
     "mcnemar_test",
     "mean",
     "natural_frequencies",

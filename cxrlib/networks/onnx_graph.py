@@ -130,7 +130,7 @@ class _Writer:
         return gradients
 
     def _gradient_of_log_odds(self, logits: str) -> str:
-        """As `explain.log_odds`, with respect to the logits ``[n, outputs]``."""
+        """As `metrics.log_odds_of_logits`, with respect to the logits ``[n, outputs]``."""
         graph, outputs = self._graph, self._model.output.shape[-1]
         if outputs == 1:
             return graph.add("Exp", graph.add("Mul", logits, graph.constant(0)))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import keras
@@ -27,6 +28,62 @@ _OUTSIDE = 0.05  # a cell has so little of the lungs at most
 _AROUND_LUNGS = 0.06  # of the image's side: so far beyond them evidence may still lie
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What an epoch is made of; all but ``pixels`` are aligned with each other.
+
+    Attributes:
+        pixels: images ``uint8 [n, side, side]``, or a frozen backbone's features
+            ``float32 [n, features]``, which go through as they are.
+        rows: which of them, ``int [m]``; one may be listed several times (oversampling).
+        targets: ``float32 [m, outputs]``.
+        weights: of each in the loss, ``float32 [m]``.
+        synthetic: ``bool [m]``, into which opacities are drawn; by default none.
+    """
+
+    pixels: np.ndarray
+    rows: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    synthetic: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What the network sees of the images, each in the order of `Samples.pixels`.
+
+    Attributes:
+        boxes: the parts of the images that it sees; by default all.
+        size: side of the squares that they become; by default as large as the images.
+        lungs: masks ``uint8 [n, rows, columns]``, for what has to know where the lungs are.
+    """
+
+    boxes: Sequence[Box] | None = None
+    size: int | None = None
+    lungs: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How the images of an epoch are changed.
+
+    Attributes:
+        recipe: of augmentation.
+        randomize_background: paint over what is around the lungs.
+        synthetic_once: draw the same opacities in every epoch, not others.
+        variants: of each image, each changed in its own way, one after the other.
+        evidence_grid: also tell what is known of each cell of such a grid over what the network
+            sees: of normal images that nothing is there, of drawn opacities where they are, and
+            of pneumonias that outside the lungs nothing is.
+    """
+
+    recipe: Augmentation = PRESETS["none"]
+    randomize_background: bool = False
+    synthetic_once: bool = False
+    variants: int = 1
+    evidence_grid: tuple[int, int] | None = None
+
+
 class Batches(keras.utils.PyDataset):
     """One epoch after another of shuffled, augmented training batches.
 
@@ -40,54 +97,31 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        pixels: np.ndarray,
-        rows: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray,
+        samples: Samples,
+        framing: Framing | None = None,
+        variation: Variation | None = None,
         *,
         batch_size: int,
         seed: int,
-        recipe: Augmentation = PRESETS["none"],
-        boxes: Sequence[Box] | None = None,
-        size: int | None = None,
-        lungs: np.ndarray | None = None,
-        randomize_background: bool = False,
-        drawn: np.ndarray | None = None,
-        drawn_once: bool = False,
-        variants: int = 1,
-        evidence_grid: tuple[int, int] | None = None,
     ) -> None:
-        """Batches over ``pixels[rows]``; ``targets`` and ``weights`` are aligned with ``rows``.
+        """Batches of ``batch_size`` images, a multiple of the variants of each.
 
-        ``pixels`` are images ``uint8 [n, size, size]``, or a frozen backbone's features
-        ``float32 [n, features]``, which go through as they are. ``boxes`` are the parts of the
-        images that the network sees, as squares of side ``size``; by default all.
-        ``lungs`` are masks ``uint8 [n, rows, columns]``, for what has to know where the lungs are:
-        ``randomize_background`` paints over what is around them, and where ``drawn``, ``bool``
-        aligned with ``rows``, is true, opacities are drawn into them: others in every epoch, or
-        with ``drawn_once`` the same.
-        Of each image a batch has ``variants``, each changed in its own way, one after the other;
-        ``batch_size`` is a multiple of that.
-        With ``evidence_grid`` a batch also tells what is known of each cell of such a grid over
-        what the network sees: of normal images that nothing is there, of drawn opacities where
-        they are, and of pneumonias that outside the lungs nothing is.
-        A row may be listed several times (oversampling). The last, incomplete batch of an epoch
-        is left out: its batch-normalization statistics would be noisy.
+        The last, incomplete batch of an epoch is left out: its batch-normalization statistics
+        would be noisy.
         """
+        framing, variation = framing or Framing(), variation or Variation()
         workers = os.cpu_count() or 1
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
-        self._pixels, self._rows = pixels, rows
-        self.targets, self._weights = targets, weights
-        self._batch_size, self._recipe, self._seed = batch_size, recipe, seed
-        self._boxes, self._size, self._variants = boxes, size, variants
-        self._lungs = np.empty((0, 0, 0), np.uint8) if lungs is None else lungs
-        self._randomize_background = randomize_background
-        self._drawn = np.zeros(len(rows), bool) if drawn is None else drawn
-        self._drawn_once = drawn_once
-        self._grid = evidence_grid
-        positive = targets[:, -1] >= 0.5
-        self._positive = positive
-        self._by_class = [rows[~positive], rows[positive]]
+        self._pixels, self._rows = samples.pixels, samples.rows
+        self.targets, self._weights = samples.targets, samples.weights
+        none = np.zeros(len(self._rows), bool)
+        self._synthetic = none if samples.synthetic is None else samples.synthetic
+        self._batch_size, self._seed = batch_size, seed
+        self._boxes, self._size = framing.boxes, framing.size
+        self._lungs = np.empty((0, 0, 0), np.uint8) if framing.lungs is None else framing.lungs
+        self._variation, self._recipe = variation, variation.recipe
+        self._positive = self.targets[:, -1] >= 0.5
+        self._by_class = [self._rows[~self._positive], self._rows[self._positive]]
         self._styles: dict[int, Style] = {}
         self.start_epoch(0)
 
@@ -99,15 +133,16 @@ class Batches(keras.utils.PyDataset):
     @property
     def steps(self) -> int:
         """Batches in a whole epoch."""
-        return len(self._rows) * self._variants // self._batch_size
+        return len(self._rows) * self._variation.variants // self._batch_size
 
     def __len__(self) -> int:
         return self.steps - self._first
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, object, object]:
         number += self._first
-        pictures = self._batch_size // self._variants
-        chosen = self._order[number * pictures : (number + 1) * pictures].repeat(self._variants)
+        variants = self._variation.variants
+        pictures = self._batch_size // variants
+        chosen = self._order[number * pictures : (number + 1) * pictures].repeat(variants)
         targets, weights = self.targets[chosen], self._weights[chosen]
         if self._pixels.ndim == 2:
             return self._pixels[self._rows[chosen]], targets, weights
@@ -116,7 +151,7 @@ class Batches(keras.utils.PyDataset):
             *(self._sample(place, rng) for place in chosen.tolist()), strict=True
         )
         inputs = np.stack(samples)[..., None]
-        if self._grid is None:
+        if self._variation.evidence_grid is None:
             return inputs, targets, weights
         return (
             inputs,
@@ -150,7 +185,7 @@ class Batches(keras.utils.PyDataset):
         """An image, and where opacities were drawn into it, ``uint8`` alike; or None."""
         row = self._rows[place]
         pixels: np.ndarray = self._pixels[row]
-        if not self._drawn[place]:
+        if not self._synthetic[place]:
             return pixels, None
         pixels, opacity = draw_opacities(pixels, self._lungs[row], rng)
         return pixels, opacity.astype(np.uint8)
@@ -161,9 +196,9 @@ class Batches(keras.utils.PyDataset):
         """An image, and where a grid is asked for, its cells' targets and their weights."""
         row = self._rows[place]
         pixels, opacity = self._with_opacities(
-            place, self._of_place(place) if self._drawn_once else rng
+            place, self._of_place(place) if self._variation.synthetic_once else rng
         )
-        if self._randomize_background:
+        if self._variation.randomize_background:
             other = self._pixels[self._rows[rng.integers(len(self._rows))]]
             pixels = repaint_surroundings(pixels, self._lungs[row], other, rng)
         box = WHOLE if self._boxes is None else self._boxes[row]
@@ -175,13 +210,13 @@ class Batches(keras.utils.PyDataset):
             style = self._other_style(place, rng) if self._recipe.style else None
             moved = geometry.move(pixels, box, self._size)
             pixels = change_appearance(moved, self._recipe, rng, style)
-        if self._grid is None:
+        if self._variation.evidence_grid is None:
             return pixels, None, None
-        return pixels, *self._evidence(self._grid, place, opacity, geometry, box)
+        return pixels, *self._evidence(self._variation.evidence_grid, place, opacity, geometry, box)
 
     def _other_style(self, place: int, rng: np.random.Generator) -> Style:
         """The style of another image, mostly of the other class."""
-        share = _OTHER_CLASS_DRAWN if self._drawn[place] else _OTHER_CLASS
+        share = _OTHER_CLASS_DRAWN if self._synthetic[place] else _OTHER_CLASS
         other = bool(self._positive[place]) ^ (rng.random() < share)
         row = int(rng.choice(self._by_class[other]))
         if row not in self._styles:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from cxrlib import metrics
 from cxrlib.images.preprocess import prepare
-from cxrlib.inference import explain, session
+from cxrlib.inference import session
 from cxrlib.inference.session import Session
 from cxrlib.networks.loading import folded, load_network
 from cxrlib.networks.onnx_graph import classifier_graphs, map_graph, share_weights
@@ -70,7 +71,7 @@ def _lung(run: Run, forward: bytes, images: np.ndarray) -> np.ndarray:
 
 def _probabilities(run: Run, forward: bytes, images: np.ndarray) -> np.ndarray:
     (logits,) = Session(run.name, forward, None).run(images, ["logits"])
-    found = explain.probabilities(logits)
+    found = metrics.distribution_of_logits(logits)
     return found[:, 1:] if logits.shape[1] == 1 else found
 
 

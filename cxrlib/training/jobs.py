@@ -283,7 +283,8 @@ def work(run: Run) -> None:
             held.enter_context(_hold_device(run, device))
         devices.use(task["devices"])
 
-        from cxrlib.training.train import TrainingError, gpus, train
+        from cxrlib.training.environment import gpus
+        from cxrlib.training.train import TrainingError, train
 
         if task["devices"] != ["cpu"] and not gpus():
             raise TrainingError(

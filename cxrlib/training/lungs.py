@@ -25,8 +25,8 @@ from cxrlib.inference.lung_fields import Lungs
 from cxrlib.networks import lungs
 from cxrlib.networks.loading import score
 from cxrlib.training.augment import PRESETS, Augmentation, augment
+from cxrlib.training.environment import environment
 from cxrlib.training.export import export
-from cxrlib.training.train import environment
 
 _SHARE_WITHOUT = 0.125
 _REFINED = 3  # epochs at the end, with gentle changes only

@@ -5,36 +5,28 @@ fine-tuned. Keras 3 and NumPy only: a run trains on any Keras backend.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import pandas as pd
 
 from cxrlib import metrics
-from cxrlib.evaluation import judge
-from cxrlib.images.preprocess import Box
 from cxrlib.networks.loading import score
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.runs.folder import Run, StoppedError
 from cxrlib.training import checkpoint
 from cxrlib.training.augment import PRESETS
-from cxrlib.training.batches import Batches
+from cxrlib.training.batches import Batches, Framing, Samples, Variation
 from cxrlib.training.checkpoint import Checkpoint
-from cxrlib.training.losses import LogitDistillationLoss, RDropLoss
-from cxrlib.training.monitored import AUC, Sensitivity
+from cxrlib.training.compiling import LearningRate, compile_model, schedule
+from cxrlib.training.errors import TrainingError
+from cxrlib.training.images import Pixels, Split
+from cxrlib.training.networks import Networks
 from cxrlib.training.progress import EventLog, Watch, WeightAverage, by_metric
+from cxrlib.training.samples import real_samples, with_synthetic
 
-_WARM_UP_SHARE = 0.05
-# Synthetic opacities teach the evidence map, where their place is known, more than the label: real
-# pneumonias look otherwise.
-_DRAWN_WEIGHT = 0.5
 _LEAST_PROBABILITY = 1e-7  # the loss of a network that is certain and wrong stays finite
-
-
-class TrainingError(ValueError):
-    """The configuration does not fit the data or the machine; says what to change."""
 
 
 class Trainer:
@@ -44,49 +36,32 @@ class Trainer:
         self,
         config: TrainingConfig,
         run: Run,
-        whole: np.ndarray,
-        shown: np.ndarray,
-        classes: np.ndarray,
-        *,
-        boxes: Sequence[Box] | None,
-        lungs: np.ndarray,
-        train: np.ndarray,
-        validation: np.ndarray,
+        split: Split,
+        pixels: Pixels,
+        networks: Networks,
         at: Checkpoint,
-        model: keras.Model,
-        reader: keras.Model,
-        scope: Callable[[], AbstractContextManager[object]],
     ) -> None:
         """Make ready.
 
         Args:
             config: what to do.
             run: where it is written down.
-            whole: whole images ``uint8 [n, side, side]``, which augmentation starts from.
-            shown: what the network sees of them without it, ``uint8 [n, size, size]``.
-            classes: ``int [n]``, indices into ``config.class_names``.
-            boxes: which part of each image it sees; None for the whole.
-            lungs: ``uint8 [n, rows, columns]``, 1 in the lungs; all 0 where they are not known.
-            train: rows to train on.
-            validation: rows to validate on.
+            split: the images and their folds.
+            pixels: the same, decoded.
+            networks: the network, and the one that validates.
             at: where to begin.
-            model: the network, trained in place.
-            reader: the network that validates: ``model``, or where that lies on several
-                devices, a twin on one of them (`predict_on_batch` would give its outputs once
-                for each device).
-            scope: where models are to be made and compiled.
+
+        Raises:
+            TrainingError: a class has no image to train on.
         """
-        self.config, self.run, self.at = config, run, at
-        self.whole, self.shown, self.boxes, self.lungs = whole, shown, boxes, lungs
-        self.model, self.reader, self.scope = model, reader, scope
-        self.validation = validation
-        self.is_pneumonia = classes[validation] > 0
-        self.rows, self.weights = _balance(train, classes, config)
-        self.positive = classes[self.rows] > 0
-        self.targets = _targets(classes[self.rows], config)
+        self.config, self.run, self.pixels, self.at = config, run, pixels, at
+        self.networks, self.model = networks, networks.model
+        self.validation = split.rows("validation")
+        self.is_pneumonia = split.classes[self.validation] > 0
+        self.samples = real_samples(config, pixels.full, split.classes, split.rows("train"))
         self.events = EventLog(run.tensorboard_folder)
         if at.variables:
-            checkpoint.assign(model.variables, at.variables)
+            checkpoint.assign(self.model.variables, at.variables)
 
     def train(self) -> None:
         """Do what is left to do of both phases.
@@ -112,28 +87,28 @@ class Trainer:
                 config.head_epochs,
                 self.model,
                 self.augmented_batches(),
-                self._score_pictures,
+                self._score_validation,
             )
         else:
             # Features of a frozen backbone never change: computed once, an epoch takes seconds.
             # Before fine-tuning, plain images are good enough for a first head.
             self.run.write_progress("computing features")
-            if self.reader is not self.model:
-                self.reader.set_weights(self.model.get_weights())
-                backbone = keras.Model(self.reader.input, self.reader.get_layer("pool").output)
-            features = score(backbone, self.shown, np.unique(self.rows), "features")
-            place = np.searchsorted(np.unique(self.rows), self.rows)
-            held_out = score(backbone, self.shown, self.validation)
-            with self.scope():
+            model, inputs, rows = (
+                self.networks.synchronized(),
+                self.pixels.inputs,
+                self.samples.rows,
+            )
+            backbone = keras.Model(model.input, model.get_layer("pool").output)
+            used, place = np.unique(rows, return_inverse=True)
+            features = score(backbone, inputs, used, "features")
+            held_out = score(backbone, inputs, self.validation)
+            with self.networks.scope():
                 taken = keras.Input(features.shape[1:])
                 output = self.model.get_layer("probability")(self.model.get_layer("dropout")(taken))
                 head = keras.Model(taken, output)
             self._compile(head, config.head_learning_rate)
             batches = Batches(
-                features,
-                place,
-                self.targets,
-                self.weights,
+                Samples(features, place, self.samples.targets, self.samples.weights),
                 batch_size=config.batch_size,
                 seed=config.seed,
             )
@@ -162,25 +137,13 @@ class Trainer:
         batches = self.augmented_batches()
         if config.distill_from_start:
             self._ask_teacher(batches)
-        steps = batches.steps * config.fine_tune_epochs
-        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = (
-            config.learning_rate
-        )
-        if config.schedule == "cosine":
-            warm_up = max(1, round(_WARM_UP_SHARE * steps))
-            learning_rate = keras.optimizers.schedules.CosineDecay(
-                config.learning_rate / 20,
-                max(1, steps - warm_up),
-                alpha=0.02,
-                warmup_target=config.learning_rate,
-                warmup_steps=warm_up,
-            )
         model = self.model
         if config.head == "evidence":
             outputs = {"probability": model.output, "evidence": self._evidence}
             model = keras.Model(model.input, outputs)
-        self._compile(model, learning_rate, config.consistency_weight)
-        self._epochs("fine-tune", config.fine_tune_epochs, model, batches, self._score_pictures)
+        learning_rate = schedule(config, batches.steps * config.fine_tune_epochs)
+        self._compile(model, learning_rate, paired=config.consistency_weight > 0)
+        self._epochs("fine-tune", config.fine_tune_epochs, model, batches, self._score_validation)
 
     def _ask_teacher(self, batches: Batches) -> None:
         """Take for truth what the run begun with says of the images before they are changed.
@@ -190,12 +153,14 @@ class Trainer:
         Normalization stays as it is there: what learns is what will be served, and gives unchanged
         images what the teacher gives them to begin with.
         """
-        reached = self.model.get_weights() if self.at.variables else self.at.initial_weights
+        trained = self.model.get_weights() if self.at.variables else self.at.initial_weights
         self.run.write_progress("asking the run that teaches")
-        self.reader.set_weights(self.at.initial_weights)
-        said = [self.reader.predict_on_batch(pictures) for pictures in batches.unchanged()]
-        batches.targets = np.concatenate(said)
-        self.model.set_weights(reached)
+        teacher = self.networks.eval_model
+        teacher.set_weights(self.at.initial_weights)
+        batches.targets = np.concatenate(
+            [teacher.predict_on_batch(images) for images in batches.unchanged()]
+        )
+        self.model.set_weights(trained)
         for layer in self.model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
@@ -203,84 +168,32 @@ class Trainer:
     def augmented_batches(self) -> Batches:
         """What fine-tuning sees."""
         config = self.config
-        normal = self.rows[~self.positive & self.lungs[self.rows].any(axis=(1, 2))]
-        drawn = np.resize(
-            np.random.default_rng(config.seed).permutation(normal),
-            round(config.synthetic_opacity_ratio * len(normal)),
-        )
-        rows = np.concatenate([self.rows, drawn])
-        targets = np.concatenate([self.targets, _targets(np.ones(len(drawn), int), config)])
         return Batches(
-            self.whole,
-            rows,
-            targets,
-            self._with_drawn(drawn),
+            with_synthetic(config, self.samples, self.pixels),
+            Framing(self.pixels.boxes, config.size, self.pixels.lungs),
+            Variation(
+                PRESETS[config.augmentation],
+                randomize_background=config.randomize_background,
+                synthetic_once=config.distill_from_start,
+                variants=2 if config.consistency_weight else 1,
+                evidence_grid=self._evidence.shape[1:3] if config.head == "evidence" else None,
+            ),
             batch_size=config.batch_size,
             seed=config.seed,
-            recipe=PRESETS[config.augmentation],
-            boxes=self.boxes,
-            size=config.size,
-            lungs=self.lungs,
-            randomize_background=config.randomize_background,
-            drawn=np.arange(len(rows)) >= len(self.rows),
-            drawn_once=config.distill_from_start,
-            variants=2 if config.consistency_weight else 1,
-            evidence_grid=self._evidence.shape[1:3] if config.head == "evidence" else None,
         )
 
     @property
     def _evidence(self) -> keras.KerasTensor:
         return self.model.get_layer("evidence").output
 
-    def _with_drawn(self, drawn: np.ndarray) -> np.ndarray:
-        """The weights of ``rows`` and ``drawn``: pneumonia, drawn or not, weighs what it did.
-
-        With an evidence map, drawn opacities teach their place; real pneumonias keep their weight.
-        """
-        if self.config.head == "evidence":
-            weights, relative = self.weights, _DRAWN_WEIGHT
-        else:
-            share = self.positive.sum() / (self.positive.sum() + len(drawn))
-            weights, relative = np.where(self.positive, share * self.weights, self.weights), 1.0
-        added = np.full(len(drawn), relative * weights[self.positive].mean())
-        return np.concatenate([weights, added]).astype(np.float32)
-
-    def _score_pictures(self) -> np.ndarray:
-        if self.reader is not self.model:
-            self.reader.set_weights(self.model.get_weights())
-        return score(self.reader, self.shown, self.validation)
+    def _score_validation(self) -> np.ndarray:
+        return score(self.networks.synchronized(), self.pixels.inputs, self.validation)
 
     def _compile(
-        self,
-        model: keras.Model,
-        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-        consistency_weight: float = 0,
+        self, model: keras.Model, learning_rate: LearningRate, *, paired: bool = False
     ) -> None:
-        loss = (
-            keras.losses.CategoricalCrossentropy
-            if self.config.head == "softmax"
-            else keras.losses.BinaryCrossentropy
-        )(label_smoothing=self.config.label_smoothing)
-        if consistency_weight:
-            loss = RDropLoss(loss, consistency_weight)
-        if self.config.distill_from_start:
-            loss = LogitDistillationLoss()
-        optimizer = {
-            "adam": keras.optimizers.Adam,
-            "adamw": keras.optimizers.AdamW,
-            "nadam": keras.optimizers.Nadam,
-            "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
-        }[self.config.optimizer]
-        watched: object = [AUC(name="auc"), Sensitivity(name="sensitivity")]
-        loss_weights = None
-        if len(model.outputs) > 1:
-            watched = {"probability": watched}
-            of_map = keras.losses.BinaryCrossentropy(from_logits=True)
-            loss = {"probability": loss, "evidence": of_map}
-            loss_weights = {"probability": 1.0, "evidence": self.config.evidence_weight}
-        with self.scope():
-            model.compile(optimizer(learning_rate), loss, loss_weights, metrics=watched)
-            model.optimizer.build(model.trainable_variables)
+        with self.networks.scope():
+            compile_model(self.config, model, learning_rate, paired=paired)
 
     def _epochs(
         self,
@@ -356,7 +269,7 @@ class Trainer:
                 "Training diverged: the network's outputs are no longer numbers. Choose a lower "
                 "learning rate."
             )
-        pneumonia = 1 - judge.as_distribution(outputs)[:, 0].astype(np.float64)
+        pneumonia = 1 - metrics.as_distribution(outputs)[:, 0].astype(np.float64)
         called = pneumonia >= 0.5
         of_truth = np.where(self.is_pneumonia, pneumonia, 1 - pneumonia)
         return {
@@ -376,31 +289,3 @@ class Trainer:
         self._save(model)
         self.run.mark_stopped()
         raise StoppedError
-
-
-def _targets(classes: np.ndarray, config: TrainingConfig) -> np.ndarray:
-    """``float32 [n, outputs]`` for ``classes [n]``."""
-    one_hot = np.eye(config.classes, dtype=np.float32)[classes]
-    return one_hot if config.head == "softmax" else one_hot[:, 1:]
-
-
-def _balance(
-    train: np.ndarray, classes: np.ndarray, config: TrainingConfig
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and the weight of each, whose mean is one."""
-    counts = np.bincount(classes[train], minlength=config.classes)
-    if (counts == 0).any():
-        missing = config.class_names[int(np.argmin(counts))]
-        raise TrainingError(f"There is no image of the class {missing} to train on.")
-    if config.imbalance == "oversample":
-        rng = np.random.default_rng(config.seed)
-        train = np.concatenate(
-            [
-                rng.permutation(np.resize(train[classes[train] == number], counts.max()))
-                for number in range(config.classes)
-            ]
-        )
-    weights = np.ones(len(train), np.float32)
-    if config.imbalance == "class_weights":
-        weights = (len(train) / (config.classes * counts))[classes[train]].astype(np.float32)
-    return train, weights
