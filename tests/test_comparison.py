@@ -155,11 +155,11 @@ def test_only_settings_that_differ_are_listed(readings):
 
 
 def test_settings_that_an_older_run_did_not_know_are_listed(models, tmp_path):
-    run = make_run(tmp_path, "older", pictures(), fine_tune_layers=3)
+    run = make_run(tmp_path, "older", pictures(), fine_tune_depth=3)
     settings = {name: value for name, value in run.config.items() if name != "seed"}
     run.save_config(json.dumps(settings))
     found = compare_runs.configuration_differences([runs.find("good", models=models), run])
-    assert found.loc["fine tune layers"].to_dict() == {"good": "all", "older": "3"}
+    assert found.loc["fine tune depth"].to_dict() == {"good": "all", "older": "3"}
     assert found.loc["seed"].to_dict() == {"good": "0", "older": "not set"}
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from cxrlib.images.preprocess import prepare
-from cxrlib.networks import loading, registry
-from cxrlib.runs.config import NetworkName
+from cxrlib.networks import depth, loading, registry
+from cxrlib.runs.config import NetworkName, TrainingConfig
 from cxrlib.synthetic.phantom import phantom
+from cxrlib.training.networks import freeze
 
 pytestmark = pytest.mark.slow
 
@@ -195,3 +196,28 @@ def test_weights_of_another_network_are_refused(tmp_path) -> None:
     refused = pytest.raises(registry.WeightsError, match="does not hold weights of mobilenetv2")
     with pytest.warns(UserWarning, match="no matching group"), refused:
         registry.build("mobilenetv2", size=96, weights=str(file))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_layers_that_a_page_names_are_the_networks(name: str) -> None:
+    model = registry.build(name, size=96, weights="none")
+    steps = depth.steps(model, registry.REGISTRY[name].heatmap_layer)
+    assert [depth.name(step) for step in steps] == depth.names(name)
+    learning = [layer.name for layer in model.layers if layer.trainable_weights]
+    assert sorted(layer.name for step in steps for layer in step) == sorted(
+        layer for layer in learning if layer != "probability"
+    )
+
+
+def test_the_last_five_layers_are_the_last_five_convolutions() -> None:
+    for name, expected in {
+        "vgg16": ["block4_conv2", "block4_conv3", *(f"block5_conv{n}" for n in (1, 2, 3))],
+        "resnet50": [
+            "conv5_block2_2_conv", "conv5_block2_2_bn", "conv5_block2_3_conv", "conv5_block2_3_bn",
+            *(f"conv5_block3_{n}_{kind}" for n in (1, 2, 3) for kind in ("conv", "bn")),
+        ],
+    }.items():  # fmt: skip
+        model = registry.build(name, size=96, weights="none")
+        freeze(TrainingConfig(network=name, fine_tune_depth=5), model)
+        learning = {layer.name for layer in model.layers if layer.trainable_weights}
+        assert learning == {*expected, "probability"}

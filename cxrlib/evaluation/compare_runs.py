@@ -16,7 +16,7 @@ from cxrlib.evaluation import judge, model_card
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.labels import BINARY, is_pneumonia
 from cxrlib.runs import ensembles, provenance, records
-from cxrlib.runs.config import seed_of_split
+from cxrlib.runs.config import LEGACY_FIELDS, seed_of_split
 from cxrlib.runs.folder import Run
 
 SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")
@@ -91,7 +91,7 @@ def settings(run: Run) -> pd.Series:
     asked = {
         name.replace("_", " "): _in_words(name, value)
         for name, value in run.config.items()
-        if name != "name"
+        if name != "name" and not (name in LEGACY_FIELDS and value is None)
     }
     return pd.Series(asked, dtype=str, name=run.name).rename_axis("setting")
 
@@ -108,7 +108,7 @@ def configuration_differences(found: Sequence[Run]) -> pd.DataFrame:
 
 def _in_words(name: str, value: object) -> str:
     if value is None:
-        return "all" if name == "fine_tune_layers" else "none"
+        return "all" if name in ("fine_tune_depth", "fine_tune_layers") else "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name == "validation_fraction":

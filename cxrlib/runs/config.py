@@ -32,6 +32,8 @@ AugmentationName = Literal["none", "light", "strong", "machines"]
 BASIC: dict[str, Any] = {"group": "Basic"}
 ADVANCED: dict[str, Any] = {"group": "Advanced"}
 RESEARCH: dict[str, Any] = {"group": "Research"}
+# What only configurations of earlier versions set: on no form, and not in --help.
+LEGACY: dict[str, Any] = {"group": "Legacy"}
 
 
 class TrainingConfig(BaseModel):
@@ -103,11 +105,18 @@ class TrainingConfig(BaseModel):
     imbalance: Literal["class_weights", "oversample", "none"] = Field(
         "class_weights", description="how unequal class sizes are balanced"
     )
+    fine_tune_depth: int | None = Field(
+        None,
+        ge=1,
+        description="fine-tune only the last N layers of the backbone that have weights, a "
+        "convolution with its normalization counted once; by default all",
+    )
     fine_tune_layers: int | None = Field(
         None,
         ge=1,
-        description="fine-tune only the last N layers, of which Keras counts those without weights "
-        "too; by default all",
+        description="fine-tune_depth as it was counted before version 0.3: all of Keras' layers, "
+        "with or without weights",
+        json_schema_extra=LEGACY,
     )
     optimizer: Literal["adam", "adamw", "nadam", "sgd"] = Field("adam", description="optimizer")
     head_learning_rate: float = Field(
@@ -211,6 +220,10 @@ class TrainingConfig(BaseModel):
             raise ValueError(f"three classes need head=softmax: {self.head} tells only two apart")
         if self.head_epochs + self.fine_tune_epochs == 0:
             raise ValueError("nothing to train: set head_epochs or fine_tune_epochs above 0")
+        if self.fine_tune_depth and self.fine_tune_layers:
+            raise ValueError(
+                "fine_tune_layers counted what fine_tune_depth counts otherwise: set one of them"
+            )
         if self.network == "cnn" and self.weights != "none":
             raise ValueError("the cnn has no pretrained weights: set weights=none")
         if self.weights == "none" and self.head_epochs > 0:
@@ -357,6 +370,17 @@ def for_network(network: str, **values: Any) -> dict[str, Any]:
     return suited | values
 
 
+def group_of(field: FieldInfo) -> str:
+    """The group of settings that a field stands in: Basic, Advanced, Research or Legacy."""
+    extra = field.json_schema_extra
+    return str((extra if isinstance(extra, dict) else ADVANCED)["group"])
+
+
+LEGACY_FIELDS = tuple(
+    name for name, field in TrainingConfig.model_fields.items() if group_of(field) == "Legacy"
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One option a field of `TrainingConfig`; an option that is not given stays out.
 
@@ -367,17 +391,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         for group in (BASIC, ADVANCED, RESEARCH)
     }
     for name, field in TrainingConfig.model_fields.items():
+        if group_of(field) not in groups:
+            _add_option(parser, name, field, argparse.SUPPRESS)
+            continue
         default = "" if field.default is None else f" (default: {field.default})"
         help_text = f"{field.description}{default}".replace("%", "%%")
         _add_option(groups[group_of(field)], name, field, help_text)
     for old, new in RENAMED.items():
         _add_option(parser, old, TrainingConfig.model_fields[new], argparse.SUPPRESS)
-
-
-def group_of(field: FieldInfo) -> str:
-    """The group of settings that a field stands in: Basic, Advanced or Research."""
-    extra = field.json_schema_extra
-    return str((extra if isinstance(extra, dict) else ADVANCED)["group"])
 
 
 def _add_option(

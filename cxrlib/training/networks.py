@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from cxrlib import runs
-from cxrlib.networks import registry
+from cxrlib.networks import depth, registry
 from cxrlib.runs.config import TrainingConfig, seed_of_split
 from cxrlib.training.environment import gpus
 from cxrlib.training.errors import TrainingError
@@ -70,6 +70,30 @@ def build(config: TrainingConfig, weights: str) -> keras.Model:
         weights=weights,
         dropout=config.dropout,
     )
+
+
+def freeze(config: TrainingConfig, model: keras.Model) -> None:
+    """Make only those layers trainable that fine-tuning is asked to train, and name them.
+
+    Raises:
+        TrainingError: none of them has weights.
+    """
+    steps = depth.steps(model, registry.REGISTRY[config.network].heatmap_layer)
+    if config.fine_tune_layers is None:
+        known = [depth.name(step) for step in steps]
+        print(f"Fine-tuning {depth.describe(known, config.fine_tune_depth)}", flush=True)
+        frozen = steps[: -config.fine_tune_depth] if config.fine_tune_depth else []
+        for layer in (layer for step in frozen for layer in step):
+            layer.trainable = False
+        return
+    backbone = [layer for layer in model.layers if layer.name != "probability"]
+    if not any(layer.weights for layer in backbone[-config.fine_tune_layers :]):
+        raise TrainingError(
+            f"The last {config.fine_tune_layers} layers of {config.network} have no weights to "
+            "learn. Set fine_tune_depth instead, which counts those that have."
+        )
+    for layer in backbone[: -config.fine_tune_layers]:
+        layer.trainable = False
 
 
 def _scope(config: TrainingConfig) -> Callable[[], AbstractContextManager[object]]:

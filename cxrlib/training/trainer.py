@@ -22,7 +22,7 @@ from cxrlib.training.checkpoint import Checkpoint
 from cxrlib.training.compiling import LearningRate, compile_model, schedule
 from cxrlib.training.errors import TrainingError
 from cxrlib.training.images import Pixels, Split
-from cxrlib.training.networks import Networks
+from cxrlib.training.networks import Networks, freeze
 from cxrlib.training.progress import EventLog, Watch, WeightAverage, by_metric
 from cxrlib.training.samples import real_samples, with_synthetic
 
@@ -125,15 +125,7 @@ class Trainer:
     def _fine_tune(self) -> None:
         """Train the last N layers of the backbone, or all, together with the head."""
         config = self.config
-        if config.fine_tune_layers is not None:
-            backbone = [layer for layer in self.model.layers if layer.name != "probability"]
-            if not any(layer.weights for layer in backbone[-config.fine_tune_layers :]):
-                raise TrainingError(
-                    f"The last {config.fine_tune_layers} layers of {config.network} have no "
-                    "weights to learn. Set fine_tune_layers higher."
-                )
-            for layer in backbone[: -config.fine_tune_layers]:
-                layer.trainable = False
+        freeze(config, self.model)
         batches = self.augmented_batches()
         if config.distill_from_start:
             self._ask_teacher(batches)

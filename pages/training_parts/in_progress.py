@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from cxrlib import plots, runs
+from cxrlib.networks import depth
 from cxrlib.training import devices, jobs
 from pages.shared.data_folder import show_problem
 from pages.shared.text import plain
@@ -135,6 +136,8 @@ def show_progress(run: runs.Run, state: jobs.State) -> None:
     if now["seconds_left"] is not None and state == "running":
         words += f" · {duration(now['seconds_left'])} left"
     st.progress(share, words)
+    if now["phase"] == "fine-tune":
+        st.caption(f"Trains {trained_layers(run)}.")
     facts = [f"loss {now['loss']:.3f}"]
     if state == "running":
         if now["images_per_second"]:
@@ -143,6 +146,14 @@ def show_progress(run: runs.Run, state: jobs.State) -> None:
         if memory:
             facts.append(f"{memory / 2**30:.1f} GB of memory in use")
     st.caption(" · ".join(facts))
+
+
+def trained_layers(run: runs.Run) -> str:
+    """Which layers are fine-tuned, in words."""
+    config = run.config
+    if count := config.get("fine_tune_layers"):
+        return f"the last {count} of Keras' layers"
+    return depth.describe(depth.names(config["network"]), config.get("fine_tune_depth"))
 
 
 def memory_in_use(run: runs.Run, pid: int) -> int | None:

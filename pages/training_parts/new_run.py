@@ -17,7 +17,15 @@ from cxrlib.data import dataset
 from cxrlib.images import preprocess, radiograph
 from cxrlib.images.style import style_of
 from cxrlib.labels import is_pneumonia
-from cxrlib.runs.config import TrainingConfig, for_network, group_of, problems, repeat_settings
+from cxrlib.networks import depth
+from cxrlib.runs.config import (
+    LEGACY_FIELDS,
+    TrainingConfig,
+    for_network,
+    group_of,
+    problems,
+    repeat_settings,
+)
 from cxrlib.training import practice
 from cxrlib.training.augment import PRESETS, augment, describe
 from cxrlib.training.devices import Device
@@ -78,9 +86,11 @@ def show_form(table: pd.DataFrame, root: Path) -> None:
     for group, icon in (("Advanced", ":material/tune:"), ("Research", ":material/science:")):
         with st.expander(group, icon=icon), st.grid(4, min_column_width=190):
             for name, field in FIELDS.items():
-                if group_of(field) == group:
+                if group_of(field) == group or (group == "Advanced" and is_set_before(name)):
                     with st.container(gap="xsmall"):
                         slots[name] = show_field(name, field)
+                        if name == "fine_tune_depth":
+                            show_depth()
     config, wrong = checked(table, on)
     for name, sentence in wrong.items():
         slots.get(name, st).error(plain(sentence))
@@ -91,6 +101,18 @@ def show_form(table: pd.DataFrame, root: Path) -> None:
         where = ", ".join(title(name) for name in wrong if name) or "those marked above"
         st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=True)
         st.caption(f"Fix these settings first: {where}.")
+
+
+def is_set_before(name: str) -> bool:
+    """Whether a setting of earlier versions was taken over from a run."""
+    return name in LEGACY_FIELDS and st.session_state[f"new_{name}"] is not None
+
+
+def show_depth() -> None:
+    """Which layers are fine-tuned."""
+    if not st.session_state.new_fine_tune_layers:
+        known = depth.names(st.session_state.new_network)
+        st.caption(f"Trains {depth.describe(known, st.session_state.new_fine_tune_depth)}.")
 
 
 def starting_values(network: str | None) -> dict[str, Any]:
