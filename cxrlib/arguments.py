@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cxrlib import runs
 from cxrlib.inference.methods import METHODS
-from cxrlib.runs import config
+from cxrlib.runs import options
 
 _SPLITS = ("test", "val", "train", "validation")
 
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--device", metavar="cpu|gpu:N", help="where (default: the first GPU, or the CPU)"
     )
-    config.add_arguments(command)
+    options.add_arguments(command)
 
     command = commands.add_parser("train-lungs", help="train a network that finds lung fields")
     _add_data(command)

@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from cxrlib.runs import config
+from cxrlib.runs import config, options
 from cxrlib.runs.config import NetworkName, TrainingConfig
+from cxrlib.training.augment import PRESETS, recipe_of
 
 
 def problems(**values: object) -> dict[str, str]:
@@ -37,6 +38,8 @@ def test_given_values_override_what_suits() -> None:
         ("network", "alexnet", "'cnn'"),
         ("weights", "notes.txt", ".h5"),
         ("dropout", 1, "less than 1"),
+        ("rotation", 181, "less than or equal to 180"),
+        ("contrast", -0.1, "greater than or equal to 0"),
         ("epochs", 3, "not permitted"),
     ],
 )
@@ -79,12 +82,30 @@ def test_values_that_do_not_go_together_are_refused(values: dict[str, object], r
 
 def test_command_line_and_file_give_the_same_configuration() -> None:
     parser = argparse.ArgumentParser()
-    config.add_arguments(parser)
+    options.add_arguments(parser)
     line = "--size 128 --batchnorm-recalibration none --learning-rate 3e-4 --optimizer sgd --name x"
     given = TrainingConfig(**vars(parser.parse_args(line.split())))
     assert given.learning_rate == 3e-4
     assert given.batchnorm_recalibration == "none"
     assert TrainingConfig(**json.loads(given.model_dump_json())) == given
+
+
+def test_amounts_of_augmentation_are_set_over_the_preset() -> None:
+    parser = argparse.ArgumentParser()
+    options.add_arguments(parser)
+    line = "--augmentation light --rotation 25 --zoom 0 --flip"
+    asked = TrainingConfig(**vars(parser.parse_args(line.split())))
+    recipe = recipe_of(asked.augmentation, asked.amounts)
+    assert (recipe.rotation, recipe.zoom, recipe.flip) == (25, 0, True)
+    assert recipe.shift == PRESETS["light"].shift
+    assert asked.augments and TrainingConfig(augmentation="none", noise=5).augments
+    assert not TrainingConfig(augmentation="none", rotation=0).augments
+    assert recipe_of("strong", TrainingConfig().amounts) == PRESETS["strong"]
+    assert config.describe_augmentation(asked.model_dump()) == "light, rotation 25, zoom 0, flip"
+
+
+def test_amounts_are_those_of_augmentation() -> None:
+    assert set(config.AMOUNTS) <= set(vars(PRESETS["none"]))
 
 
 @pytest.mark.parametrize(

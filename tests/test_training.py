@@ -170,7 +170,7 @@ def test_three_classes_oversampled_with_the_head_trained_alone_first(
     run = train(
         TrainingConfig(
             size=96, batch_size=16, weights=str(weights), classes=3, head="softmax",
-            imbalance="oversample", head_epochs=2, fine_tune_epochs=1, fine_tune_depth=15,
+            imbalance="oversample", head_epochs=2, fine_tune_epochs=1, fine_tune_depth=10,
             consistency_weight=1, name="three",
         ),
         phantoms,

@@ -16,7 +16,12 @@ from cxrlib.evaluation import judge, model_card
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.labels import BINARY, is_pneumonia
 from cxrlib.runs import ensembles, provenance, records
-from cxrlib.runs.config import LEGACY_FIELDS, seed_of_split
+from cxrlib.runs.config import (
+    AMOUNTS,
+    LEGACY_FIELDS,
+    describe_augmentation,
+    seed_of_split,
+)
 from cxrlib.runs.folder import Run
 
 SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")
@@ -88,11 +93,13 @@ def settings(run: Run) -> pd.Series:
     if "members" in run.config:
         mean_of = {"network": "ensemble", "members": ", ".join(run.config["members"])}
         return pd.Series(mean_of, name=run.name).rename_axis("setting")
+    config = run.config
+    left_out = {"name", *AMOUNTS, *(name for name in LEGACY_FIELDS if config.get(name) is None)}
     asked = {
         name.replace("_", " "): _in_words(name, value)
-        for name, value in run.config.items()
-        if name != "name" and not (name in LEGACY_FIELDS and value is None)
-    }
+        for name, value in config.items()
+        if name not in left_out
+    } | {"augmentation": describe_augmentation(config)}
     return pd.Series(asked, dtype=str, name=run.name).rename_axis("setting")
 
 

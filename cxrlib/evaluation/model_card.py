@@ -8,7 +8,7 @@ import pandas as pd
 from cxrlib import metrics, tables
 from cxrlib.evaluation import stress_table, three_classes
 from cxrlib.plots import percent
-from cxrlib.runs.config import TrainingConfig
+from cxrlib.runs.config import TrainingConfig, describe_augmentation
 from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run
 from cxrlib.runs.operating_points import POINT_TITLES
@@ -145,7 +145,8 @@ def _how(config: TrainingConfig) -> str:
         f"starting weights {config.weights}; {config.head_epochs} epochs for the head, up to "
         f"{config.fine_tune_epochs} of fine-tuning with {config.optimizer} at "
         f"{config.learning_rate:g}; "
-        f"augmentation {config.augmentation}; imbalance: {config.imbalance}; seed {config.seed}.",
+        f"augmentation {describe_augmentation(config.model_dump())}; "
+        f"imbalance: {config.imbalance}; seed {config.seed}.",
         "It sees the bounding box of the lungs, found by a segmentation network."
         if config.crop == "lungs"
         else "It sees the whole image, squashed to a square.",

@@ -4,11 +4,10 @@ The command line, the form on the training page and the run's ``config.json`` al
 `TrainingConfig`. Nothing here imports Keras, so that a page can show the form at once.
 """
 
-import argparse
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -22,7 +21,8 @@ from pydantic.fields import FieldInfo
 
 from cxrlib import runs
 from cxrlib.labels import BINARY, SUBTYPES
-from cxrlib.runs.legacy import RENAMED, upgrade
+from cxrlib.runs.config_rules import check
+from cxrlib.runs.legacy import upgrade
 
 NetworkName = Literal["cnn", "mobilenetv2", "vgg16", "resnet50", "efficientnetb0", "densenet121"]
 Equalization = Literal["none", "histogram", "clahe"]
@@ -31,9 +31,24 @@ AugmentationName = Literal["none", "light", "strong", "machines"]
 # The groups of fields on the form and in --help; a field without one is ADVANCED.
 BASIC: dict[str, Any] = {"group": "Basic"}
 ADVANCED: dict[str, Any] = {"group": "Advanced"}
+AUGMENTATION: dict[str, Any] = {"group": "Augmentation"}
 RESEARCH: dict[str, Any] = {"group": "Research"}
 # What only configurations of earlier versions set: on no form, and not in --help.
 LEGACY: dict[str, Any] = {"group": "Legacy"}
+
+# Fields of `TrainingConfig` that are amounts of augmentation, under the names of `Augmentation`.
+AMOUNTS = ("rotation", "shift", "zoom", "flip", "brightness", "contrast", "noise")
+
+
+def _amount(most: float, description: str) -> Any:
+    """A field that says how far one random change goes, by default as far as the preset's."""
+    return Field(
+        None,
+        ge=0,
+        le=most,
+        description=f"{description}; by default the preset's, 0 switches it off",
+        json_schema_extra=AUGMENTATION,
+    )
 
 
 class TrainingConfig(BaseModel):
@@ -81,6 +96,20 @@ class TrainingConfig(BaseModel):
     )
     learning_rate: float = Field(
         1e-4, gt=0, le=1, description="peak learning rate of fine-tuning", json_schema_extra=BASIC
+    )
+
+    rotation: float | None = _amount(180, "rotation, in degrees either way")
+    shift: float | None = _amount(0.5, "shift across and down, as a share of the side either way")
+    zoom: float | None = _amount(1, "enlarging and shrinking, as a share")
+    flip: bool = Field(
+        False,
+        description="mirror left and right half the time; no preset does: the heart has a side",
+        json_schema_extra=AUGMENTATION,
+    )
+    brightness: float | None = _amount(0.5, "brightness, as a share of the grey scale either way")
+    contrast: float | None = _amount(2, "contrast, as a share more or less")
+    noise: float | None = _amount(
+        100, "largest standard deviation of noise, in grey levels at 168 pixels, in half the images"
     )
 
     head: Literal["sigmoid", "softmax", "evidence"] = Field(
@@ -216,81 +245,23 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingConfig":
-        if self.classes == 3 and self.head != "softmax":
-            raise ValueError(f"three classes need head=softmax: {self.head} tells only two apart")
-        if self.head_epochs + self.fine_tune_epochs == 0:
-            raise ValueError("nothing to train: set head_epochs or fine_tune_epochs above 0")
-        if self.fine_tune_depth and self.fine_tune_layers:
-            raise ValueError(
-                "fine_tune_layers counted what fine_tune_depth counts otherwise: set one of them"
-            )
-        if self.network == "cnn" and self.weights != "none":
-            raise ValueError("the cnn has no pretrained weights: set weights=none")
-        if self.weights == "none" and self.head_epochs > 0:
-            raise ValueError(
-                "a backbone without pretrained weights cannot stay frozen: set head_epochs=0"
-            )
-        if self.consistency_weight and (self.augmentation == "none" or not self.fine_tune_epochs):
-            raise ValueError(
-                "consistency_weight compares augmentations of an image in fine-tuning: set "
-                "augmentation and fine_tune_epochs, or consistency_weight=0"
-            )
-        if self.synthetic_opacity_ratio and (self.classes == 3 or not self.fine_tune_epochs):
-            raise ValueError(
-                "a synthetic opacity is neither bacterial nor viral, and is for fine-tuning: set "
-                "classes=2 and fine_tune_epochs, or synthetic_opacity_ratio=0"
-            )
-        if self.randomize_background and (
-            self.augmentation == "none" and not self.fine_tune_epochs
-        ):
-            raise ValueError(
-                "the background is randomized together with augmentation or in fine-tuning: set "
-                "augmentation or fine_tune_epochs, or randomize_background off"
-            )
-        if self.distill_from_start and (
-            not self.weights.endswith(".keras")
-            or self.augmentation == "none"
-            or not self.fine_tune_epochs
-        ):
-            raise ValueError(
-                "distillation needs a run to learn from and augmented images: set weights to its "
-                "model.keras, augmentation and fine_tune_epochs, or distill_from_start off"
-            )
-        if self.distill_from_start and (
-            self.head_epochs or self.label_smoothing or self.consistency_weight
-        ):
-            raise ValueError(
-                "distillation does not use the labels: set head_epochs, label_smoothing and "
-                "consistency_weight to 0, or distill_from_start off"
-            )
-        if self.head == "evidence" and (self.size % 32 or self.head_epochs):
-            raise ValueError(
-                "an evidence map is learned together with its backbone, on a grid of 32 pixels: "
-                "set head_epochs=0 and a size that is a multiple of 32, or another head"
-            )
-        if self.head == "evidence" and (
-            self.distribute or self.consistency_weight or self.distill_from_start
-        ):
-            raise ValueError(
-                "an evidence map learns from labels and synthetic opacities, on one device: set "
-                "distribute and distill_from_start off and consistency_weight=0, or another head"
-            )
-        if self.weight_interpolation and not self.weights.endswith(".keras"):
-            raise ValueError(
-                "weight_interpolation needs the network of another run: set weights to its "
-                "model.keras"
-            )
-        if self.consistency_weight and (self.distribute or self.batch_size % 2):
-            raise ValueError(
-                "consistency_weight compares pairs within a batch: set distribute off and an even "
-                "batch_size"
-            )
+        check(self)
         return self
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The network's outputs in order; NORMAL is always first."""
         return BINARY if self.classes == 2 else SUBTYPES
+
+    @property
+    def amounts(self) -> dict[str, float | bool]:
+        """The amounts of augmentation that are set over the preset."""
+        return amounts(self.model_dump())
+
+    @property
+    def augments(self) -> bool:
+        """Whether training images are changed at random."""
+        return self.augmentation != "none" or any(self.amounts.values())
 
     @property
     def recalibrates_batchnorm(self) -> bool:
@@ -309,6 +280,24 @@ class TrainingConfig(BaseModel):
         file = Path(self.weights)
         weights = f"{file.parent.name}/{file.name}" if file.suffix == ".keras" else file.name
         return self.model_copy(update={"name": name, "weights": weights})
+
+
+def amounts(values: Mapping[str, Any]) -> dict[str, float | bool]:
+    """The amounts of augmentation that a configuration sets over its preset."""
+    found = {name: values.get(name) for name in AMOUNTS}
+    return {name: value for name, value in found.items() if not (value is None or value is False)}
+
+
+def describe_augmentation(values: Mapping[str, Any]) -> str:
+    """Preset and amounts of a configuration, in words.
+
+    >>> describe_augmentation({"augmentation": "none", "rotation": 20.0, "flip": True})
+    'none, rotation 20, flip'
+    """
+    parts = [
+        name if value is True else f"{name} {value:g}" for name, value in amounts(values).items()
+    ]
+    return ", ".join([str(values["augmentation"]), *parts])
 
 
 def repeat_settings(recorded: dict[str, Any], models: Path) -> dict[str, Any]:
@@ -371,7 +360,7 @@ def for_network(network: str, **values: Any) -> dict[str, Any]:
 
 
 def group_of(field: FieldInfo) -> str:
-    """The group of settings that a field stands in: Basic, Advanced, Research or Legacy."""
+    """The group of settings that a field stands in, such as Basic or Legacy."""
     extra = field.json_schema_extra
     return str((extra if isinstance(extra, dict) else ADVANCED)["group"])
 
@@ -379,47 +368,3 @@ def group_of(field: FieldInfo) -> str:
 LEGACY_FIELDS = tuple(
     name for name, field in TrainingConfig.model_fields.items() if group_of(field) == "Legacy"
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One option a field of `TrainingConfig`; an option that is not given stays out.
-
-    Options of before version 0.2 still work and are not listed.
-    """
-    groups = {
-        group["group"]: parser.add_argument_group(f"{group['group'].lower()} settings")
-        for group in (BASIC, ADVANCED, RESEARCH)
-    }
-    for name, field in TrainingConfig.model_fields.items():
-        if group_of(field) not in groups:
-            _add_option(parser, name, field, argparse.SUPPRESS)
-            continue
-        default = "" if field.default is None else f" (default: {field.default})"
-        help_text = f"{field.description}{default}".replace("%", "%%")
-        _add_option(groups[group_of(field)], name, field, help_text)
-    for old, new in RENAMED.items():
-        _add_option(parser, old, TrainingConfig.model_fields[new], argparse.SUPPRESS)
-
-
-def _add_option(
-    to: argparse._ActionsContainer, name: str, field: FieldInfo, help_text: str
-) -> None:
-    option = "--" + name.replace("_", "-")
-    if field.annotation is bool and name != "taught_by":  # took labels or run
-        to.add_argument(
-            option,
-            action=argparse.BooleanOptionalAction,
-            default=argparse.SUPPRESS,
-            help=help_text,
-        )
-        return
-    literal = getattr(field.annotation, "__origin__", None) is Literal
-    choices = [str(value) for value in get_args(field.annotation)]
-    integer = literal and isinstance(get_args(field.annotation)[0], int)
-    to.add_argument(
-        option,
-        type=int if integer else str,
-        default=argparse.SUPPRESS,
-        metavar="{" + ",".join(choices) + "}" if literal else name.split("_")[-1].upper(),
-        help=help_text,
-    )

@@ -5,7 +5,9 @@ it without loading Keras, and it overlaps with the training step on any backend.
 one resampling, so that an image is blurred once, not once a transform.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -98,12 +100,22 @@ PRESETS = {
     ),
 }
 
+
 _SHARE_DEGRADED = 1 / 2
 _NOISE_SIDE = 168
 _SHARE_ERASED = 1 / 3
 _SHARE_REPAINTED = 0.6
 _SHARE_VEILED = 1 / 3
 _MARKERS = ("R", "L", "R", "AP", "75 kV", "12:41", "PORT", "S")
+
+
+def recipe_of(preset: str, amounts: Mapping[str, Any]) -> Augmentation:
+    """A preset with some of its amounts set otherwise.
+
+    >>> recipe_of("light", {"rotation": 20, "flip": True}).shift
+    0.04
+    """
+    return replace(PRESETS[preset], **amounts)
 
 
 def describe(recipe: Augmentation) -> str:

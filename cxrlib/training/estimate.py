@@ -63,14 +63,14 @@ def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) ->
     learned *= 1 + _NORMAL * config.synthetic_opacity_ratio
     validated = pictures * config.validation_fraction
     step = 3 * forward
-    if config.augmentation != "none":
+    if config.augments:
         step = max(step, config.size**2 / (_AUGMENTED_A_CORE * cores))
     seconds = _START_SECONDS + config.fine_tune_epochs * (learned * step + validated * forward)
     if config.distill_from_start:
         seconds += learned * forward
     if config.head_epochs:
         # One pass for the features; without fine-tuning, augmented, the backbone runs each epoch.
-        passes = 1 if config.fine_tune_epochs or config.augmentation == "none" else None
+        passes = 1 if config.fine_tune_epochs or not config.augments else None
         seconds += (passes or config.head_epochs) * pictures * forward
     # Weights, gradients, two moments, and the best so far; outputs of all layers and, of the
     # largest few, their gradients.

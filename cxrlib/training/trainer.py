@@ -16,7 +16,7 @@ from cxrlib.networks.loading import score
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.runs.folder import Run, StoppedError
 from cxrlib.training import checkpoint
-from cxrlib.training.augment import PRESETS
+from cxrlib.training.augment import recipe_of
 from cxrlib.training.batches import Batches, Framing, Samples, Variation
 from cxrlib.training.checkpoint import Checkpoint
 from cxrlib.training.compiling import LearningRate, compile_model, schedule
@@ -80,7 +80,7 @@ class Trainer:
         config = self.config
         backbone = keras.Model(self.model.input, self.model.get_layer("pool").output)
         backbone.trainable = False
-        if config.augmentation != "none" and not config.fine_tune_epochs:
+        if config.augments and not config.fine_tune_epochs:
             self._compile(self.model, config.head_learning_rate)
             self._epochs(
                 "head",
@@ -164,7 +164,7 @@ class Trainer:
             with_synthetic(config, self.samples, self.pixels),
             Framing(self.pixels.boxes, config.size, self.pixels.lungs),
             Variation(
-                PRESETS[config.augmentation],
+                recipe_of(config.augmentation, config.amounts),
                 randomize_background=config.randomize_background,
                 synthetic_once=config.distill_from_start,
                 variants=2 if config.consistency_weight else 1,

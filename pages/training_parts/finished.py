@@ -4,6 +4,7 @@ import streamlit as st
 
 from cxrlib import runs
 from cxrlib.runs import ensembles, provenance, records
+from cxrlib.runs.config import describe_augmentation
 from cxrlib.training import jobs
 from pages.shared.text import plain
 from pages.training_parts import actions
@@ -39,7 +40,7 @@ def summary(run: runs.Run, members: list[str]) -> str:
     config = run.config
     kind = provenance.TITLES[provenance.trained_on(run.metrics)]
     return (
-        f"{config['network']}, {config['size']} px, augmentation {config['augmentation']}, "
+        f"{config['network']}, {config['size']} px, augmentation {describe_augmentation(config)}, "
         f"trained on {kind}"
     )
 

@@ -19,15 +19,18 @@ from cxrlib.images.style import style_of
 from cxrlib.labels import is_pneumonia
 from cxrlib.networks import depth
 from cxrlib.runs.config import (
+    AMOUNTS,
     LEGACY_FIELDS,
     TrainingConfig,
+    amounts,
+    describe_augmentation,
     for_network,
     group_of,
     problems,
     repeat_settings,
 )
 from cxrlib.training import practice
-from cxrlib.training.augment import PRESETS, augment, describe
+from cxrlib.training.augment import PRESETS, augment, describe, recipe_of
 from cxrlib.training.devices import Device
 from cxrlib.training.estimate import estimate
 from pages.shared import data_folder
@@ -36,6 +39,17 @@ from pages.training_parts import actions
 
 FIELDS = TrainingConfig.model_fields
 VARIANTS = 6
+UNITS = {
+    "rotation": "±°",
+    "shift": "± share",
+    "zoom": "± share",
+    "brightness": "± share",
+    "contrast": "± share",
+    "noise": "grey levels",
+}
+STEPS = {"rotation": 5.0, "shift": 0.05, "zoom": 0.05, "brightness": 0.05, "contrast": 0.1} | {
+    "noise": 5.0
+}
 
 
 def show() -> None:
@@ -83,7 +97,11 @@ def show_form(table: pd.DataFrame, root: Path) -> None:
                     slots[name] = show_field(name, field)
         with st.container(gap="xsmall"):
             on = choose_devices()
-    for group, icon in (("Advanced", ":material/tune:"), ("Research", ":material/science:")):
+    for group, icon in (
+        ("Augmentation", ":material/blur_on:"),
+        ("Advanced", ":material/tune:"),
+        ("Research", ":material/science:"),
+    ):
         with st.expander(group, icon=icon), st.grid(4, min_column_width=190):
             for name, field in FIELDS.items():
                 if group_of(field) == group or (group == "Advanced" and is_set_before(name)):
@@ -94,7 +112,8 @@ def show_form(table: pd.DataFrame, root: Path) -> None:
     config, wrong = checked(table, on)
     for name, sentence in wrong.items():
         slots.get(name, st).error(plain(sentence))
-    show_preview(table, root)
+    if not wrong.keys() & {"size", *AMOUNTS}:
+        show_preview(table, root)
     if config:
         show_start(config, table, root, on)
     else:
@@ -160,6 +179,10 @@ def show_field(name: str, field: FieldInfo) -> Any:
         st.number_input(step=1, **options)
     elif kind == int | None:
         st.number_input(step=1, value=None, placeholder="all", **options)
+    elif name in AMOUNTS:
+        preset = getattr(PRESETS[st.session_state.new_augmentation], name)
+        options["label"] += f" ({UNITS[name]})"
+        st.number_input(step=STEPS[name], format="%g", placeholder=f"{preset:g}", **options)
     elif kind is float:
         # A rate of 0.0001 is stepped through otherwise than a share of 0.2.
         step = 10.0 ** (math.floor(math.log10(field.default or 0.1)) - 1)
@@ -231,9 +254,8 @@ def checked(table: pd.DataFrame, on: list[Device]) -> tuple[TrainingConfig | Non
 
 def show_preview(table: pd.DataFrame, root: Path) -> None:
     size = st.session_state.new_size
-    if not size or not 96 <= size <= 512:
-        return
-    preset = st.session_state.new_augmentation
+    asked = {name: st.session_state[f"new_{name}"] for name in ("augmentation", *AMOUNTS)}
+    recipe = recipe_of(asked["augmentation"], amounts(asked))
     positive = is_pneumonia(table.label)
     chosen, other = table[positive].path.iloc[0], table[~positive].path.iloc[0]
     try:
@@ -245,8 +267,8 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
         st.warning(f"{plain(chosen)}: {plain(error)}")
         return
     st.markdown(
-        f"**Training images** with the augmentation preset *{preset}*: "
-        f"{describe(PRESETS[preset])}."
+        f"**Training images** with augmentation {describe_augmentation(asked)}: "
+        f"{describe(recipe)}."
         + (
             " The network sees only the lungs' bounding box."
             if st.session_state.new_crop == "lungs"
@@ -256,9 +278,9 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
     rng = np.random.default_rng(0)
     with st.grid(VARIANTS, min_column_width=110):
         st.image(square, width="stretch", output_format="JPEG", alt="An image as it is")
-        for variant in range(1, 1 if preset == "none" else VARIANTS):
+        for variant in range(1, 1 if recipe == PRESETS["none"] else VARIANTS):
             st.image(
-                augment(square, PRESETS[preset], rng, style=style_of(normal)),
+                augment(square, recipe, rng, style=style_of(normal)),
                 width="stretch",
                 output_format="JPEG",
                 alt=f"The image changed at random, variant {variant}",
