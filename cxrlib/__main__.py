@@ -6,12 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from pydantic import ValidationError
 
 from cxrlib import arguments, runs
+from cxrlib.cluster import ClusterError
 from cxrlib.data import dataset
 from cxrlib.images import files
 from cxrlib.images.radiograph import RadiographError
@@ -46,7 +48,13 @@ def main(given: Sequence[str] | None = None) -> int:
         for field, sentence in config.problems(error).items():
             option = f"--{field.replace('_', '-')}: " if field else ""
             print(f"{option}{sentence}", file=sys.stderr)
-    except (dataset.DatasetError, runs.RunError, RadiographError, ArchiveError) as error:
+    except (
+        dataset.DatasetError,
+        runs.RunError,
+        RadiographError,
+        ArchiveError,
+        ClusterError,
+    ) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         from cxrlib.training import jobs
@@ -339,8 +347,13 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _read_archive(options: argparse.Namespace) -> int:
-    from cxrlib.inference import archive
+    from cxrlib.inference import archive, cluster_reader
 
+    engine = None
+    if options.cluster:
+        engine = partial(
+            cluster_reader.read_on_cluster, address=options.cluster, sources=options.paths
+        )
     try:
         summary = archive.read(
             options.paths,
@@ -348,6 +361,7 @@ def _read_archive(options: argparse.Namespace) -> int:
             runs.find(options.run),
             insist=options.insist,
             heatmaps=options.heatmaps,
+            engine=engine,
         )
     except KeyboardInterrupt:
         print("Stopped. The same command goes on.", file=sys.stderr)

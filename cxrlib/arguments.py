@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="with --out: also a small PNG with a heatmap of each image",
     )
+    _add_cluster(command, "with --out: read on a Ray cluster that sees the files")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument(
         "--insist",
@@ -135,6 +136,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no number of images: give 1 or more.")
     return int(text)
+
+
+def _add_cluster(parser: argparse.ArgumentParser, help_text: str) -> None:
+    parser.add_argument(
+        "--cluster", metavar="HOST:PORT", help=f"{help_text} (default: on this machine)"
+    )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

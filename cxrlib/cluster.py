@@ -1,0 +1,124 @@
+"""The way to a Ray cluster. What may be in it is said in one sentence, with the remedy.
+
+Ray is an optional extra and takes a second to import: it is loaded when an address is given.
+"""
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import cxrlib
+
+_CONNECT_SECONDS = 5
+_CHECK_SECONDS = 60
+_NAMESPACE = "cxrlib"
+_PLACE = re.compile(r"(?P<host>[^/:]+|\[[^\]]+\]):(?P<port>\d+)")
+_SAME = f"Install the same version of cxrlib there ({cxrlib.__version__}), and restart Ray."
+
+
+class ClusterError(ValueError):
+    """A cluster cannot be reached or used; says what to do."""
+
+
+def connect(address: str) -> None:
+    """Connect this process to a cluster, where it is not yet.
+
+    Args:
+        address: ``HOST:PORT`` as ``ray start --head`` prints it. This machine has to belong to the
+            cluster.
+
+    Raises:
+        ClusterError: Ray is not installed, nothing answers there, or it is of another version.
+    """
+    # What listens there may be no cluster: a quarter of a minute is waited then, not ten. Ray reads
+    # this when it is imported.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+    os.environ.setdefault("RAY_py_gcs_connect_timeout_s", str(_CONNECT_SECONDS))
+    try:
+        import ray
+    except ImportError as error:
+        raise ClusterError(
+            "Ray is not installed here: pip install -r requirements-cluster.txt"
+        ) from error
+    if ray.is_initialized():
+        return
+    _check_reachable(address)
+    try:
+        ray.init(address, namespace=_NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+    except (RuntimeError, ConnectionError, TimeoutError, ValueError) as error:
+        raise ClusterError(_problem(address, str(error))) from error
+
+
+def _check_reachable(address: str) -> None:
+    place = _PLACE.fullmatch(address)
+    if place is None:
+        raise ClusterError(
+            f"{address} is no address of a cluster: name it as `ray start --head` prints it, such "
+            "as 192.168.1.5:6379."
+        )
+    try:
+        socket.create_connection(
+            (place["host"].strip("[]"), int(place["port"])), _CONNECT_SECONDS
+        ).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"No cluster answers at {address}. Check the address, and start one there with: ray "
+            "start --head"
+        ) from error
+
+
+def _problem(address: str, reason: str) -> str:
+    import ray
+
+    if "Version mismatch" in reason:
+        versions = re.findall(r"(Ray|Python): ([\w.+-]+)", reason)
+        theirs, ours = (
+            " and ".join(" ".join(pair) for pair in found)
+            for found in (versions[: len(versions) // 2], versions[len(versions) // 2 :])
+        )
+        return (
+            f"The cluster at {address} runs {theirs}, this machine {ours}: install the same "
+            "versions on both."
+        )
+    return (
+        f"What answers at {address} is no cluster of Ray {ray.__version__} that this machine "
+        f"belongs to. Run here: ray start --address={address}"
+    )
+
+
+def check_nodes(paths: Sequence[Path] = ()) -> None:
+    """Check that every node has this version of cxrlib and can see some files and folders.
+
+    Raises:
+        ClusterError: some have not.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
+    answers = {
+        node["NodeManagerAddress"]: ray.remote(_look)
+        .options(num_cpus=0, scheduling_strategy=OnNode(node["NodeID"], soft=False))
+        .remote([str(path) for path in paths])
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    for name, answer in answers.items():
+        try:
+            version, missing = ray.get(answer, timeout=_CHECK_SECONDS)
+        except ray.exceptions.RayError as error:
+            raise ClusterError(f"The node {name} cannot run cxrlib. {_SAME}") from error
+        if version != cxrlib.__version__:
+            raise ClusterError(f"The node {name} has cxrlib {version}. {_SAME}")
+        if missing:
+            raise ClusterError(
+                f"The node {name} has no {missing[0]}. Name a folder that every node sees under "
+                "the same path, such as one on a shared disk."
+            )
+
+
+def _look(paths: list[str]) -> tuple[str, list[str]]:
+    """The version of cxrlib here, and which paths are not there."""
+    return cxrlib.__version__, [path for path in paths if not Path(path).exists()]

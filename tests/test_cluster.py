@@ -1,0 +1,154 @@
+"""A real Ray cluster of two nodes on this machine: archives read there, and a node that is lost."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import cv2
+import made_runs
+import pandas as pd
+import pytest
+
+from cxrlib.synthetic.phantom import phantom
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    """A cluster of two nodes with a core each; tests may remove nodes that they add."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        # Nodes of one machine would end each other's work where its memory runs low.
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        running = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        running.add_node(num_cpus=1)
+    yield running
+    running.shutdown()
+
+
+def cxrlib(*arguments: object) -> subprocess.Popen[str]:
+    """The command line in a process of its own, which is where Ray belongs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cxrlib", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def complaint(*arguments: object) -> str:
+    process = cxrlib(*arguments)
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 2, errors
+    return errors.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of 2,000 files of some drawn radiographs, two of them damaged."""
+    folder = tmp_path_factory.mktemp("archive")
+    for seed in range(20):
+        cv2.imwrite(
+            str(folder / f"0-{seed:02}.png"),
+            phantom(seed, pneumonia=bool(seed % 2), size=128).pixels,
+        )
+        for copy in range(1, 100):
+            os.link(folder / f"0-{seed:02}.png", folder / f"{copy}-{seed:02}.png")
+    for name in ("7-07.png", "90-13.png"):
+        (folder / name).unlink()
+        (folder / name).write_bytes(b"damaged")
+    return folder
+
+
+def test_an_archive_survives_the_loss_of_a_worker(cluster, drawn: Path, tmp_path: Path) -> None:
+    extra = cluster.add_node(num_cpus=1)
+    out = tmp_path / "results.parquet"
+    run = made_runs.shipped_member()
+    asked = ["--out", out, "--run", run.name, "--cluster", cluster.address]
+    reading = cxrlib("predict", drawn, *asked)
+    assert reading.stderr
+    seen = ""
+    while not any(f"| {count}/2000" in seen for count in range(300, 600)):
+        seen += reading.stderr.read(1)
+        assert reading.poll() is None, seen
+    cluster.remove_node(extra)
+    printed, errors = reading.communicate(timeout=SECONDS)
+    assert reading.returncode == 0, errors
+    assert "2,000 files" in printed
+    table = pd.read_parquet(out)
+    assert sorted(table.file) == sorted(map(str, drawn.iterdir()))
+    assert (table.error != "").sum() == 2
+    # What all copies of an image say is the same, whoever read them.
+    read = table[table.error == ""]
+    by_image = read.probability.groupby(read.file.str[-6:-4])
+    assert (by_image.max() - by_image.min()).max() < 1e-3
+    assert set(table.run) == {run.name}
+
+
+def test_a_wrong_address_is_one_clear_sentence(drawn: Path, tmp_path: Path) -> None:
+    asked = ["predict", drawn, "--out", tmp_path / "x.csv", "--cluster"]
+    assert "No cluster answers at 127.0.0.1:9" in complaint(*asked, "127.0.0.1:9")
+    assert "is no address of a cluster" in complaint(*asked, "somewhere")
+
+    class Web(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Web) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{other.server_port}"
+        assert f"What answers at {address} is no cluster" in complaint(*asked, address)
+        other.shutdown()
+
+
+# Has the cluster say that it is of another version until a line is read.
+PRETEND = """
+import json, sys, ray
+from ray.experimental import internal_kv as kv
+ray.init(sys.argv[1], log_to_driver=False, logging_level="error")
+def say(about):
+    kv._internal_kv_put(b"CLUSTER_METADATA", about, namespace=b"cluster")
+true = kv._internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster")
+say(json.dumps(json.loads(true) | {"ray_version": "2.0.1"}).encode())
+print("pretends", flush=True)
+input()
+say(true)
+"""
+
+
+def test_a_cluster_of_another_version_is_one_clear_sentence(
+    cluster, drawn: Path, tmp_path: Path
+) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", PRETEND, cluster.address], **pipes) as pretending:
+        assert pretending.stdout.readline() == "pretends\n"
+        said = complaint(
+            "predict", drawn, "--out", tmp_path / "x.csv", "--cluster", cluster.address
+        )
+        pretending.communicate("\n", timeout=SECONDS)
+    assert "runs Ray 2.0.1" in said
+    assert f"this machine Ray {importlib.metadata.version('ray')}" in said
+
+
+def test_a_node_without_the_files_is_one_clear_sentence(cluster) -> None:
+    # The nodes of this test share a disk with it: the nodes are asked for what nobody has.
+    code = (
+        "import sys; from pathlib import Path; from cxrlib import cluster\n"
+        "cluster.connect(sys.argv[1])\n"
+        "try: cluster.check_nodes([Path.cwd(), Path('/nowhere/chest_xray')])\n"
+        "except cluster.ClusterError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, cluster.address]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "has no /nowhere/chest_xray" in said
