@@ -22,7 +22,8 @@ FLOORS = [
     {"networks"},
     {"runs", "synthetic"},
     {"images", "metrics"},
-    {"cluster", "labels", "tables", "__init__"},
+    {"cluster", "labels", "tables"},
+    {"__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 LIGHT_ROOMS = [
