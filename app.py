@@ -16,7 +16,13 @@ uploads.set_up()
 # A connection that another site's page opens would make the server ask elsewhere for its address.
 net_util.get_external_ip = lambda: None
 # Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.
-st.set_page_config(page_title="cxrlib · pneumonia X-ray explorer", page_icon="🩻", layout="wide")
+st.set_page_config(
+    page_title="cxrlib · pneumonia X-ray explorer",
+    page_icon="🩻",
+    layout="wide",
+    # A reader of cases needs the room.
+    initial_sidebar_state="collapsed" if "session" in st.query_params else "auto",
+)
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.
 st.html(
     "<style>.stMainBlockContainer{padding:2.5rem clamp(1rem,3vw,3rem)}"
@@ -35,7 +41,7 @@ page = st.navigation(
         st.Page("pages/dataset.py", title="Data set", icon=":material/photo_library:"),
         st.Page("pages/training.py", title="Train", icon=":material/model_training:"),
         st.Page("pages/metrics.py", title="Metrics", icon=":material/monitoring:"),
-        st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
+        st.Page("pages/review.py", title="Reading room", icon=":material/rate_review:"),
         st.Page("pages/about.py", title="About", icon=":material/info:"),
     ]
 )

@@ -6,7 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cxrlib import runs
 from cxrlib.data import dataset
 from cxrlib.reviews import ReviewError
-from pages.review_parts import readers, reading, records, results, start
+from pages.review_parts import actions, readers, reading, records, results, start
 from pages.review_parts.parts import go_to, store
 from pages.shared import front_door
 from pages.shared.data_folder import show_problem
@@ -15,18 +15,18 @@ from pages.shared.permissions import why_not
 
 def show_session(uid: str) -> None:
     session = store().session(uid)
-    current = session.current
-    if current is None:
+    shown = reading.chosen(session) if not session.ended else None
+    if shown is None:
         st.title("Reading room", anchor=False)
         results.show(session)
     else:
-        reading.show(session, current)
+        reading.show(session, shown)
 
 
 def show_start() -> None:
     st.title("Reading room", anchor=False)
     tabs = st.tabs(
-        ["Read", "Readers together", "Keep and delete"], key="review_tab", bind="query-params"
+        ["Read", "Agreement between readers", "Data"], key="review_tab", bind="query-params"
     )
     for tab, part in zip(tabs, (start, readers, records), strict=True):
         if tab.open:
@@ -44,7 +44,7 @@ if "run" not in st.session_state:
     st.info("There is no finished run in `models/`. Train one with `python train.py`.")
     st.stop()
 try:
-    reading.outbox().send()
+    actions.outbox().send()
     if uid:
         show_session(uid)
     else:
@@ -60,7 +60,7 @@ except SQLAlchemyError:
         "`[connections.reviews]` in `.streamlit/secrets.toml`, or that the file named by "
         "`CXR_REVIEWS` can be written and is an SQLite database."
     )
-    if reading.outbox().unsent:
+    if actions.outbox().unsent:
         st.info(
             "Your last answer is kept while this page is open, and sent when the database is back.",
             icon=":material/cloud_off:",

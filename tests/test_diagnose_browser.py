@@ -13,6 +13,7 @@ from cxrlib.synthetic.phantom import phantom
 
 pytestmark = pytest.mark.browser
 NETWORK_LOADED = 120_000
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def picture(seed: int, *, pneumonia: bool = True) -> dict:
@@ -80,6 +81,22 @@ def test_the_radiograph_is_large_and_keys_change_it_at_once(app, page) -> None:
     page.keyboard.press("i")
     page.wait_for_timeout(100)
     assert pixel(page) == 255 - plain
+
+
+def test_windows_are_in_order_and_ignore_borders(page) -> None:
+    script = (ROOT / "pages" / "shared" / "viewer" / "image.js").read_text("utf-8")
+    windows = """grey => {
+        const radiograph = {plain: [{grey}]};
+        return Radiograph.prototype.windows.call(radiograph);
+    }"""
+    page.add_script_tag(content=f"{script}\nwindow.Radiograph = Radiograph;")
+    ramp = [*range(40, 201)] * 50
+    found = page.evaluate(windows, ramp)
+    assert found == page.evaluate(windows, ramp + [0] * 5000), "a black border changes nothing"
+    assert found["Auto"] == [40, 200]
+    for end in (0, 1):
+        assert found["Lung"][end] < found["Soft tissue"][end] < found["Bone"][end]
+    assert all(low < high for low, high in page.evaluate(windows, [7] * 81).values())
 
 
 def test_a_jpeg_from_upload_to_report(app, page, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def visit(page, name: str) -> None:
 def test_nobody_trains_or_reviews_before_logging_in(guarded: str, page) -> None:
     page.goto(guarded)
     page.locator("input[type=file]").wait_for(state="attached")  # reading is for everybody
-    for name in ("Train", "Review"):
+    for name in ("Train", "Reading room"):
         visit(page, name)
         page.get_by_text("Log in first").wait_for()
     assert page.get_by_role("button", name="Begin").count() == 0
@@ -249,9 +249,9 @@ def test_nobody_trains_or_reviews_before_logging_in(guarded: str, page) -> None:
 def test_a_role_opens_what_it_is_for(guarded: str, provider: Provider, page) -> None:
     page.goto(guarded)
     log_in(page, provider, "bo@example.org")
-    visit(page, "Review")
+    visit(page, "Reading room")
     page.get_by_role("button", name="Begin").wait_for()
-    page.get_by_text("Everybody's sessions are not listed here").wait_for()
+    page.get_by_text("Sessions are not listed here").wait_for()
     visit(page, "Train")
     page.get_by_text("Your account may not train").wait_for()
     page.get_by_role("button", name="Log out").click()

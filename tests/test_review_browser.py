@@ -27,7 +27,7 @@ def enter(page, url):
     """To the review page, by way of the front door."""
     page.goto(url)
     page.get_by_role("heading", name="Diagnose").wait_for()
-    page.get_by_role("link", name="Review").click()
+    page.get_by_role("link", name="Reading room").click()
     page.get_by_role("heading", name="Reading room").wait_for()
 
 
@@ -81,7 +81,8 @@ def choose(page, key, name):
 
 def pixel(page):
     """The grey in the middle of what is seen of the radiograph."""
-    return page.locator("canvas").evaluate(
+    page.wait_for_timeout(100)  # it is drawn with the browser's next frame
+    return page.locator(".pane canvas").first.evaluate(
         "c => c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data[0]"
     )
 
@@ -96,7 +97,7 @@ def read_blind(page, key, name):
 
 
 def revealed(page):
-    page.get_by_text("Does the heatmap point").wait_for()
+    page.get_by_text("Your answer now").wait_for()
     page.locator("[data-ready$='-second']").wait_for()
 
 
@@ -119,13 +120,16 @@ def test_whole_session_with_the_keyboard_alone_and_a_restart(app, file, store, p
     page.keyboard.press("w")
     for keys, says in (("h", "mirrored"), ("k", "rotated 90°"), ("+", "×"), ("0", "")):
         page.keyboard.press(keys)
+        page.wait_for_timeout(100)
         assert says in page.locator(".note").inner_text()
-    right = page.locator("[data-side=R]")
-    assert "left" in right.get_attribute("class")
+    right = page.locator("[data-side=R]").first
+    assert right.get_attribute("data-at") == "left"
     page.keyboard.press("h")
-    assert "right" in right.get_attribute("class"), "mirrored, and marked so"
+    page.wait_for_timeout(100)
+    assert right.get_attribute("data-at") == "right", "mirrored, and marked so"
     page.keyboard.press("k")
-    assert "bottom" in right.get_attribute("class")
+    page.wait_for_timeout(100)
+    assert right.get_attribute("data-at") == "bottom"
     page.keyboard.press("0")
     assert pixel(page) == plain
 
@@ -134,9 +138,9 @@ def test_whole_session_with_the_keyboard_alone_and_a_restart(app, file, store, p
     page.keyboard.type("np s i")
     page.keyboard.press("Escape")
     read_blind(page, "v", "viral")
-    for _ in range(3):  # evidence, Grad-CAM, saliency
+    for _ in range(4):  # evidence, Grad-CAM, saliency, lungs
         page.keyboard.press("g")
-    page.get_by_role("button", name="No heatmap").wait_for()
+    page.locator(".overlays [aria-pressed=true]", has_text="None").wait_for()
     assert pixel(page) == plain
     page.keyboard.press("i")
     assert pixel(page) == 255 - plain, "still once a press"
@@ -159,12 +163,14 @@ def test_whole_session_with_the_keyboard_alone_and_a_restart(app, file, store, p
     go_on(page)
     case(page, 3, 3)
     page.keyboard.press("s")
+    focus(page, "button", "Finish without it")
+    page.keyboard.press("Enter")
     page.get_by_text("2 read, 1 skipped, 1 flagged").wait_for()
     session = store.session(uid)
     assert session.ended and session.readings[1].first_answer == "bacterial"
     found = reviews.session_result(reviews.export(store, uid=uid))
     assert found.read == 2 and found.seconds > 0
-    page.get_by_text(re.compile("Who was right")).wait_for()
+    page.get_by_text("Accuracy").wait_for()
     assert not page.get_by_test_id("stException").count()
 
 
@@ -186,6 +192,54 @@ def test_no_key_is_lost_or_done_twice_however_fast_they_come(app, file, store, p
         assert (reading.first_answer, reading.first_confidence) == ("viral", 3)
         assert (reading.second_answer, reading.second_confidence) == ("bacterial", 5)
         assert reading.rating == "partly" and reading.flagged
+
+
+def test_on_a_phone_each_case_and_each_reveal_begins_with_the_image(app, file, browser):
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{app(CXR_REVIEWS=str(file))}/review")
+    page.get_by_role("heading", name="Reading room").wait_for()
+    page.get_by_role("textbox", name="Name or initials").fill("AB")
+    page.keyboard.press("Enter")
+    page.get_by_text("Synthetic practice list").tap()
+    page.get_by_role("spinbutton", name="Number of cases").fill("2")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Begin").tap()
+
+    def image_is_in_sight():
+        page.wait_for_timeout(500)
+        box = page.locator(".stage").bounding_box()
+        return box["y"] > 40 and box["y"] + box["height"] < 844
+
+    case(page, 1, 2)
+    assert image_is_in_sight()
+    page.get_by_role("button", name="Skip this case").tap()
+    case(page, 2, 2)
+    assert image_is_in_sight()
+    page.get_by_role("button", name="Pneumonia", exact=False).first.tap()
+    page.get_by_role("button", name="4", exact=True).tap()
+    page.get_by_text("sure", exact=True).wait_for()
+    page.get_by_role("button", name="Done: show the model").tap()
+    page.locator("[data-ready$='-2-second']").wait_for()
+    assert image_is_in_sight()
+    # A finger on the image scrolls the page.
+    assert page.locator(".pane canvas").first.evaluate("c => getComputedStyle(c).touchAction") == (
+        "pan-y"
+    )
+    page.get_by_role("button", name="Next case").tap()
+    case(page, 1, 2)
+    assert image_is_in_sight(), "the skipped case is back"
+    page.get_by_role("button", name="Case 2, done").tap()
+    page.locator("[data-ready$='-2-done']").wait_for()
+    page.get_by_role("button", name="Go on with case 1").tap()
+    case(page, 1, 2)
+    page.get_by_role("button", name="Finish without it").tap()
+    page.get_by_text("1 read, 1 skipped").wait_for()
+    context.close()
 
 
 def test_two_readers_at_once(app, file, store, browser):

@@ -12,7 +12,6 @@ from cxrlib import reviews
 from cxrlib.data import dataset
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.metrics import OperatingPoint
-from cxrlib.reviews.display import window_presets
 
 POINT = OperatingPoint("youden", 0.4, 0.3, 0.5)
 
@@ -124,13 +123,3 @@ def test_practice_list_is_half_ill_and_opens():
     first = reviews.open_case("practice", cases[0].path)
     again = reviews.open_case("practice", cases[0].path)
     assert first.format == "Synthetic" and (first.pixels == again.pixels).all()
-
-
-def test_windows_are_in_order_and_ignore_borders():
-    ramp = np.tile(np.arange(40, 201, dtype=np.uint8), (50, 1))
-    presets = window_presets(ramp)
-    assert presets == window_presets(np.pad(ramp, 60)), "a black border changes nothing"
-    assert presets["auto"] == (40, 200)
-    assert presets["lung"][1] < presets["soft tissue"][1] < presets["bone"][1]
-    assert presets["lung"][0] < presets["soft tissue"][0] < presets["bone"][0]
-    assert all(low < high for low, high in window_presets(np.full((9, 9), 7, np.uint8)).values())

@@ -1,5 +1,6 @@
 """The review page: the flow of a session, and what it must not show."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from cxrlib import reviews
 from cxrlib.data import dataset
 from cxrlib.reviews import Store
-from pages.review_parts import parts, reading, records
+from pages.review_parts import cases, parts, records
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,6 +49,13 @@ def press(app, start):
     return app
 
 
+def press_label(app, label):
+    next(button for button in app.button if button.label == label).click()
+    app.run()
+    assert not app.exception
+    return app
+
+
 def begin(app, *, length=3, name="AB"):
     app.text_input(key="reader_name").set_value(name)
     app.radio(key="case_source").set_value("practice")
@@ -64,28 +72,37 @@ def words(app):
     return " ".join(str(getattr(item, "value", "") or item.proto) for item in shown)
 
 
+def model_is_shown(app):
+    return any(heading.value.startswith("Model:") for heading in app.header)
+
+
 def read_to_end(app, answer="normal"):
     while any((button.key or "").startswith("commit-") for button in app.button):
         for start in (f"first-{answer}-", "first-4-", "commit-", "go-on-"):
             press(app, start)
 
 
+def asked_about_the_heatmap(app):
+    return any("heatmap point" in line.value for line in app.markdown)
+
+
 @pytest.mark.parametrize("heat", [0, 1])
 def test_the_heatmap_is_asked_about_where_there_is_one(open_page, monkeypatch, heat):
-    from pages.review_parts import reading
-
-    found = reading.explained
+    found = cases.explained
 
     def explained(*asked):
-        prediction, heatmaps = found(*asked)
-        return prediction, {title: np.full((8, 8), heat) for title in heatmaps}
+        prediction, explanations = found(*asked)
+        values = np.full((8, 8), heat, np.float32)
+        return prediction, [replace(explanation, values=values) for explanation in explanations]
 
-    monkeypatch.setattr(reading, "explained", explained)
+    monkeypatch.setattr(cases, "explained", explained)
     app = open_page()
     begin(app)
-    for start in ("first-normal-", "first-4-", "commit-"):
+    for start in ("first-pneumonia-", "first-4-", "commit-"):
         press(app, start)
-    assert any("heatmap point" in line.value for line in app.markdown) == bool(heat)
+    assert asked_about_the_heatmap(app) == bool(heat)
+    press(app, "second-normal-")
+    assert not asked_about_the_heatmap(app), "who finds nothing is not asked where it is"
 
 
 def test_nobody_begins_without_a_name(open_page, store):
@@ -106,7 +123,7 @@ def test_blind_reading_shows_neither_label_nor_score(open_page, store):
     press(app, "commit-")
     assert "Choose an answer" in app.toast[0].value
     assert store.session(uid).current.stage == "first"
-    assert "Model:" not in words(app)
+    assert not model_is_shown(app)
 
 
 def test_pressed_twice_is_pressed_once(open_page, store):
@@ -118,7 +135,7 @@ def test_pressed_twice_is_pressed_once(open_page, store):
     store.commit_first(store.session(uid).current.id, 1.0)
     press(app, "commit-")
     assert store.session(uid).current.stage == "second"
-    assert "Model:" in words(app) and not app.toast
+    assert model_is_shown(app) and not app.toast
 
 
 def test_session_from_the_first_case_to_the_results(open_page, store):
@@ -129,21 +146,48 @@ def test_session_from_the_first_case_to_the_results(open_page, store):
     found = store.session(uid).current
     assert (found.stage, found.first_answer, found.first_confidence) == ("second", "viral", 2)
     assert 0 <= found.probability <= 1
-    assert "Model:" in words(app) and "Your blind answer: viral, unsure" in words(app)
+    assert model_is_shown(app) and "Your blind answer: **viral, unsure**" in words(app)
     assert found.label not in words(app), "the reference label waits for the end"
-    for start in ("second-normal-", "rate-partly-", "flag-"):
+    for start in ("rate-partly-", "second-normal-", "flag-"):
         press(app, start)
     press(app, "go-on-")
     first = store.session(uid).readings[0]
     assert (first.second_answer, first.rating, first.flagged) == ("normal", "partly", True)
     press(app, "skip-")
+    assert not store.session(uid).ended, "a skipped case comes back"
+    press_label(app, "Finish without it")
     assert store.session(uid).ended
     shown = words(app)
     assert "1 read, 1 skipped, 1 flagged" in shown
     assert "synthetic practice list" in shown
     tables = [table.value for table in app.dataframe]
-    assert tables[0].who.tolist() == ["you, blind", "you, after the model", "model"]
-    assert tables[-1].label.tolist() == [r.label for r in store.session(uid).readings]
+    assert tables[0].Reader.tolist() == ["You, blind", "You, after the model", "Model"]
+    labels = [reading.label.lower() for reading in store.session(uid).readings]
+    assert tables[-1]["Reference label"].tolist() == labels
+
+
+def test_earlier_cases_are_looked_at_and_a_skip_is_undone(open_page, store):
+    app = open_page()
+    uid = begin(app)
+    for start in ("first-viral-", "first-2-", "commit-", "go-on-"):
+        press(app, start)
+    app.query_params["case"] = "1"
+    app.run()
+    shown = words(app)
+    assert "Case 1 of 3" in shown and "After the model: **viral, unsure**" in shown
+    assert model_is_shown(app) and store.session(uid).readings[0].label not in shown
+    kinds = ("first-", "second-", "commit-", "skip-", "flag-", "rate-")
+    assert not any((button.key or "").startswith(kinds) for button in app.button)
+    press(app, "go_on_reading")
+    assert "Case 2 of 3" in words(app)
+    press(app, "skip-")
+    assert "Case 3 of 3" in words(app)
+    press(app, "undo-")
+    assert "Case 2 of 3" in words(app) and not store.session(uid).readings[1].skipped
+    # What is not yet to be read is not shown, whatever the address says.
+    app.query_params["case"] = "3"
+    app.run()
+    assert "Case 2 of 3" in words(app)
 
 
 def test_session_is_gone_on_with_in_a_second_tab(open_page, store):
@@ -210,10 +254,10 @@ def test_stranger_sees_no_sessions_and_opens_no_folder(open_page, store, monkeyp
     app = open_page()
     assert "folder" not in app.radio(key="case_source").options
     assert not app.get("selectbox") or "AB" not in str([box.options for box in app.selectbox])
-    app = open_page(review_tab="Keep and delete")
+    app = open_page(review_tab="Data")
     assert not app.get("download_button") and not app.get("file_uploader")
-    app = open_page(review_tab="Readers together")
-    assert "not shown here" in words(app) + app.info[0].value
+    app = open_page(review_tab="Agreement between readers")
+    assert "not shown" in app.info[0].value and not app.dataframe
 
 
 def test_session_is_deleted_where_it_is_read(open_page, store):
@@ -234,9 +278,9 @@ def test_readers_meet_after_the_end(open_page, store):
         read_to_end_of = open_page()
         begin(read_to_end_of, name=name, length=2)
         read_to_end(read_to_end_of, answer)
-    app = open_page(review_tab="Readers together")
+    app = open_page(review_tab="Agreement between readers")
     (matrix, argued) = (table.value for table in app.dataframe)
-    assert matrix.reader.tolist() == ["AB", "CD"]
+    assert matrix.Reader.tolist() == ["AB", "CD"]
     assert argued.disagreement.tolist() == [1.0, 1.0]
     assert set(argued.label) == {"NORMAL", "PNEUMONIA"}
     # A third reader has the same cases before them: nobody is told what they show.
@@ -245,13 +289,13 @@ def test_readers_meet_after_the_end(open_page, store):
         model="m", point=store.session(store.readers()[0].sessions[0].uid).operating_point,
         cases=reviews.practice_cases(length=2, seed=0),
     )  # fmt: skip
-    app = open_page(review_tab="Readers together")
+    app = open_page(review_tab="Agreement between readers")
     assert set(app.dataframe[1].value.label) == {"being read"}
 
 
 def test_reader_is_deleted_only_when_sure(open_page, store):
     begin(open_page(), name="AB")
-    app = open_page(review_tab="Keep and delete")
+    app = open_page(review_tab="Data")
     app.selectbox(key="delete_name").set_value("AB").run()
     button = next(button for button in app.button if button.label == "Delete permanently")
     assert button.disabled
@@ -266,12 +310,12 @@ def test_readings_are_brought_back(open_page, store):
     uid = begin(open_page(), name="AB")
     table = reviews.export(store)
     store.delete_reader(store.readers()[0].id)
-    app = open_page(review_tab="Keep and delete")
+    app = open_page(review_tab="Data")
     uploader = app.get("file_uploader")[0]
     uploader.set_value(("readings.csv", table.to_csv(index=False).encode(), "text/csv")).run()
-    next(button for button in app.button if button.label == "Bring back").click()
+    next(button for button in app.button if button.label == "Import").click()
     app.run()
-    assert "Sessions brought back: 1" in app.success[0].value
+    assert "Sessions imported: 1" in app.success[0].value
     assert store.session(uid).reader.name == "AB"
 
 
@@ -286,7 +330,7 @@ def test_picture_that_is_gone_is_said_without_its_name(open_page, store, tmp_pat
     app.text_input(key="case_folder").set_value(str(tmp_path / "mine")).run()
     next(button for button in app.button if button.label == "Begin").click().run()
     (folder / "secret-name.jpeg").unlink()
-    reading.open_case.clear()
+    cases.open_case.clear()
     app.run()
     assert "cannot be opened" in app.error[0].value
     assert "secret" not in words(app) + app.error[0].value
@@ -332,11 +376,11 @@ def test_folders_of_a_file_brought_back_are_not_opened_where_none_are(
     store.delete_session(uid)
     monkeypatch.setattr(records, "allowed", lambda role="train": role == "delete")
     app = open_page()
-    app.query_params["review_tab"] = "Keep and delete"
+    app.query_params["review_tab"] = "Data"
     app.run()
     (uploader,) = app.get("file_uploader")
     uploader.set_value(("readings.csv", table.to_csv(index=False).encode(), "text/csv")).run()
-    next(button for button in app.button if button.label == "Bring back").click()
+    next(button for button in app.button if button.label == "Import").click()
     app.run()
     assert "folders are not opened" in app.error[0].value
     with pytest.raises(reviews.ReviewError):

@@ -128,13 +128,37 @@ def test_session_ends_with_its_last_case_or_when_asked(store):
     uid = begin(store, length=2)
     read_case(store, uid, "normal")
     assert store.session(uid).ended is None
-    store.skip(store.session(uid).current.id)
+    read_case(store, uid, "normal")
     assert store.session(uid).ended and store.session(uid).current is None
     early = begin(store, "CD")
     reading = store.session(early).current
     store.end(early)
     assert not store.answer(reading.id, "first", answer="normal")
     assert store.session(early).current is None
+
+
+def test_skipped_cases_come_back_at_the_end_and_a_skip_is_undone(store):
+    uid = begin(store, length=3)
+    first, second, third = store.session(uid).readings
+    store.skip(first.id)
+    assert store.session(uid).current.id == second.id
+    store.undo_skip(first.id)
+    assert store.session(uid).current.id == first.id
+    store.skip(first.id)
+    read_case(store, uid, "normal")
+    store.skip(third.id)
+    assert store.session(uid).ended is None
+    assert store.session(uid).current.id == first.id
+    # The third is chosen first; from the reveal on it is no longer skipped, and comes first.
+    store.answer(third.id, "first", answer="viral", confidence=2)
+    store.commit_first(third.id, 1.0)
+    now = store.session(uid).current
+    assert (now.id, now.stage, now.skipped) == (third.id, "second", False)
+    assert not store.skip(third.id) and not store.undo_skip(third.id)
+    store.commit_second(third.id, 1.0)
+    read_case(store, uid, "normal")
+    session = store.session(uid)
+    assert session.ended and not any(reading.skipped for reading in session.readings)
 
 
 def test_two_readers_at_once_do_not_disturb_each_other(store):
@@ -187,7 +211,7 @@ def test_database_of_another_layout_is_refused_and_left_alone(engine):
     uid = begin(Store(engine))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE schema SET version = 99")
-    with pytest.raises(ReviewError, match=r"layout 99.*bring them back"):
+    with pytest.raises(ReviewError, match=r"layout 99.*import them"):
         Store(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE schema SET version = {SCHEMA}")
@@ -329,6 +353,7 @@ def test_sensitivity_and_specificity_are_those_of_scikit_learn(store):
         first, second = rng.choice(["normal", "pneumonia", "viral", "bacterial"], 2)
         read_case(store, uid, first, second, probability=float(rng.random()))
     store.skip(store.session(uid).current.id)
+    store.end(uid)
     table = reviews.export(store, uid=uid)
     found = reviews.session_result(table)
     assert (found.read, found.skipped) == (23, 1)
@@ -345,7 +370,7 @@ def test_sensitivity_and_specificity_are_those_of_scikit_learn(store):
     assert (found.seconds, found.seconds_after) == (4.0, 2.0)
 
 
-def test_minds_changed_for_better_and_worse(store):
+def test_changed_answers_for_better_and_worse(store):
     uid = begin(store, length=6)
     truths = [reading.label for reading in store.session(uid).readings]
     right = {"NORMAL": "normal", "PNEUMONIA": "bacterial"}
@@ -370,6 +395,28 @@ def test_cannot_tell_is_neither_found_nor_cleared(store):
     assert found.before.sensitivity.value == found.before.specificity.value == 0
     # The model's "uncertain" is its like, but it is held to its threshold where it is measured.
     assert found.model.sensitivity.value == 1
+
+
+def test_cases_on_which_reader_model_and_label_differ(store):
+    uid = begin(store, length=4)
+    truths = [reading.label for reading in store.session(uid).readings]
+    for number, truth in enumerate(truths):
+        right = "normal" if truth == "NORMAL" else "viral"
+        wrong = "viral" if truth == "NORMAL" else "normal"
+        model = 0.0 if truth == "NORMAL" else 1.0
+        read_case(
+            store,
+            uid,
+            wrong if number == 1 else right,
+            wrong if number == 2 else right,
+            probability=1 - model if number == 3 else model,
+        )
+    found = reviews.session_result(reviews.export(store))
+    assert found.differing.position.tolist() == [2, 3, 4]
+    # Wrong is the reader's first answer in case 2, the second in case 3, the model in case 4.
+    assert (found.agreement_before.agreed, found.agreement_before.cases) == (2, 4)
+    assert found.agreement_after.agreed == 2
+    assert str(found.agreement_after).startswith("2 of 4 agree (κ ")
 
 
 def test_readers_beside_each_other(store):

@@ -1,4 +1,4 @@
-"""What readings come to: right and wrong, minds changed, and agreement beyond chance.
+"""What readings come to: right and wrong, changed answers, and agreement beyond chance.
 
 Functions of the table that `exchange.export` makes, one row a reading. *Cannot tell* is an answer
 of its own: neither a pneumonia found nor a normal image cleared, so that it costs sensitivity
@@ -22,6 +22,7 @@ from cxrlib.reviews.schema import ANSWERS
 
 CALLS = ("normal", "pneumonia", "cannot tell")
 _MODEL_CALLS = {"unlikely": "normal", "likely": "pneumonia", "uncertain": "cannot tell"}
+_LABEL_CALLS = {NORMAL: "normal", PNEUMONIA: "pneumonia"}
 _ANSWER_CALLS = {
     answer: "cannot tell" if positive is None else "pneumonia" if positive else "normal"
     for answer, positive in ANSWERS.items()
@@ -37,14 +38,33 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How often two raters gave the same call.
+
+    >>> print(Agreement(4, 5, Estimate(0.0, 0.0, 0.0)))
+    4 of 5 agree (κ 0.00)
+    """
+
+    agreed: int
+    cases: int
+    kappa: Estimate
+
+    def __str__(self) -> str:
+        kappa = "undefined" if math.isnan(self.kappa.value) else f"{self.kappa.value:.2f}"
+        return f"{self.agreed} of {self.cases} agree (κ {kappa})"
+
+
+@dataclass(frozen=True)
 class SessionResult:
     """What one session came to. ``nan`` where undefined.
 
     Attributes:
         read, skipped, flagged: numbers of cases.
         before, after, model: on the cases that have a label, all three on the same.
-        kappa_before, kappa_after: agreement of reader and model beyond chance.
+        agreement_before, agreement_after: of reader and model.
         changed: the cases whose call was changed, with ``effect`` better, worse or neither.
+        differing: the cases on which the reader's calls, the model's and the label are not all
+            the same.
         seconds: median reading time of a case, blind.
         seconds_after: median time of a case from the model's answer on.
     """
@@ -55,9 +75,10 @@ class SessionResult:
     before: Accuracy
     after: Accuracy
     model: Accuracy
-    kappa_before: Estimate
-    kappa_after: Estimate
+    agreement_before: Agreement
+    agreement_after: Agreement
     changed: pd.DataFrame
+    differing: pd.DataFrame
     seconds: float
     seconds_after: float
 
@@ -69,7 +90,8 @@ def session_result(readings: pd.DataFrame) -> SessionResult:
     judged = done[done.probability.notna()]
     compared = known[known.probability.notna()]
     changed = done[done["first"] != done["second"]]
-    truth = changed.label.map({NORMAL: "normal", PNEUMONIA: "pneumonia"})
+    truth = changed.label.map(_LABEL_CALLS)
+    all_calls = done[["first", "second", "model_call"]].assign(truth=done.label.map(_LABEL_CALLS))
     effect = np.select(
         [truth.isna(), changed.second == truth, changed["first"] == truth],
         ["unknown", "better", "worse"],
@@ -82,9 +104,10 @@ def session_result(readings: pd.DataFrame) -> SessionResult:
         before=_accuracy(compared, "first"),
         after=_accuracy(compared, "second"),
         model=_model_accuracy(compared),
-        kappa_before=cohen_kappa(judged["first"], judged.model_call),
-        kappa_after=cohen_kappa(judged.second, judged.model_call),
+        agreement_before=_agreement(judged["first"], judged.model_call),
+        agreement_after=_agreement(judged.second, judged.model_call),
         changed=changed.assign(effect=effect),
+        differing=done[all_calls.nunique(axis=1) > 1],
         seconds=float(done.first_seconds.median()),
         seconds_after=float(done.second_seconds.median()),
     )
@@ -120,6 +143,10 @@ def _model_accuracy(rows: pd.DataFrame) -> Accuracy:
 
 
 # --- agreement ------------------------------------------------------------------------------------
+
+
+def _agreement(a: pd.Series, b: pd.Series) -> Agreement:
+    return Agreement(int((a == b).sum()), len(a), cohen_kappa(list(a), list(b)))
 
 
 def cohen_kappa(a: Sequence[str], b: Sequence[str]) -> Estimate:

@@ -1,4 +1,4 @@
-"""All readings as one table: to be taken along as CSV or JSON, and brought back."""
+"""All readings as one table: exported as CSV or JSON, and imported again."""
 
 import io
 import json

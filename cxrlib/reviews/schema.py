@@ -100,10 +100,14 @@ class Session(Base):
 
     @property
     def current(self) -> "Reading | None":
-        """The reading to go on with, or None where all are done or the session is over."""
+        """The reading to go on with, or None where the session is over.
+
+        Skipped ones come last.
+        """
         if self.ended:
             return None
-        return next((reading for reading in self.readings if reading.stage != "done"), None)
+        undone = [reading for reading in self.readings if reading.stage != "done"]
+        return min(undone, key=lambda reading: reading.skipped, default=None)
 
 
 class Reading(Base):
@@ -111,7 +115,8 @@ class Reading(Base):
 
     Answers are those of `ANSWERS`, confidences 1 to 5, ratings those of `RATINGS`. An answer
     counts once its time (``first_at``, ``second_at``) is set; before, it is a draft. ``label``
-    is ``NORMAL``, ``PNEUMONIA`` or empty where nobody knows; ``probability`` is the model's.
+    is ``NORMAL``, ``PNEUMONIA`` or empty where nobody knows; ``probability`` is the model's. One
+    that was ``skipped`` comes back after the others, and is no longer skipped once it is read.
     """
 
     __tablename__ = "readings"
@@ -144,6 +149,6 @@ class Reading(Base):
     @property
     def stage(self) -> Stage:
         """``first`` while it is read blind, ``second`` once the model is shown, then ``done``."""
-        if self.skipped or self.second_at:
+        if self.second_at:
             return "done"
         return "second" if self.first_at else "first"

@@ -72,8 +72,8 @@ class Store:
             raise ReviewError(
                 f"The database of readings has the layout {version}, and this version of cxrlib "
                 f"knows the layout {SCHEMA}. Nothing was changed. Open it with the version that "
-                "wrote it and take the readings along as JSON (Keep and delete); then name a new "
-                "database here and bring them back."
+                "wrote it and export the readings as JSON (Data); then name a new "
+                "database here and import them."
             )
 
     def readers(self) -> list[Reader]:
@@ -193,8 +193,12 @@ class Store:
         )
 
     def skip(self, reading: int) -> bool:
-        """Pass over a case that is read blind; the session is over where it was the last."""
+        """Pass over a case that is read blind, until the others are done."""
         return self._update(reading, "first", {"skipped": True})
+
+    def undo_skip(self, reading: int) -> bool:
+        """Go back to a case that was skipped."""
+        return self._update(reading, "first", {"skipped": False})
 
     def commit_first(self, reading: int, seconds: float) -> bool:
         """Make the blind answer final; the second starts out as the same."""
@@ -202,6 +206,7 @@ class Store:
             reading,
             "first",
             {
+                "skipped": False,
                 "first_at": now(),
                 "first_seconds": seconds,
                 "second_answer": Reading.first_answer,
@@ -251,23 +256,20 @@ class Store:
                 .where(
                     Reading.id == reading,
                     Reading.session_id.in_(running),
-                    Reading.skipped.is_(False),
                     Reading.second_at.is_(None),
                     *conditions,
                 )
                 .values(values)
                 .execution_options(synchronize_session=False)
             ).rowcount
-            if changed and (values.keys() & {"skipped", "second_at"}):
+            if changed and "second_at" in values:
                 _end_where_done(connection, reading)
         return bool(changed)
 
 
 def _end_where_done(connection: Connection, reading: int) -> None:
     session = select(Reading.session_id).where(Reading.id == reading).scalar_subquery()
-    undone = select(Reading.id).where(
-        Reading.session_id == session, Reading.skipped.is_(False), Reading.second_at.is_(None)
-    )
+    undone = select(Reading.id).where(Reading.session_id == session, Reading.second_at.is_(None))
     connection.execute(
         update(Session)
         .where(Session.id == session, ~undone.exists())

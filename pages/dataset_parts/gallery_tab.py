@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import cv2
 import pandas as pd
 import streamlit as st
 
 from cxrlib import plots, runs
 from cxrlib.data import overview
-from cxrlib.images import preprocess, radiograph
+from cxrlib.images import radiograph
 from pages.shared import thumbnails, viewer
 from pages.shared.text import file_stem, number, plain
 from pages.shared.thumbnails import Thumbnail
@@ -67,7 +66,7 @@ def thumbnail(file: str, modified: int) -> bytes | None:
         picture = radiograph.read_file(Path(file)).pixels
     except radiograph.RadiographError:
         return None
-    return cv2.imencode(".jpg", preprocess.thumbnail(picture, THUMBNAIL))[1].tobytes()
+    return encoding.thumbnail(picture, THUMBNAIL)
 
 
 def read(table: pd.DataFrame, path: str) -> radiograph.Radiograph | None:

@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 import streamlit as st
 
 from cxrlib.data import dataset
 from cxrlib.data.examples import Example
-from cxrlib.images.preprocess import thumbnail
 from cxrlib.images.radiograph import Radiograph, RadiographError
 from pages.diagnose_parts.stored import DRAWN
 from pages.shared.loaded_models import modified
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from cxrlib.inference.explain import Explanation
     from pages.shared.viewer import EncodedImage
 
-THUMBNAIL_SIDE = 160
 # A run's name, and when its networks were written: another may be trained under the same name.
 _Reader = tuple[str, tuple[float, ...]]
 
@@ -74,7 +70,7 @@ class Case:
         height, width = opened.pixels.shape
         self.warnings = tuple(opened.warnings)
         self.description = f"{opened.format}, {width} × {height} pixels"
-        self.thumbnail = small_jpeg(opened.pixels)
+        self.thumbnail = encoding.thumbnail(opened.pixels)
 
     @property
     def radiograph(self) -> Radiograph:
@@ -93,11 +89,6 @@ class Case:
     def put_away(self) -> None:
         """Keep the encoded image and what was read of it; decode it again when it is needed."""
         self._radiograph = None
-
-
-def small_jpeg(pixels: np.ndarray) -> bytes:
-    """A thumbnail of ``uint8 [height, width]``."""
-    return cv2.imencode(".jpg", thumbnail(pixels, THUMBNAIL_SIDE))[1].tobytes()
 
 
 def uploaded() -> dict[str, Case]:

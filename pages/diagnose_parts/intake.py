@@ -133,6 +133,6 @@ def _picture(example: Example) -> bytes | None:
 
 @st.cache_data(max_entries=100, show_spinner=False)
 def _thumbnail_of(title: str, folder: str, _example: Example) -> bytes:
-    from pages.diagnose_parts import cases
+    from pages.shared.viewer import encoding
 
-    return cases.small_jpeg(_example.load().pixels)
+    return encoding.thumbnail(_example.load().pixels)

@@ -15,7 +15,7 @@ from pages.diagnose_parts.cases import Case, judged
 from pages.diagnose_parts.layout import Layout
 from pages.diagnose_parts.panel import Panel
 from pages.shared import thumbnails, viewer
-from pages.shared.heat_in_lungs import share_in_words, share_warning
+from pages.shared.heat_in_lungs import share_warning
 from pages.shared.loaded_models import classifier_of
 from pages.shared.text import file_stem, plain
 from pages.shared.thumbnails import Thumbnail
@@ -192,7 +192,7 @@ def show_case(
             case.id,
             title=f"Radiograph {case.name}",
             file_stem=file_stem(case.name),
-            overlays=[] if prediction.refused else overlays_of(prediction, explanations),
+            overlays=[] if prediction.refused else encoding.overlays_of(prediction, explanations),
             contours=[] if prediction.refused else encoding.outlines(prediction.lungs),
             chosen=METHODS[method].title if (method := st.session_state.get("method")) else "",
             on_step=on_step,
@@ -260,22 +260,6 @@ def panel_of(prediction: "Prediction", run: runs.Run, label: str, prevalence: in
         ),
         run=run.name,
     )
-
-
-def overlays_of(
-    prediction: "Prediction", explanations: "list[Explanation]"
-) -> list[viewer.Overlay]:
-    """What can be laid over an image that was read."""
-    return encoding.overlays_of(
-        [(found, _about(prediction, found)) for found in explanations], prediction.lungs
-    )
-
-
-def _about(prediction: "Prediction", explanation: "Explanation") -> str:
-    """What a heatmap shows, and how much of it lies inside the lungs."""
-    method = METHODS[explanation.method]
-    share = share_in_words(prediction, explanation.on(_GRID))
-    return f"{share} {method.shows} {method.limits}".strip()
 
 
 def _show_more(

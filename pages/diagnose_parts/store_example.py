@@ -33,8 +33,7 @@ def made() -> dict[str, object]:
         "prevalence": reading.PREVALENCE,
         "image": asdict(encoding.encode(pixels)),
         "overlays": [
-            asdict(overlay)
-            for overlay in reading.overlays_of(prediction, list(explanations.values()))
+            asdict(overlay) for overlay in encoding.overlays_of(prediction, explanations.values())
         ],
         "contours": encoding.outlines(prediction.lungs),
         "panels": {

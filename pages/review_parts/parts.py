@@ -17,8 +17,8 @@ ROLES = (
     "Other",
 )
 SOURCES = {
-    "run": "Sample pictures of the run",
-    "folder": "A folder of my own pictures",
+    "run": "Images that the run was tested on",
+    "folder": "A folder of my own images",
     "practice": "Synthetic practice list",
 }
 
@@ -39,6 +39,7 @@ def go_to(uid: str | None) -> None:
     st.session_state.pop("review_case", None)
     if uid is None:
         st.query_params.pop("session", None)
+        st.query_params.pop("case", None)
     else:
         st.query_params["session"] = uid
 

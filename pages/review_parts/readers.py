@@ -11,15 +11,16 @@ from pages.shared.permissions import allowed
 
 
 def show() -> None:
-    """Agreement matrix, Fleiss' kappa, most argued cases; of sessions that are over."""
+    """Agreement matrix, Fleiss' kappa, most disputed cases; of sessions that are over."""
     if not allowed("delete"):
-        st.info("What everybody has read is not shown here.", icon=":material/lock:")
+        st.info("Other readers' answers are not shown on this server.", icon=":material/lock:")
         return
     everything = reviews.export(store())
     over = everything[everything.ended.notna()]
     if over.second_at.isna().all():
         st.info(
-            "No session is over yet. When two readers have read the same cases, they meet here."
+            "No session is over yet. Once two readers have read the same cases, their agreement "
+            "is shown here."
         )
         return
     when = st.segmented_control(
@@ -39,8 +40,8 @@ def show() -> None:
         st.info(
             "Choose a second reader."
             if names
-            else "Only one reader has finished a session. A second one who takes the same kind of "
-            "list with the same number under *Draw* reads the same cases."
+            else "Only one reader has finished a session. A second one who chooses the same kind "
+            "of list with the same number under *Draw* reads the same cases."
         )
         return
     matrix, together = st.columns([3, 2], gap="large")
@@ -52,25 +53,28 @@ def show() -> None:
 
 
 def _matrix(calls: pd.DataFrame) -> None:
-    st.markdown("**Each two of them**")
+    st.markdown("**Pairs**")
     pairs = reviews.kappa_matrix(calls)
     square = pd.DataFrame("", index=calls.columns, columns=calls.columns, dtype=object)
     for pair in pairs.itertuples():
-        words = f"{pair.kappa} · {pair.cases}" if pair.cases else "none in common"
+        agreed = round(pair.agreement * pair.cases) if pair.cases else 0
+        words = (
+            f"{agreed} of {pair.cases} agree (κ {pair.kappa})" if pair.cases else "none in common"
+        )
         square.loc[pair.one, pair.other] = square.loc[pair.other, pair.one] = words
     for name in calls.columns:
         square.loc[name, name] = "—"
     show_table(
-        square.rename_axis(index="reader", columns=None).reset_index(),
+        square.rename_axis(index="Reader", columns=None).reset_index(),
         "agreement",
-        "Cohen's kappa of each two readers",
+        "Cohen's kappa of each pair of readers",
         csv=pairs.assign(kappa=pairs.kappa.map(str)),
     )
-    st.caption("Cohen's kappa with its 95 % interval · number of cases that both have read.")
+    st.caption("κ: Cohen's kappa with its 95 % interval, on the cases both have read.")
 
 
 def _together(calls: pd.DataFrame) -> None:
-    st.markdown("**All of them**")
+    st.markdown("**All readers**")
     common = calls.dropna()
     found = reviews.fleiss_kappa(counts_of(common))
     st.metric(
@@ -79,17 +83,17 @@ def _together(calls: pd.DataFrame) -> None:
         f"{found}".partition(" ")[2].strip("()") or None,
         delta_color="off",
         delta_arrow="off",
-        help="Agreement of several readers beyond chance (Fleiss 1971): 0 is what chance gives, 1 "
-        "full agreement. Interval by resampling cases.",
+        help="Agreement of several readers beyond chance (Fleiss 1971): 0 is agreement by chance, "
+        "1 full agreement. Interval by resampling cases.",
     )
-    st.caption(f"On the {len(common)} cases that all {calls.shape[1]} have read.")
+    st.caption(f"On the {len(common)} cases all {calls.shape[1]} have read.")
 
 
 def _argued(calls: pd.DataFrame, everything: pd.DataFrame) -> None:
-    st.markdown("**Most argued about**")
+    st.markdown("**Most disputed cases**")
     table = reviews.argued(calls)
     if table.empty:
-        st.caption("They agree on every case that two of them have read.")
+        st.caption("They agree on every case two of them have read.")
         return
     # One row a case: what is known of it, hidden while anybody is still to read it.
     known = everything.drop_duplicates("case_key", keep="last").set_index("case_key")
@@ -100,9 +104,12 @@ def _argued(calls: pd.DataFrame, everything: pd.DataFrame) -> None:
     show_table(
         table[["path", "label", "probability", *CALLS, "disagreement"]].head(20),
         "argued",
-        "Cases on which readers disagree, the most argued about first",
+        "Cases on which readers disagree, the most disputed first",
         columns={
-            "probability": st.column_config.NumberColumn("model", format="percent"),
-            "disagreement": st.column_config.NumberColumn("pairs that disagree", format="percent"),
+            "path": st.column_config.TextColumn("File"),
+            "label": st.column_config.TextColumn("Reference label"),
+            "probability": st.column_config.NumberColumn("Model", format="percent"),
+            **{call: st.column_config.NumberColumn(call.capitalize()) for call in CALLS},
+            "disagreement": st.column_config.NumberColumn("Pairs that disagree", format="percent"),
         },
     )

@@ -1,4 +1,4 @@
-"""Take readings along, bring them back, delete them."""
+"""Export, import and delete readings."""
 
 import streamlit as st
 
@@ -13,8 +13,8 @@ def show() -> None:
     """Export, import, deletion."""
     if not allowed("delete"):
         st.info(
-            "The readings of all cannot be taken along or deleted here. A session is deleted "
-            "where it is read, under *Delete*, and its table is taken along at its end.",
+            "Readings cannot be exported or deleted on this page of this server. A session is "
+            "deleted where it is read, under *Delete*, and its table can be saved at its end.",
             icon=":material/lock:",
         )
         return
@@ -27,9 +27,11 @@ def show() -> None:
 
 
 def _export() -> None:
-    st.header("Take along", anchor=False)
-    st.markdown("Every reading of everybody, one row each, of open sessions too.")
-    st.caption("The file holds the reference labels: readers should not open it before the end.")
+    st.header("Export", anchor=False)
+    st.markdown("Every reading of every reader, one row each, including open sessions.")
+    st.caption(
+        "The file holds the reference labels: readers should not open it before they finish."
+    )
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
@@ -50,11 +52,9 @@ def _export() -> None:
 
 
 def _import() -> None:
-    st.header("Bring back", anchor=False)
-    file = st.file_uploader(
-        "CSV or JSON that was taken along here", type=["csv", "json"], key="readings_file"
-    )
-    if file is None or not st.button("Bring back", icon=":material/upload:"):
+    st.header("Import", anchor=False)
+    file = st.file_uploader("CSV or JSON exported here", type=["csv", "json"], key="readings_file")
+    if file is None or not st.button("Import", icon=":material/upload:"):
         return
     read = reviews.read_json if file.name.lower().endswith(".json") else reviews.read_csv
     try:
@@ -63,26 +63,26 @@ def _import() -> None:
         st.error(str(error))
         return
     if (table.source == "folder").any() and not allowed():
-        # Opened, such a session shows any picture of this computer.
+        # Opened, such a session shows any image of this computer.
         st.error(
             "The file has sessions of readers' own folders, and folders are not opened on this "
-            "server or by this account. Take those sessions out of it, or bring it back elsewhere."
+            "server or by this account. Remove those sessions from it, or import it elsewhere."
         )
         return
     restored = reviews.restore(store(), table)
     here = table.uid.nunique() - restored
-    st.success(f"Sessions brought back: {restored}; here already: {here}.")
+    st.success(f"Sessions imported: {restored}; already here: {here}.")
 
 
 def _delete() -> None:
     st.header("Delete a reader", anchor=False)
     readers = {reader.name: reader for reader in store().readers()}
     st.markdown(
-        "Deletes the reader with every session, answer and comment, for good. Files that were "
-        "taken along, and backups, are not reached."
+        "Deletes the reader with every session, answer and comment, for good. Exported files and "
+        "backups stay."
     )
     if not readers:
-        st.caption("There is nobody here yet.")
+        st.caption("There are no readers yet.")
         return
     name = st.selectbox("Reader", list(readers), index=None, key="delete_name")
     if name is None:

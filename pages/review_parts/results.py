@@ -1,45 +1,77 @@
 """What a session came to."""
 
+from collections.abc import Callable, Sequence
+
 import pandas as pd
 import streamlit as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cxrlib import plots, reviews, runs
+from cxrlib.data import dataset
 from cxrlib.evaluation.run_on_split import Curves, Measured
-from cxrlib.metrics import Estimate
-from cxrlib.reviews import Session, SessionResult
-from cxrlib.reviews.agreement import Accuracy
+from cxrlib.images.radiograph import RadiographError
+from cxrlib.labels import NORMAL
+from cxrlib.metrics import verdict
+from cxrlib.reviews import Reading, Session, SessionResult
+from cxrlib.reviews.agreement import Accuracy, Agreement
+from pages.review_parts import cases
 from pages.review_parts.parts import delete_button, go_to, list_title, store
 from pages.review_parts.start import model_of
+from pages.shared import thumbnails, viewer
+from pages.shared.data_folder import folder_in_use
 from pages.shared.downloadable import show_figure, show_table
 from pages.shared.text import plain
+from pages.shared.thumbnails import Thumbnail
+from pages.shared.viewer import encoding
 
 _CHOSEN_BY_MODEL = ("hardest", "errors", "uncertain")
+_MOST_THUMBNAILS = 24
+# What stands above and below the radiograph in the dialog.
+_STYLE = "<style>[role=dialog] { --above: 15rem; }</style>"
+_COLUMNS = {
+    "position": "Case",
+    "path": "File",
+    "label": "Reference label",
+    "subtype": "Subtype",
+    "first_answer": "Blind answer",
+    "first_confidence": "Confidence, blind",
+    "second_answer": "Answer after the model",
+    "second_confidence": "Confidence, after",
+    "probability": "Model",
+    "rating": "Heatmap at the finding",
+    "flagged": "Flagged",
+    "skipped": "Skipped",
+    "comment": "Comment",
+    "effect": "Change",
+}
 
 
 def show(session: Session) -> None:
-    """Numbers, minds changed, the ROC curve and every case; only once the session is over."""
+    """Numbers, cases that differ, the ROC curve and every case; only once the session is over."""
     table = reviews.export(store(), uid=session.uid)
     found = reviews.session_result(table)
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.header(f"{plain(session.reader.name)}: {plain(list_title(session))}", anchor=False)
+        st.space("stretch")
         st.button("All sessions", icon=":material/arrow_back:", on_click=go_to, args=(None,))
         delete_button(session)
-    st.header(f"{plain(session.reader.name)}: {plain(list_title(session))}", anchor=False)
     st.caption(
         f"{found.read} read, {found.skipped} skipped, {found.flagged} flagged for a second "
-        f"opinion. Against the run {plain(session.run)} at {plots.percent(session.threshold)}."
+        f"opinion. Model: the run {plain(session.run)} at the threshold "
+        f"{plots.percent(session.threshold)}."
     )
     if not found.read:
         st.info("No case was read to its end, so there is nothing to compare.")
         return
     if session.source == "practice":
         st.info(
-            "A synthetic practice list: these numbers show how the page works, and say nothing "
+            "A synthetic practice list: these figures show how the page works, and say nothing "
             "about you or the model.",
             icon=":material/science:",
         )
     _headline(found)
+    _show_differing(session, found)
     numbers, drawing = st.columns(2, gap="large")
     with numbers:
         _numbers(session, found)
@@ -52,49 +84,182 @@ def show(session: Session) -> None:
 def _headline(found: SessionResult) -> None:
     effects = found.changed.effect.value_counts()
     with st.container(horizontal=True, gap="large"):
-        _metric("Agreement with the model, blind", found.kappa_before)
-        _metric("after the model", found.kappa_after)
-        st.metric("Changed for the better", int(effects.get("better", 0)), width="content")
-        st.metric("Changed for the worse", int(effects.get("worse", 0)), width="content")
+        _metric("You and the model, blind", found.agreement_before)
+        _metric("You and the model, after", found.agreement_after)
+        st.metric("Changed to right", int(effects.get("better", 0)), width="content")
+        st.metric("Changed to wrong", int(effects.get("worse", 0)), width="content")
         st.metric(
-            "Reading time a case",
+            "Time per case, blind",
             f"{found.seconds:.0f} s",
             f"{found.seconds_after:.0f} s with the model",
             delta_color="off",
             delta_arrow="off",
             width="content",
-            help="Median. Counted while the case was open in the visit in which you answered.",
+            help="Median, counted while the case was open in the visit in which you answered.",
         )
 
 
-def _metric(title: str, found: Estimate) -> None:
-    value, _, interval = str(found).partition(" ")
+def _metric(title: str, found: Agreement) -> None:
+    agree, _, kappa = str(found).partition(" (")
     st.metric(
         title,
-        value,
-        interval.strip("()") or None,
+        agree,
+        kappa.rstrip(")"),
         delta_color="off",
         delta_arrow="off",
         width="content",
-        help="Cohen's kappa: 0 is what chance gives, 1 full agreement. *Cannot tell* and the "
-        "model's *uncertain* count as a third answer.",
+        help="κ is Cohen's kappa: 0 is agreement by chance, 1 full agreement "
+        f"(95 % interval: {found.kappa}). *Cannot tell* and the model's *uncertain* count as a "
+        "third answer.",
     )
+
+
+# --- the cases that differ ------------------------------------------------------------------------
+
+
+def _show_differing(session: Session, found: SessionResult) -> None:
+    positions = set(found.differing.position)
+    readings = [reading for reading in session.readings if reading.position in positions]
+    if not readings:
+        st.caption("You, the model and the reference labels agree on every case.")
+        return
+    st.markdown("**Cases on which you, the model and the reference label differ**")
+    thumbnails.show(
+        [_thumbnail(session, reading) for reading in readings[:_MOST_THUMBNAILS]],
+        _open,
+        key="differing",
+        label="Cases that differ",
+        layout="grid",
+    )
+    more = f" {len(readings)} in all; the table has the others."
+    st.caption(
+        "Left the reference label, right the model, below your answer after the model. Press one "
+        f"to see it large.{more if len(readings) > _MOST_THUMBNAILS else ''}"
+    )
+    asked = st.query_params.get("case")
+    shown = next((reading for reading in readings if str(reading.position) == asked), None)
+    if shown:
+        _show_case(session, shown, readings)
+
+
+def _thumbnail(session: Session, reading: Reading) -> Thumbnail:
+    model = plots.percent(reading.probability) if reading.probability is not None else ""
+    return Thumbnail(
+        str(reading.position),
+        f"Case {reading.position}: you {reading.second_answer}, model {model or 'unknown'}, "
+        f"reference label {reading.label.lower() or 'unknown'}",
+        cases.thumbnail(session.source, reading.path, folder_in_use()),
+        instead="Cannot be opened",
+        caption=f"{reading.position}: {reading.second_answer}",
+        badge=reading.label.lower(),
+        mark=model,
+    )
+
+
+def _open(position: str) -> None:
+    st.query_params.case = position
+
+
+def _close() -> None:
+    st.query_params.pop("case", None)
+
+
+def _show_case(session: Session, reading: Reading, neighbours: list[Reading]) -> None:
+    place = neighbours.index(reading)
+
+    def step(by: int) -> None:
+        if 0 <= place + by < len(neighbours):
+            _open(str(neighbours[place + by].position))
+
+    @st.dialog(f"Case {reading.position}", width="large", on_dismiss=_close)
+    def dialog() -> None:
+        if st.query_params.get("case") != str(reading.position):
+            st.rerun()  # on to another
+        st.html(_STYLE)
+        large, facts = st.columns([5, 2], gap="medium")
+        with large:
+            _show_large(session, reading, step)
+        with facts:
+            _show_facts(session, reading)
+            back, on = st.columns(2, wrap=False)
+            for column, by, words, icon in (
+                (back, -1, "Previous", ":material/arrow_back:"),
+                (on, 1, "Next", ":material/arrow_forward:"),
+            ):
+                column.button(
+                    words,
+                    icon=icon,
+                    width="stretch",
+                    disabled=not 0 <= place + by < len(neighbours),
+                    on_click=step,
+                    args=(by,),
+                )
+
+    dialog()
+
+
+def _show_large(session: Session, reading: Reading, step: Callable[[int], None]) -> None:
+    try:
+        radiograph = cases.open_case(session.source, reading.path, folder_in_use())
+    except (RadiographError, dataset.DatasetError, OSError) as error:
+        st.error(plain(error), icon=":material/broken_image:")
+        return
+    overlays, contours = [], []
+    try:
+        prediction, explanations = cases.explained(session, reading, radiograph.pixels)
+    except (runs.RunError, OSError) as error:
+        st.warning(plain(error))
+    else:
+        overlays = encoding.overlays_of(prediction, explanations)
+        contours = encoding.outlines(prediction.lungs)
+    viewer.show(
+        cases.encoded(reading.case_key, radiograph.pixels),
+        f"{session.uid[:8]}-{reading.position}-result",
+        title=f"Radiograph of case {reading.position}",
+        file_stem=f"case-{reading.position}",
+        overlays=overlays,
+        contours=contours,
+        on_step=step,
+    )
+
+
+def _show_facts(session: Session, reading: Reading) -> None:
+    if reading.label:
+        subtype = f" ({reading.subtype})" if reading.subtype else ""
+        st.markdown(f"Reference label: **{reading.label.lower()}**{subtype}")
+    if reading.probability is not None:
+        called = verdict(reading.probability, session.operating_point)
+        mark, words = plots.VERDICTS[called]
+        outcome = ""
+        if reading.label and called != "uncertain":
+            is_right = (called == "likely") == (reading.label != NORMAL)
+            outcome = ": right" if is_right else ": wrong"
+        st.markdown(f"Model: **{mark} {words}, {plots.percent(reading.probability)}**{outcome}")
+    blind = cases.answer_in_words(reading.first_answer, reading.first_confidence)
+    after = cases.answer_in_words(reading.second_answer, reading.second_confidence)
+    st.markdown(f"You, blind: **{blind}**")
+    st.markdown(f"You, after the model: **{after}**")
+    if reading.comment:
+        st.markdown(f"Comment: {plain(reading.comment)}")
+
+
+# --- figures and tables ---------------------------------------------------------------------------
 
 
 def _numbers(session: Session, found: SessionResult) -> None:
     rows = {
-        "you, blind": found.before,
-        "you, after the model": found.after,
-        "model": found.model,
+        "You, blind": found.before,
+        "You, after the model": found.after,
+        "Model": found.model,
     }
     shown = pd.DataFrame(
         {
-            "who": list(rows),
-            "sensitivity": [str(row.sensitivity) for row in rows.values()],
-            "specificity": [str(row.specificity) for row in rows.values()],
+            "Reader": list(rows),
+            "Sensitivity": [str(row.sensitivity) for row in rows.values()],
+            "Specificity": [str(row.specificity) for row in rows.values()],
         }
     )
-    st.markdown("**Who was right**")
+    st.markdown("**Accuracy**")
     show_table(shown, "session", "Sensitivity and specificity with 95 % intervals")
     chosen = (
         " The list was chosen by the model's own scores: its figures here are not its usual ones."
@@ -103,36 +268,34 @@ def _numbers(session: Session, found: SessionResult) -> None:
     )
     if session.split == "validation":
         chosen += (
-            " The model's operating point was chosen on the validation pictures, of which these "
-            "are some: its figures are somewhat too good."
+            " The model's threshold was chosen on the validation images, of which these are some: "
+            "its figures are somewhat optimistic."
         )
     st.caption(
-        "On the cases that have a reference label. *Cannot tell* finds no pneumonia and clears no "
-        f"normal picture. With few cases the intervals are wide.{chosen}"
+        "On the cases with a reference label, with 95 % intervals. *Cannot tell* counts as wrong. "
+        f"With few cases the intervals are wide.{chosen}"
     )
 
 
 def _changed(found: SessionResult) -> None:
-    st.markdown("**Minds changed**")
+    st.markdown("**Changed answers**")
     if found.changed.empty:
-        st.caption(
-            "Between normal, pneumonia and *cannot tell* the model changed none of the answers."
-        )
+        st.caption("You changed none of your answers after the model.")
         return
-    columns = ["position", "first", "second", "label", "probability", "effect"]
-    show_table(
-        found.changed[columns],
+    changed = found.changed.assign(
+        effect=found.changed.effect.map({"better": "to right", "worse": "to wrong"}).fillna("")
+    )
+    _show_table(
+        changed,
+        ["position", "first_answer", "second_answer", "label", "probability", "effect"],
         "changed",
         "Cases whose answer was changed",
-        columns={"probability": st.column_config.NumberColumn("model", format="percent")},
     )
 
 
 def _roc(session: Session, found: SessionResult) -> None:
     if session.source != "run":
-        st.caption(
-            "The run's ROC curve is not shown: it was measured on other pictures than these."
-        )
+        st.caption("The run's ROC curve is not shown: it was measured on other images.")
         return
     st.markdown("**On the run's ROC curve**")
     try:
@@ -142,7 +305,7 @@ def _roc(session: Session, found: SessionResult) -> None:
         return
     show_figure(figure, "reader-roc", "ROC curve of the run with the reader as points on it")
     st.caption(
-        f"Curve: the run on all its {session.split} pictures, dot: its operating point. Diamond: "
+        f"Curve: the run on all its {session.split} images, dot: its operating point. Diamond: "
         "you, blind; square: after the model, each with 95 % intervals. Above the curve you read "
         "better than the model could at your specificity, if the list was a random one."
     )
@@ -185,16 +348,11 @@ def _mark_reader(axes: Axes, row: Accuracy, marker: str, colour: str, words: str
 
 
 def _cases(table: pd.DataFrame) -> None:
-    with st.expander("Every case, with its reference label"):
-        columns = [
-            "position", "path", "label", "subtype", "first_answer", "first_confidence",
-            "second_answer", "second_confidence", "probability", "rating", "flagged", "skipped",
-            "comment",
-        ]  # fmt: skip
-        show_table(
-            table[columns],
-            "cases",
-            "Every case of the session",
-            csv=table,
-            columns={"probability": st.column_config.NumberColumn("model", format="percent")},
-        )
+    with st.expander("Table of all cases", icon=":material/table:"):
+        _show_table(table, [name for name in _COLUMNS if name in table], "cases", "Every case")
+
+
+def _show_table(table: pd.DataFrame, names: Sequence[str], stem: str, alt: str) -> None:
+    shown = table[list(names)].assign(label=table.label.str.lower()).rename(columns=_COLUMNS)
+    percent = st.column_config.NumberColumn(format="percent")
+    show_table(shown, stem, alt, csv=table, columns={_COLUMNS["probability"]: percent})

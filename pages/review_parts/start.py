@@ -24,8 +24,8 @@ _MOST_CASES = 100
 def show() -> None:
     """The two ways in: a new session, and those that were begun."""
     st.markdown(
-        "Read X-rays blind, then see what the model says and whether it changes your mind. In the "
-        "end you see how well you and the model agree, and who was right."
+        "Read X-rays blind, then see what the model says and whether you change your answer. At "
+        "the end you see how often you and the model agree, and how often each is right."
     )
     new, known = st.columns([3, 2], gap="large")
     with new:
@@ -36,8 +36,7 @@ def show() -> None:
             _known()
         else:
             st.caption(
-                "Everybody's sessions are not listed here. Keep the address of yours: it is the "
-                "way back to it."
+                "Sessions are not listed here. Keep the address of yours: it is the way back to it."
             )
 
 
@@ -113,11 +112,11 @@ def _new() -> None:
         _say_where_from(run)
     elif source == "folder":
         folder = st.text_input(
-            "Folder with your pictures",
+            "Folder with your images",
             key="case_folder",
             placeholder="/data/my_xrays",
-            help="On the computer that runs this page. Pictures in a folder NORMAL or PNEUMONIA "
-            "have that label; others have none, and you see agreement but not who was right.",
+            help="On the computer that runs this page. Images in a folder NORMAL or PNEUMONIA "
+            "have that label; others have none, and you see agreement but no accuracy.",
         ).strip()
         if folder and Path(folder).is_dir() and (sentence := _left_out(folder)):
             st.caption(plain(sentence))
@@ -142,8 +141,8 @@ def _new() -> None:
         2**31 - 1,
         0,
         key="case_seed",
-        help="The same number draws the same list in the same order. Readers who are to be "
-        "compared take the same one.",
+        help="The same number draws the same list in the same order: readers who are to be "
+        "compared use the same one.",
     )
     point = st.session_state.point
     st.caption(
@@ -202,10 +201,10 @@ def _left_out(folder: str) -> str:
 def _say_where_from(run: runs.Run) -> None:
     if folder_in_use() is None:
         st.caption(
-            "The pictures are fetched from Kaggle one by one while you read, which needs a "
-            "connection but no account. Without one, take the synthetic practice list."
+            "The images are fetched from Kaggle one by one while you read, which needs a "
+            "connection but no account. Without one, choose the synthetic practice list."
             if trained_on(run.metrics) == "kaggle"
-            else "This run was not made with the whole Kaggle set: open the folder of its pictures "
+            else "This run was not made with the whole Kaggle set: open the folder of its images "
             "under *Data set* first."
         )
 

@@ -1,7 +1,6 @@
 """How much of a heatmap lies inside the lungs, said in a sentence."""
 
 import numpy as np
-import streamlit as st
 
 from cxrlib import plots
 from cxrlib.inference.classifier import Prediction
@@ -23,14 +22,6 @@ def share_warning(prediction: Prediction, heatmap: np.ndarray, heat: str = "the 
         f"what the network sees ({plots.percent(by_chance)}). The answer may rest on something "
         "else in the image: do not rely on it before you have looked there yourself."
     )
-
-
-def show_share(prediction: Prediction, heatmap: np.ndarray, heat: str = "the heat") -> None:
-    """The share in words, or the warning; takes what `share_warning` takes."""
-    if warning := share_warning(prediction, heatmap, heat):
-        st.warning(warning)
-    else:
-        st.caption(f"{_words(prediction, heatmap, heat)}.")
 
 
 def share_in_words(prediction: Prediction, heatmap: np.ndarray) -> str:

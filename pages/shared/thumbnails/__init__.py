@@ -12,7 +12,7 @@ _HERE = Path(__file__).parent
 
 _mount = st.components.v2.component(
     "cxrlib_thumbnails",
-    html='<div class="thumbnails" role="group"></div>',
+    html='<div class="thumbnails" role="group" data-arrows></div>',
     css=(_HERE / "thumbnails.css").read_text("utf-8"),
     js=(_HERE / "thumbnails.js").read_text("utf-8"),
 )

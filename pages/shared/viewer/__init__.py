@@ -5,7 +5,7 @@ sent is the radiograph as a JPEG and each heatmap as a small grey PNG (`viewer.e
 in the browser.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +66,9 @@ def show(
     contours: Sequence[Sequence[Sequence[float]]] = (),
     chosen: str = "",
     on_step: Callable[[int], None] | None = None,
-    keys: Iterable[str] = (),
+    keys: Mapping[str, str] | None = None,
     stage: str = "",
+    comment: str = "",
     on_keys: Callable[[Iterable[tuple[int, str, str]]], None] | None = None,
 ) -> None:
     """Show one radiograph.
@@ -82,8 +83,10 @@ def show(
         contours: what `encoding.outlines` returned; drawn wherever there is an overlay.
         chosen: title of the overlay to show from now on; empty to leave that to the reader.
         on_step: told to go to the next image (1) or to the one before (-1).
-        keys: those that are meant for the page.
-        stage: what the page asks just now; kept with each key that is pressed.
+        keys: those that are meant for the page, and what each does, in words.
+        stage: what the page asks just now; kept with each key that is pressed. The image is
+            scrolled into sight when it changes.
+        comment: key of the container with the text field that E begins to write in.
         on_keys: told of all ``keys`` pressed at this image whenever one more is: a number that
             rises with each, the stage it was pressed in, the key.
     """
@@ -101,8 +104,9 @@ def show(
             "contours": contours,
             "chosen": chosen,
             "steps": on_step is not None,
-            "keys": list(keys),
+            "keys": keys or {},
             "stage": stage,
+            "comment": comment and f".st-key-{comment} textarea",
             # For tests: what is on the screen.
             "ready": f"{image_id}-{stage}" if stage else image_id,
         },

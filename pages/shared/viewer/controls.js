@@ -33,14 +33,22 @@ function element(tag, properties = {}, ...children) {
 
 function tool(icon, title, key, run) {
   const made = element("button", {
-    type: "button", title: key ? `${title} (${key})` : title, ariaLabel: title, className: "tool",
+    type: "button", ariaLabel: title, className: "tool",
     innerHTML: `<svg viewBox="0 0 20 20" aria-hidden="true">${ICONS[icon]}</svg>`,
   });
   made.dataset.tool = icon;
-  if (key) made.setAttribute("aria-keyshortcuts", key);
+  made.dataset.key = key;
+  showKey(made, key);
   // The keys belong to the page again once the mouse lets go.
   made.onclick = (event) => { run(); if (event.detail) made.blur(); };
   return made;
+}
+
+// What a tool's key is, unless the page has taken it.
+function showKey(made, key) {
+  made.title = key ? `${made.ariaLabel} (${key})` : made.ariaLabel;
+  if (key) made.setAttribute("aria-keyshortcuts", key);
+  else made.removeAttribute("aria-keyshortcuts");
 }
 
 function slider(title, least, most, step, change) {

@@ -2,23 +2,25 @@
 
 import base64
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from cxrlib.images import preprocess
+from cxrlib.inference.classifier import Prediction
+from cxrlib.inference.explain import Explanation
+from cxrlib.inference.lung_fields import Lungs
 from cxrlib.inference.methods import METHODS
+from pages.shared.heat_in_lungs import share_in_words
 from pages.shared.viewer import EncodedImage, Overlay
-
-if TYPE_CHECKING:
-    from cxrlib.inference.explain import Explanation
-    from cxrlib.inference.lung_fields import Lungs
 
 _LONGEST_SIDE = 2048
 _JPEG_QUALITY = 95
+_THUMBNAIL_SIDE = 160
 # Enough to look smooth on a screen; a contour has hundreds of points otherwise.
 _CONTOUR_GRID = 256
 _CONTOUR_STEP = 3
+_GRID = (256, 256)  # fine enough for shares of a heatmap
 
 
 def encode(pixels: np.ndarray) -> EncodedImage:
@@ -32,33 +34,38 @@ def encode(pixels: np.ndarray) -> EncodedImage:
     )
 
 
-def overlays_of(
-    explanations: "Iterable[tuple[Explanation, str]]", lungs: "Lungs | None"
-) -> list[Overlay]:
-    """Overlays for heatmaps in their order, and for the outlines of the lungs where there are.
+def thumbnail(pixels: np.ndarray, side: int = _THUMBNAIL_SIDE) -> bytes:
+    """A radiograph ``uint8 [height, width]`` as a small square JPEG, whole, on black."""
+    return cv2.imencode(".jpg", preprocess.thumbnail(pixels, side))[1].tobytes()
 
-    Args:
-        explanations: heatmaps, each with what is to be said of it.
-        lungs: the lung fields.
-    """
+
+def overlays_of(prediction: Prediction, explanations: Iterable[Explanation]) -> list[Overlay]:
+    """What can be laid over an image that was read: heatmaps, and the outlines of its lungs."""
     overlays = [
         Overlay(
             title=METHODS[explanation.method].title,
             url=_url("png", (explanation.values * 255 + 0.5).astype(np.uint8)),
             box=explanation.box,
-            about=about,
+            about=_about(prediction, explanation),
             empty="" if explanation.values.any() else "nothing speaks for pneumonia here",
         )
-        for explanation, about in explanations
+        for explanation in explanations
     ]
-    if lungs is not None and lungs.found:
+    if prediction.lungs.found:
         overlays.append(Overlay("Lungs", about="The lung fields, found by a separate network."))
     return overlays
 
 
-def outlines(lungs: "Lungs | None") -> list[list[list[float]]]:
+def _about(prediction: Prediction, explanation: Explanation) -> str:
+    """What a heatmap shows, and how much of it lies inside the lungs."""
+    method = METHODS[explanation.method]
+    share = share_in_words(prediction, explanation.on(_GRID))
+    return f"{share} {method.shows} {method.limits}".strip()
+
+
+def outlines(lungs: Lungs) -> list[list[list[float]]]:
     """The lungs' contours as points (x, y), as shares of the radiograph's sides."""
-    if lungs is None or not lungs.found:
+    if not lungs.found:
         return []
     contours = lungs.contours((_CONTOUR_GRID, _CONTOUR_GRID))
     return [

@@ -81,12 +81,21 @@ class Viewer {
     if (data.chosen && this.data?.chosen !== data.chosen) habits.overlay = data.chosen;
     this.data = data;
     this.heat = heat.map((one) => one && new Heat(one));
+    const isNext = data.stage && this.root.dataset.ready !== data.ready;
     this.root.setAttribute("aria-label", data.title);
     this.panes.forEach((pane) => pane.canvas.setAttribute("aria-label", data.title));
     this.buildOverlays();
+    for (const made of this.root.querySelectorAll(".tool")) {
+      showKey(made, this.isTaken(made.dataset.key) ? "" : made.dataset.key);
+    }
     this.paint();
+    if (isNext) this.stage.scrollIntoView({ block: "start" });
     this.root.inert = false;
     this.root.dataset.ready = data.ready;
+  }
+
+  isTaken(key) {
+    return Object.keys(this.data.keys).some((one) => one.toLowerCase() === key.toLowerCase());
   }
 
   get overlay() {
@@ -290,8 +299,11 @@ class Viewer {
   showHelp(open) {
     this.help.hidden = !open;
     if (open) {
+      const { keys, comment } = this.data;
       const rows = [
-        ...this.listed,
+        ...Object.entries(keys),
+        ...(comment ? [["E", "Write a comment; Esc ends it"]] : []),
+        ...this.listed.filter(([key]) => !this.isTaken(key)),
         ...(this.data.overlays.length ? [["G", "Next overlay"], ["S", "Side by side"]] : []),
         ...(this.data.steps ? [["Page Up, Page Down", "Previous and next image"]] : []),
         ...GESTURES,
@@ -346,7 +358,12 @@ class Viewer {
       this.showHelp(false);
       return;
     }
+    if (event.key === "Escape" && this.data?.comment && target.matches?.(this.data.comment)) {
+      target.blur();
+      return;
+    }
     if (typing(target)) return;
+    if (event.key.startsWith("Arrow") && target.closest?.("[data-arrows]")) return;
     const shift = event.shiftKey && event.key.length > 1 ? "shift+" : "";
     const key = shift + event.key.toLowerCase();
     if (this.data?.steps && (key === "pagedown" || key === "pageup")) {
@@ -354,9 +371,15 @@ class Viewer {
       this.component.setTriggerValue("step", key === "pagedown" ? 1 : -1);
       return;
     }
-    const meant = this.data?.keys.find((one) => one.toLowerCase() === event.key.toLowerCase());
+    const meant = Object.keys(this.data?.keys ?? {}).find(
+      (one) => one.toLowerCase() === event.key.toLowerCase());
     if (meant) {
       this.pass(meant, event, target);
+      return;
+    }
+    if (this.data?.comment && key === "e") {
+      event.preventDefault();
+      document.querySelector(this.data.comment)?.focus();
       return;
     }
     const run = this.data && this.keys.get(event.shiftKey && key === "g" ? "shift+g" : key);
