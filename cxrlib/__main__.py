@@ -6,8 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
@@ -23,7 +25,7 @@ from cxrlib.inference.classifier import Classifier, Prediction
 from cxrlib.inference.ensemble import EnsembleClassifier, load
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL, PNEUMONIA
-from cxrlib.runs import config, ensembles, provenance
+from cxrlib.runs import config, ensembles, provenance, records
 from cxrlib.runs.folder import StoppedError
 from cxrlib.runs.legacy import RENAMED
 from cxrlib.training import devices
@@ -176,6 +178,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from cxrlib.evaluation import judge, three_classes
     from cxrlib.runs import operating_points
 
+    if options.keep:
+        records.check_set_name(options.keep)
     classifier = load(runs.find(options.run))
     table = _pictures(options, classifier)
     predictions = judge.predict_table(
@@ -185,6 +189,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         classifier.calibration,
     )
     measured = judge.measure(predictions, classifier.points)
+    if options.keep:
+        _keep(classifier.run, options.keep, measured, predictions, table.attrs["root"])
     trained_on = provenance.trained_on(classifier.run.metrics)
     if options.json:
         facts = {"run": classifier.run.name, "trained_on": trained_on, "split": options.split}
@@ -199,9 +205,21 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(f"\n{operating_points.POINT_TITLES[name]}: probability >= {point.threshold:.3f}")
         for metric, estimate in metrics.summary_from_json(measured["points"][name]).items():
             print(f"  {metric:18} {estimate}")
+        print("  " + ", ".join(f"{cell} {n}" for cell, n in measured["counts"][name].items()))
     if by_class := three_classes.read(measured):
         print(f"\n{by_class.sentence()}\n{by_class.table().to_string(index=False)}")
     return 0
+
+
+def _keep(
+    run: runs.Run, name: str, measured: dict[str, Any], predictions: pd.DataFrame, root: str
+) -> None:
+    """Keep results with the run, and in its model card."""
+    from cxrlib.evaluation import model_card
+
+    facts = {"data": dataset.fingerprint(Path(root)), "measured": f"{datetime.now():%Y-%m-%d}"}
+    run.keep(name, measured | facts, predictions.assign(split=name))
+    model_card.rewrite_card(run)
 
 
 def _pictures(options: argparse.Namespace, reader: Classifier | EnsembleClassifier) -> pd.DataFrame:
@@ -209,7 +227,7 @@ def _pictures(options: argparse.Namespace, reader: Classifier | EnsembleClassifi
     table = dataset.index(_data(options))
     for sentence in dataset.warnings(table):
         print(sentence, file=sys.stderr)
-    wanted = table.split == options.split
+    wanted = (table.split == options.split) | (options.split == "all")
     if options.split == "validation":
         wanted = reader.held_out(table)
     elif options.split != "test":

@@ -7,7 +7,7 @@ from cxrlib import runs
 from cxrlib.inference.methods import METHODS
 from cxrlib.runs import options
 
-_SPLITS = ("test", "val", "train", "validation")
+_SPLITS = ("test", "val", "train", "validation", "all")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,6 +40,12 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("evaluate", help="measure a run on a data set")
     _add_measured(command, split="test")
+    command.add_argument(
+        "--keep",
+        metavar="NAME",
+        help="keep the results with the run under this name, such as 'hospital B': Metrics and the "
+        "model card show them beside its own splits",
+    )
 
     command = commands.add_parser(
         "stress", help="measure a run on images changed on purpose, and from elsewhere"
@@ -155,8 +161,8 @@ def _add_measured(parser: argparse.ArgumentParser, *, split: str) -> None:
         "--split",
         choices=_SPLITS,
         default=split,
-        help="the images: an official folder, or the validation patients that the run held out "
-        f"(needs the data it was trained on; default: {split})",
+        help="the images: an official folder, all, or the validation patients that the run held "
+        f"out (needs the data it was trained on; default: {split})",
     )
     _add_run(parser)
     parser.add_argument("--json", action="store_true", help="JSON, not a table")

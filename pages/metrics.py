@@ -37,7 +37,7 @@ def readings(split: str) -> tuple[dict[str, Measured], list[str]]:
     for run in runs.finished():
         try:
             run.check()
-            if split in run.metrics["splits"]:
+            if split in records.set_titles(run):
                 found[run.name] = read(run, str(run.folder), run.measured_at, split)
         except runs.RunError as error:
             problems.append(str(error))
@@ -79,7 +79,7 @@ def show_headline(measured: Measured, point: str, *, in_one_line: bool) -> None:
             " Threshold and calibration were fitted on these images, so the figures are "
             "somewhat optimistic."
         )
-    if "test" not in measured.metrics["splits"]:
+    if measured.split == "validation" and "test" not in measured.metrics["splits"]:
         title = records.split_titles(measured.metrics)["test"]
         remarks += f" The {title} images were not available: not measured on them."
     st.caption(
@@ -112,8 +112,8 @@ if "run" not in st.session_state:
 point = st.session_state.point
 try:
     in_use = runs.find(st.session_state.run)
-    titles = records.split_titles(in_use.metrics)
-    splits = [split for split in titles if split in in_use.metrics["splits"]]
+    titles = records.set_titles(in_use)
+    splits = list(titles)
 except runs.RunError as error:
     st.error(str(error))
     st.stop()
@@ -123,7 +123,7 @@ split = controls.segmented_control(
     splits,
     default=splits[0],
     required=True,
-    format_func=lambda split: titles[split].capitalize(),
+    format_func=lambda split: titles[split][:1].upper() + titles[split][1:],
     key="pictures",
     bind="query-params",
     persist_state="session",

@@ -13,7 +13,8 @@ from PIL import Image
 from cxrlib import runs
 from cxrlib.__main__ import main
 from cxrlib.data import dataset
-from cxrlib.runs import config
+from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.runs import config, records
 from cxrlib.synthetic.phantom import phantom
 from cxrlib.training import jobs
 
@@ -115,8 +116,18 @@ def test_train_evaluate_and_predict_with_the_new_run(
                 expected = value["value"]
                 found = measured["points"][point][metric]["value"]
                 assert found == (expected and pytest.approx(expected, abs=1e-3)), (point, metric)
-    assert main(["evaluate", *data]) == 0
+    assert main(["evaluate", *data, "--keep", "hospital B", "--split", "all"]) == 0
     assert "roc_auc" in capsys.readouterr().out
+    again = Measured(run, "hospital B")
+    everything = dataset.index(phantoms)
+    assert again.counts["pictures"] == len(again.predictions) == len(everything)
+    threshold = again.points["youden"].threshold
+    assert again.results["counts"]["youden"] == vars(again.confusion(threshold))
+    assert "### hospital B" in run.card and "hospital B" in records.set_titles(run)
+    assert main(["evaluate", *data, "--keep", "hospital B", "--split", "test"]) == 0
+    assert len(run.kept) == 1 and set(run.kept_predictions.path) < set(everything.path)
+    assert main(["evaluate", *data, "--keep", "test"]) == 2
+    assert main(["evaluate", *data, "--keep", "a/b"]) == 2
 
     assert main(["predict", str(phantoms / "test"), "--run", str(models / "tiny")]) == 0
 

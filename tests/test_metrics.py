@@ -184,6 +184,7 @@ def test_summary_intervals_are_those_of_literally_resampled_radiographs():
             "roc_auc": sk.roc_auc_score(truth, score),
             "pr_auc": sk.average_precision_score(truth, score),
             "brier": sk.brier_score_loss(truth, score),
+            "log_loss": sk.log_loss(truth, score, labels=[0, 1]),
             "ece": sum(gaps) / len(rows),
         }
 

@@ -102,7 +102,12 @@ def test_command_line_repeats_a_run_from_its_configuration(phantoms: Path, tmp_p
 
 def test_history_follows_training_and_validation(whole: runs.Run) -> None:
     history = whole.history
-    assert (history[["auc", "sensitivity", "val_auc", "val_sensitivity"]] <= 1).all(axis=None)
+    for side in ("", "val_"):
+        of = {name: history[f"{side}{name}"] for name in ("auc", "sensitivity", "accuracy")}
+        assert all(values.between(0, 1).all() for values in of.values())
+        recall, precision = history[f"{side}sensitivity"], history[f"{side}precision"]
+        f1 = (2 * precision * recall / (precision + recall)).dropna()
+        np.testing.assert_allclose(history[f"{side}f1"][f1.index], f1, rtol=1e-6)
     assert (history[["loss", "val_loss"]] > 0).all(axis=None)
     assert list(history.epoch) == list(range(1, len(history) + 1))
 

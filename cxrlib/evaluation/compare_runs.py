@@ -27,6 +27,8 @@ from cxrlib.runs.folder import Run
 SETTINGS = ("network", "size", "augmentation", "imbalance", "fine tune epochs")
 NOT_SET = "not set"
 _HEADLINE = ("roc_auc", "sensitivity", "specificity")
+# With those, what a run's row in the table has.
+TABLE_METRICS = ("accuracy", *_HEADLINE[1:], "precision", "f1", _HEADLINE[0], "log_loss")
 ENSEMBLE_METRICS = (*_HEADLINE, "brier", "ece")
 
 
@@ -58,9 +60,10 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
     """One row a run, at its own operating point ``point``.
 
     Returns:
-        Columns ``run``, ``trained on``; ``roc_auc``, ``sensitivity``, ``specificity`` as numbers,
-        each followed by its 95 % interval as text, ``… interval``; `SETTINGS` and ``split`` (share
-        and seed of the validation images) as text; ``pictures``, ``threshold``.
+        Columns ``run``, ``trained on``; `TABLE_METRICS` as numbers, of ROC-AUC, sensitivity and
+        specificity also the 95 % interval as text, ``… interval``; `SETTINGS` and ``split`` (share
+        and seed of the validation images) as text; ``pictures``, ``threshold``, and ``date``, when
+        it was started, as text.
 
     Raises:
         RunError: a run's configuration is missing or damaged.
@@ -70,15 +73,17 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
         asked, found = settings(reading.run), reading.estimates(point)
         kind = provenance.trained_on(reading.metrics)
         row: dict[str, Any] = {"run": reading.run.name, "trained on": provenance.TITLES[kind]}
-        for name in _HEADLINE:
+        for name in TABLE_METRICS:
             row[name] = found[name].value
-            row[f"{name} interval"] = f"{found[name].low:.3f}–{found[name].high:.3f}"
+            if name in _HEADLINE:
+                row[f"{name} interval"] = f"{found[name].low:.3f}–{found[name].high:.3f}"
         row |= {name: asked.get(name, NOT_SET) for name in SETTINGS}
         row |= {
             "split": f"{asked.get('validation fraction', NOT_SET)}, seed "
             f"{seed_of_split(reading.run.config) if 'seed' in asked else NOT_SET}",
             "pictures": reading.counts["pictures"],
             "threshold": reading.points[point].threshold,
+            "date": str(reading.run.environment.get("started", ""))[:10] or NOT_SET,
         }
         rows.append(row)
     return pd.DataFrame(rows)

@@ -44,6 +44,7 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
     kind = provenance.trained_on(measured.metrics)
     threshold = measured.points[point].threshold
     results = measured.table(point)
+    matrix = measured.confusion(threshold)
     results["95 % interval"] = [f"{low:.3f}–{high:.3f}" for low, high in _ends(results)]
     groups = subgroups.by_subtype(measured.predictions, threshold)
     by_class = measured.by_class
@@ -60,6 +61,8 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         + (f" <strong>{SYNTHETIC_RUN}</strong></p>" if kind == "synthetic" else "</p>"),
         "<h2>Results</h2>",
         _table(results.drop(columns=["low", "high"])),
+        f"<p>{matrix.tp} true positives, {matrix.fn} false negatives, {matrix.fp} false positives, "
+        f"{matrix.tn} true negatives.</p>",
         _figures(_drawn(measured, point, prevalence)),
         "<h2>Subgroups</h2>",
         *([f"<p>{escape(by_class.sentence())}</p>", _table(by_class.table())] if by_class else []),

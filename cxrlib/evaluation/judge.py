@@ -82,16 +82,21 @@ def predict_table(
 def measure(
     predictions: pd.DataFrame, points: Mapping[str, metrics.OperatingPoint]
 ) -> dict[str, Any]:
-    """Every metric of a set of predictions, with intervals, at each operating point.
+    """Every metric of a set of predictions, with intervals, and counts at each operating point.
 
     Of a run with three classes also which is taken for which, as ``by_class``.
     """
     truth = is_pneumonia(predictions.label)
     three = "bacterial" in predictions
+    counts = {
+        name: vars(metrics.confusion(truth, predictions.probability, point.threshold))
+        for name, point in points.items()
+    }
     return {
         "pictures": len(predictions),
         "patients": int(predictions.patient.nunique()),
         "pneumonia": int(truth.sum()),
+        "counts": counts,
         "ece_uncalibrated": metrics.expected_calibration_error(truth, predictions.score),
         "points": {
             name: metrics.summary_to_json(

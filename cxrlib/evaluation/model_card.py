@@ -13,7 +13,7 @@ from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run
 from cxrlib.runs.operating_points import POINT_TITLES
 from cxrlib.runs.provenance import SYNTHETIC_RUN, TITLES, TrainedOn, trained_on
-from cxrlib.runs.records import estimates, read_calibration, split_titles
+from cxrlib.runs.records import estimates, estimates_of, read_calibration, split_titles
 
 _RESULTS = "## Results"  # what stands above it in a card says how the run was made
 _RARER = 0.1  # a share of pneumonia that a reader may well meet
@@ -195,10 +195,17 @@ def _how(config: TrainingConfig) -> str:
 
 
 def results_and_limits(
-    run_metrics: Mapping[str, Any], stress: pd.DataFrame | None = None
+    run_metrics: Mapping[str, Any],
+    stress: pd.DataFrame | None = None,
+    kept: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """The lines of a model card that any run has, trained or an ensemble."""
-    point = run_metrics["default_point"]
+    """The lines of a model card that any run has, trained or an ensemble.
+
+    Args:
+        run_metrics: its ``metrics.json``.
+        stress: its stress test, if there was one.
+        kept: what it came to on other sets of images, by name.
+    """
     calibration = read_calibration(run_metrics)
     lines = [
         _RESULTS,
@@ -208,27 +215,8 @@ def results_and_limits(
         "2020) and operating points were fitted on validation; the validation figures are "
         "therefore somewhat optimistic.",
     ]
-    for split, measured in run_metrics["splits"].items():
-        found = estimates(run_metrics, split, point)
-        threshold = run_metrics["operating_points"][point]["threshold"]
-        lines += [
-            "",
-            f"### {split}: {measured['pictures']} images of {measured['patients']} patients, "
-            f"{measured['pneumonia']} with pneumonia",
-            f"At the operating point {POINT_TITLES[point]}, probability ≥ {threshold:.3f}:",
-            "",
-            "| metric | value |",
-            "|---|---|",
-            *(f"| {title} | {found[name]} |" for name, title in METRIC_TITLES.items()),
-            f"| the same before calibration | {measured['ece_uncalibrated']:.3f} |",
-        ]
-        if by_class := three_classes.read(measured):
-            lines += [
-                "",
-                f"{by_class.sentence()} The most probable class, for each true one:",
-                "",
-                *tables.markdown(by_class.table()),
-            ]
+    for name, measured in (run_metrics["splits"] | dict(kept or {})).items():
+        lines += _results_on(name, measured, run_metrics)
     if "test" not in run_metrics["splits"]:
         title = split_titles(run_metrics)["test"]
         lines += ["", f"The {title} folder was not available: **not measured** on it."]
@@ -267,6 +255,40 @@ def results_and_limits(
     return lines
 
 
+def _results_on(
+    name: str, measured: Mapping[str, Any], run_metrics: Mapping[str, Any]
+) -> list[str]:
+    """What a run came to on one set of images."""
+    point = run_metrics["default_point"]
+    found = estimates_of(measured, point)
+    threshold = run_metrics["operating_points"][point]["threshold"]
+    lines = [
+        "",
+        f"### {name}: {measured['pictures']} images of {measured['patients']} patients, "
+        f"{measured['pneumonia']} with pneumonia",
+        f"At the operating point {POINT_TITLES[point]}, probability ≥ {threshold:.3f}:",
+        "",
+        "| metric | value |",
+        "|---|---|",
+        *(f"| {title} | {found[metric]} |" for metric, title in METRIC_TITLES.items()),
+        f"| calibration error before calibration | {measured['ece_uncalibrated']:.3f} |",
+    ]
+    if counts := measured.get("counts"):
+        lines.append(
+            "| true positives, false negatives, false positives, true negatives | "
+            + ", ".join(str(counts[point][cell]) for cell in ("tp", "fn", "fp", "tn"))
+            + " |"
+        )
+    if by_class := three_classes.read(measured):
+        lines += [
+            "",
+            f"{by_class.sentence()} The most probable class, for each true one:",
+            "",
+            *tables.markdown(by_class.table()),
+        ]
+    return lines
+
+
 def rewrite_card(run: Run) -> None:
     """Bring a finished run's model card up to date with what has been measured since.
 
@@ -274,4 +296,4 @@ def rewrite_card(run: Run) -> None:
         RunError: the run's files are missing or damaged.
     """
     made, _, _ = run.card.partition(_RESULTS)
-    run.save_card(made + "\n".join(results_and_limits(run.metrics, run.stress)) + "\n")
+    run.save_card(made + "\n".join(results_and_limits(run.metrics, run.stress, run.kept)) + "\n")

@@ -1,6 +1,7 @@
 """One run on one set of images: its numbers, its errors, and the figures made of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ class Measured:
 
     Attributes:
         run: the run.
-        split: ``validation`` or ``test``.
+        split: ``validation``, ``test``, or a name that results were kept under.
+        results: what it came to, an entry of the ``splits`` of its ``metrics.json``.
         metrics: the run's ``metrics.json``.
         points: its operating points by name.
         predictions: the rows of its ``predictions.csv`` of this split.
@@ -34,18 +36,26 @@ class Measured:
     def __init__(self, run: Run, split: str) -> None:
         self.run, self.split = run, split
         self.metrics = run.metrics
-        if split not in self.metrics["splits"]:
+        own = split in self.metrics["splits"]
+        found = self.metrics["splits"] if own else run.kept
+        if split not in found:
             raise RunError(f"The run {run.name} was not measured on the {split} images.")
+        self.results: dict[str, Any] = found[split]
         self.points = records.read_points(self.metrics)
-        table = run.predictions
+        table = run.predictions if own else run.kept_predictions
         self.predictions = table[table.split == split].reset_index(drop=True)
-        if len(self.predictions) != self.metrics["splits"][split]["pictures"]:
+        if len(self.predictions) != self.results["pictures"]:
             raise RunError(
                 f"The files of the run {run.name} do not belong together: its metrics are of "
-                f"{self.metrics['splits'][split]['pictures']} {split} images, its predictions of "
+                f"{self.results['pictures']} {split} images, its predictions of "
                 f"{len(self.predictions)}. Copy the folder again or retrain."
             )
         self.truth = is_pneumonia(self.predictions.label)
+
+    @property
+    def data(self) -> str:
+        """`dataset.fingerprint` of the images, where they are not of the run's own data set."""
+        return self.results.get("data", "")
 
     @property
     def prevalence(self) -> float:
@@ -55,12 +65,11 @@ class Measured:
     @property
     def counts(self) -> dict[str, int]:
         """Number of ``pictures``, ``patients`` and ``pneumonia``."""
-        measured = self.metrics["splits"][self.split]
-        return {name: measured[name] for name in ("pictures", "patients", "pneumonia")}
+        return {name: self.results[name] for name in ("pictures", "patients", "pneumonia")}
 
     def estimates(self, point: str) -> dict[str, metrics.Estimate]:
         """The metrics at an operating point, as the run's files have them."""
-        return records.estimates(self.metrics, self.split, point)
+        return records.estimates_of(self.results, point)
 
     def table(self, point: str) -> pd.DataFrame:
         """The same as a table: columns ``metric``, ``value``, ``low``, ``high``."""
@@ -76,7 +85,7 @@ class Measured:
     @property
     def by_class(self) -> three_classes.ByClass | None:
         """Which class is taken for which; None for a run of two classes."""
-        return three_classes.read(self.metrics["splits"][self.split])
+        return three_classes.read(self.results)
 
     def errors(self, threshold: float) -> pd.DataFrame:
         """The images that are called wrongly, the most confidently wrong first.
@@ -95,7 +104,7 @@ class Measured:
     @property
     def calibration_curves(self) -> dict[str, list[metrics.CalibrationPoint]]:
         """The calibration curve before and after calibration, titled with its error."""
-        before = self.metrics["splits"][self.split]["ece_uncalibrated"]
+        before = self.results["ece_uncalibrated"]
         after = self.estimates(self.metrics["default_point"])["ece"].value
         return {
             f"calibrated · ECE {after:.3f}": metrics.reliability(

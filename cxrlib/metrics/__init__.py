@@ -55,7 +55,7 @@ from cxrlib.metrics.prevalence import (
     natural_frequencies,
     predictive_values,
 )
-from cxrlib.metrics.summary import summarize, summary_from_json, summary_to_json
+from cxrlib.metrics.summary import cross_entropy, summarize, summary_from_json, summary_to_json
 
 __all__ = [
     "CALIBRATION_BINS",
@@ -75,6 +75,7 @@ __all__ = [
     "as_distribution",
     "at_prevalence",
     "confusion",
+    "cross_entropy",
     "delong_test",
     "distribution_of_logits",
     "expected_calibration_error",

@@ -6,14 +6,24 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cxrlib.metrics.arrays import Floats, as_labels, as_probabilities, ratio
+from cxrlib.metrics.arrays import Bools, Floats, as_labels, as_probabilities, ratio
 from cxrlib.metrics.bootstrap import REPLICATES, cluster_bootstrap, percentile_interval
 from cxrlib.metrics.calibration import CALIBRATION_BINS, gaps_by_bin
 from cxrlib.metrics.confusion import balanced_accuracy_score, confusion, f1_score, matthews
 from cxrlib.metrics.curves import Ranking, area_under_roc, average_precision
 from cxrlib.metrics.estimates import Estimate, covering
 
-_BOOTSTRAPPED = ("f1", "balanced_accuracy", "mcc", "roc_auc", "pr_auc", "brier", "ece")
+_BOOTSTRAPPED = (
+    "f1",
+    "balanced_accuracy",
+    "mcc",
+    "roc_auc",
+    "pr_auc",
+    "brier",
+    "log_loss",
+    "ece",  # the last: its interval is not the percentiles
+)
+_FLOOR = 1e-7  # the loss of a probability that is certain and wrong stays finite
 
 
 def summarize(
@@ -29,9 +39,9 @@ def summarize(
 
     Keys: ``accuracy``, ``sensitivity``, ``specificity``, ``precision``, ``npv`` with Wilson
     intervals; ``f1``, ``balanced_accuracy``, ``mcc``, ``roc_auc``, ``pr_auc`` (average
-    precision), ``brier``, ``ece`` (15 bins) with bootstrap intervals over patients, ``groups``
-    [n]. Intervals always hold their value. ``nan`` where undefined; a lone patient has values but
-    no bootstrap intervals.
+    precision), ``brier``, ``log_loss`` (cross-entropy), ``ece`` (15 bins) with bootstrap intervals
+    over patients, ``groups`` [n]. Intervals always hold their value. ``nan`` where undefined; a
+    lone patient has values but no bootstrap intervals.
 
     Bootstrap intervals are percentiles, but the calibration error's is reflected about its value
     (the basic bootstrap): resampling adds to a sum of absolute gaps as much as sampling did, so
@@ -55,6 +65,7 @@ def summarize(
         [positive & called, ~positive & called, positive & ~called, ~positive & ~called]
     ).astype(np.float64)
     squared_errors = (score - positive) ** 2
+    losses = cross_entropy(positive, score)
     gaps = gaps_by_bin(positive, score, CALIBRATION_BINS)
 
     def statistics(weights: Floats) -> Floats:
@@ -69,6 +80,7 @@ def summarize(
                 area_under_roc(*counts),
                 average_precision(*counts),
                 ratio(weights @ squared_errors, total),
+                ratio(weights @ losses, total),
                 ratio(np.abs(weights @ gaps).sum(axis=1), total),
             ]
         )
@@ -81,6 +93,12 @@ def summarize(
     for name, *ends in zip(_BOOTSTRAPPED, values, low, high, strict=True):
         summary[name] = covering(*ends)
     return summary
+
+
+def cross_entropy(positive: Bools, score: Floats) -> Floats:
+    """Negative log probability of the truth, of each radiograph; below 1e-7 counts as 1e-7."""
+    losses: Floats = -np.log(np.maximum(np.where(positive, score, 1 - score), _FLOOR))
+    return losses
 
 
 def summary_to_json(summary: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:

@@ -182,24 +182,39 @@ def histogram_figure(groups: Mapping[str, np.ndarray], threshold: float) -> Figu
     return figure
 
 
+_LEARNED = {
+    "AUC": "auc",
+    "sensitivity at 0.5": "sensitivity",
+    "specificity at 0.5": "specificity",
+    "accuracy at 0.5": "accuracy",
+    "precision at 0.5": "precision",
+    "F1 at 0.5": "f1",
+}
+
+
 def learning_figure(history: pd.DataFrame) -> Figure:
-    """Loss, and what validation reached, by epoch; a line where fine-tuning begins."""
-    figure, (losses, rates) = _figure((5.6, 5.4), "Epoch", "", rows=2)
+    """Loss, and what training and validation reached, by epoch; a line where fine-tuning begins.
+
+    Runs of before version 0.2 have fewer columns: what is missing is left out.
+    """
+    panels = {
+        "Loss": {"training: what is minimized": "loss", "validation: cross-entropy": "val_loss"},
+        "Training": _LEARNED if "accuracy" in history else {},
+        "Validation": {label: f"val_{column}" for label, column in _LEARNED.items()},
+    }
+    panels = {title: columns for title, columns in panels.items() if columns}
+    height = 2.7 * len(panels)
+    figure, rows = _figure((5.6, height), "Epoch", "", rows=len(panels))
     epochs = np.arange(1, len(history) + 1)
-    names = ({
-        "training: what is minimized": "loss", "validation: cross-entropy": "val_loss",
-    }, {
-        "AUC": "val_auc", "sensitivity at 0.5": "val_sensitivity",
-        "specificity at 0.5": "val_specificity",
-    })  # fmt: skip
-    for axes, title, columns in zip((losses, rates), ("Loss", "Validation"), names, strict=True):
+    for axes, (title, columns) in zip(rows, panels.items(), strict=True):
         for label, column, style, marker in _series(columns):
-            axes.plot(epochs, history[column], label=label, marker=marker, ms=4, **style)
+            if column in history:
+                axes.plot(epochs, history[column], label=label, marker=marker, ms=4, **style)
         axes.set_title(title, loc="left", size=10, color=_INK)
         for start in epochs[1:][history.phase.to_numpy()[1:] != history.phase.to_numpy()[:-1]]:
             axes.axvline(start - 0.5, color=_GREY, lw=1, ls=":")
         axes.legend(fontsize=8, labelcolor=_INK, frameon=False)
-    rates.locator_params(axis="x", integer=True)
+    rows[-1].locator_params(axis="x", integer=True)
     return figure
 
 

@@ -156,8 +156,13 @@ class TrainingConfig(BaseModel):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="label smoothing")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the last layer")
+    monitor: Literal["auc", "loss", "accuracy"] = Field(
+        "auc",
+        description="validation metric that decides which epoch is kept and when training stops "
+        "early",
+    )
     patience: int = Field(
-        5, ge=1, description="stop after N epochs without a better validation AUC"
+        5, ge=1, description="stop after N epochs without a better validation metric"
     )
     mixed_precision: bool = Field(False, description="16-bit arithmetic on GPUs that have it")
     distribute: bool = Field(False, description="split every batch over all GPUs of the machine")

@@ -28,7 +28,10 @@ METRIC_TITLES = {
     "mcc": "Matthews correlation",
     "brier": "Brier score",
     "ece": "Calibration error (ECE)",
+    "log_loss": "Loss (cross-entropy)",
 }
+_LATER = ("log_loss",)  # what runs of before version 0.2 do not have
+COUNTS = ("tp", "fp", "fn", "tn")
 _SPLITS = ("validation", "test")
 _SIDES = range(32, 1025)  # pixels
 PREDICTION_TEXTS = ("split", "path", "label", "subtype", "patient")
@@ -49,7 +52,10 @@ _SPLIT = {
     "patients": int,
     "pneumonia": int,
     "ece_uncalibrated": float,
-    "points": {point: dict.fromkeys(METRIC_TITLES, _ESTIMATE) for point in POINT_TITLES},
+    "points": {
+        point: dict.fromkeys((name for name in METRIC_TITLES if name not in _LATER), _ESTIMATE)
+        for point in POINT_TITLES
+    },
 }
 _METRICS = {
     "classes": [str],
@@ -90,20 +96,45 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
     if not metrics["splits"] or not set(metrics["splits"]).issubset(_SPLITS):
         raise ValueError(f"splits are {list(metrics['splits'])}")
     for name, split in metrics["splits"].items():
-        _check(split, _SPLIT, f"splits.{name}")
-        if "by_class" in split:
-            _check(split["by_class"], _BY_CLASS, f"splits.{name}.by_class")
+        _check_split(split, f"splits.{name}")
+
+
+def check_kept(kept: Mapping[str, Any]) -> None:
+    """Check a ``kept.json``: what a run came to on other sets of images, by name."""
+    for name, measured in kept.items():
+        _check_split(measured, name)
+        _check(measured, {"data": str, "measured": str}, name)
+
+
+def _check_split(split: Any, where: str) -> None:
+    """Check what a run came to on one set of images."""
+    _check(split, _SPLIT, where)
+    for point, found in split["points"].items():
+        for name in set(_LATER) & set(found):
+            _check(found[name], _ESTIMATE, f"{where}.points.{point}.{name}")
+    if "by_class" in split:
+        _check(split["by_class"], _BY_CLASS, f"{where}.by_class")
+    if "counts" in split:
+        form = {point: dict.fromkeys(COUNTS, int) for point in POINT_TITLES}
+        _check(split["counts"], form, f"{where}.counts")
 
 
 def check_predictions(table: "pd.DataFrame") -> None:
     """Check a ``predictions.csv``."""
+    check_scores(table)
+    if odd := set(table.split) - set(_SPLITS):
+        raise ValueError(f"it has a split {sorted(odd)[0]}")
+
+
+def check_scores(table: "pd.DataFrame") -> None:
+    """Check predictions of any images."""
     by_kind = [name for name in _BY_KIND if name in table]
     _check_columns(table, PREDICTION_TEXTS, ("score", "probability", *by_kind))
     for name in ("score", "probability"):
         if not table[name].between(0, 1).all():
             raise ValueError(f"{name} is not always between 0 and 1")
     for split, labels in table.groupby("split").label:
-        if split not in _SPLITS or not set(labels).issubset(BINARY):
+        if not set(labels).issubset(BINARY):
             raise ValueError(
                 f"the labels of the split {split} are {', '.join(sorted(set(labels)))}"
             )

@@ -32,6 +32,8 @@ _CARD = "card.md"
 _OUT_OF_DISTRIBUTION = "novelty.npz"  # the name that runs have had from the first
 _STRESS = "stress.csv"
 _FAITHFULNESS = "faithfulness.csv"
+_KEPT = "kept.json"
+_KEPT_PREDICTIONS = "kept.csv"
 _LOG = "log.txt"
 _LOCK = "lock"
 _TENSORBOARD = "tensorboard"
@@ -127,10 +129,20 @@ class Run:
     @property
     def measured_at(self) -> int:
         """When metrics and predictions were written, nanoseconds since 1970."""
-        return max(
-            self._read(name, lambda file: file.stat().st_mtime_ns)
-            for name in (_METRICS, _PREDICTIONS)
-        )
+        names = [_METRICS, _PREDICTIONS]
+        if self._file(_KEPT).exists():
+            names.append(_KEPT)
+        return max(self._read(name, lambda file: file.stat().st_mtime_ns) for name in names)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What it came to on other sets of images, as `metrics` has splits, by name."""
+        return self._json(_KEPT, contents.check_kept) if self._file(_KEPT).exists() else {}
+
+    @property
+    def kept_predictions(self) -> "pd.DataFrame":
+        """One row an image of those sets, as `predictions`; ``split`` is the set's name."""
+        return self._predictions(_KEPT_PREDICTIONS, contents.check_scores)
 
     @property
     def history(self) -> "pd.DataFrame":
@@ -146,12 +158,11 @@ class Run:
     @property
     def predictions(self) -> "pd.DataFrame":
         """One row a held-out image: split, path, label, subtype, patient, score and more."""
-        return self._csv(
-            _PREDICTIONS,
-            contents.check_predictions,
-            keep_default_na=False,
-            dtype=dict.fromkeys(contents.PREDICTION_TEXTS, str),
-        )
+        return self._predictions(_PREDICTIONS, contents.check_predictions)
+
+    def _predictions(self, name: str, check: Callable[["pd.DataFrame"], None]) -> "pd.DataFrame":
+        texts = dict.fromkeys(contents.PREDICTION_TEXTS, str)
+        return self._csv(name, check, keep_default_na=False, dtype=texts)
 
     @property
     def card(self) -> str:
@@ -344,6 +355,18 @@ class Run:
         self._file(_UNFINISHED).unlink(missing_ok=True)
         for file in (_TASK, _CHECKPOINT, _PROGRESS, _STOP):
             self._file(file).unlink(missing_ok=True)
+
+    def keep(self, name: str, measured: dict[str, Any], predictions: "pd.DataFrame") -> None:
+        """Keep what it came to on another set of images, in place of the last of that name."""
+        import pandas as pd
+
+        kept = self.kept
+        if kept:
+            others = self.kept_predictions
+            predictions = pd.concat([others[others.split != name], predictions])
+        # A set in one file only is not there: the table of names is written last.
+        self._write(_KEPT_PREDICTIONS, predictions.to_csv(index=False, float_format="%.7g"))
+        self._write(_KEPT, json.dumps(kept | {name: measured}, indent=1))
 
     def save_stress(self, table: "pd.DataFrame") -> None:
         """Keep what `stress.measure` found."""

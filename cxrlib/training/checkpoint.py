@@ -7,6 +7,7 @@ middle.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +28,8 @@ class Checkpoint:
         epoch: epochs finished in this phase.
         step: batches finished in the epoch after those.
         seconds: time spent in that epoch.
-        best_epoch: epochs finished when validation AUC was best; 0 before the first.
-        best_auc: validation AUC then.
+        best_epoch: epochs finished when validation was best; 0 before the first.
+        best_score: what was reached then, by the metric that is monitored; the higher the better.
         history: a row an epoch, as in the run's history.
         variables: the network's variables, random states included.
         optimizer: the optimizer's variables.
@@ -45,7 +46,7 @@ class Checkpoint:
     step: int = 0
     seconds: float = 0.0
     best_epoch: int = 0
-    best_auc: float = -1.0
+    best_score: float = -math.inf
     history: list[dict[str, object]] = field(default_factory=list)
     variables: list[np.ndarray] = field(default_factory=list)
     optimizer: list[np.ndarray] = field(default_factory=list)
@@ -57,7 +58,7 @@ class Checkpoint:
     def start_phase(self, phase: str) -> None:
         """Begin a phase; history goes on, what steered the phase before is forgotten."""
         self.phase, self.epoch, self.step, self.seconds = phase, 0, 0, 0.0
-        self.best_epoch, self.best_auc, self.best = 0, -1.0, []
+        self.best_epoch, self.best_score, self.best = 0, -math.inf, []
         self.optimizer, self.metrics, self.average = [], [], []
 
     def save(self, file: Path) -> None:
@@ -74,7 +75,10 @@ class Checkpoint:
 def load(file: Path) -> Checkpoint:
     """Read what `Checkpoint.save` wrote."""
     with np.load(file) as stored:
-        checkpoint = Checkpoint(**json.loads(str(stored["facts"])))
+        facts = json.loads(str(stored["facts"]))
+        if "best_auc" in facts:  # of a version that monitored nothing else
+            facts["best_score"] = facts.pop("best_auc")
+        checkpoint = Checkpoint(**facts)
         for name in _ARRAYS:
             count = sum(key.startswith(f"{name}-") for key in stored.files)
             setattr(checkpoint, name, [stored[f"{name}-{number}"] for number in range(count)])

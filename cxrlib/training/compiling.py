@@ -6,7 +6,7 @@ import keras
 
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.training.losses import LogitDistillationLoss, RDropLoss
-from cxrlib.training.monitored import AUC, Sensitivity
+from cxrlib.training.monitored import monitored
 
 _WARM_UP_SHARE = 0.05
 
@@ -39,7 +39,7 @@ def compile_model(
         paired: whether a batch holds two variants of each image, one after the other.
     """
     loss: object = _loss(config, paired=paired)
-    watched: object = [AUC(name="auc"), Sensitivity(name="sensitivity")]
+    watched: object = monitored()
     loss_weights = None
     if len(model.outputs) > 1:
         watched = {"probability": watched}

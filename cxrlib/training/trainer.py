@@ -26,8 +26,6 @@ from cxrlib.training.networks import Networks, freeze
 from cxrlib.training.progress import EventLog, Watch, WeightAverage, by_metric
 from cxrlib.training.samples import real_samples, with_synthetic
 
-_LEAST_PROBABILITY = 1e-7  # the loss of a network that is certain and wrong stays finite
-
 
 class Trainer:
     """Trains the network of one run, from the beginning or from a checkpoint."""
@@ -195,7 +193,7 @@ class Trainer:
         batches: Batches,
         validate: Callable[[], np.ndarray],
     ) -> None:
-        """Train until the epochs are done or validation AUC stops rising; keep the best weights."""
+        """Train until the epochs are done or validation stops improving; keep the best weights."""
         at = self.at
         if at.phase != phase:
             at.start_phase(phase)
@@ -206,6 +204,8 @@ class Trainer:
             blank = model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), np.float32))
             model.compute_loss(y=blank, y_pred=blank)
             model.compute_metrics(None, blank, blank)
+            if len(at.metrics) != len(model.metrics_variables):
+                at.metrics = []  # of a version that counted other things
         watch = Watch(
             self.run, phase, epochs=epochs, steps=batches.steps, batch_size=self.config.batch_size
         )
@@ -235,19 +235,26 @@ class Trainer:
                 {
                     "phase": phase,
                     "epoch": at.epoch,
-                    **{name: logs[name][0] for name in ("loss", "auc", "sensitivity")},
-                    **row,
+                    "loss": logs["loss"][0],
+                    "auc": logs["auc"][0],
+                    **_at_one_half(
+                        metrics.Confusion(
+                            *(round(logs[cell][0]) for cell in ("tp", "fp", "fn", "tn"))
+                        )
+                    ),
+                    **{f"val_{name}": value for name, value in row.items()},
                     "learning_rate": float(
                         keras.ops.convert_to_numpy(model.optimizer.learning_rate)
                     ),
                     "seconds": round(time.monotonic() - started, 2),
                 }
             )
-            # Steadiness, which is what a run teaches, is not seen in validation's AUC.
-            if row["val_auc"] > at.best_auc or self.config.distill_from_start:
-                at.best_auc, at.best_epoch, at.best = row["val_auc"], at.epoch, model.get_weights()
+            reached = -row["loss"] if self.config.monitor == "loss" else row[self.config.monitor]
+            # Steadiness, which is what a run teaches, is not seen in validation.
+            if reached > at.best_score or self.config.distill_from_start:
+                at.best_score, at.best_epoch, at.best = reached, at.epoch, model.get_weights()
             model.set_weights(trained)
-            watch.end_epoch(row["val_auc"])
+            watch.end_epoch(row["auc"])
             self.run.save_history(pd.DataFrame(at.history))
             self.events.add(at.history[-1], len(at.history))
             self._save(model)
@@ -262,13 +269,10 @@ class Trainer:
                 "learning rate."
             )
         pneumonia = 1 - metrics.as_distribution(outputs)[:, 0].astype(np.float64)
-        called = pneumonia >= 0.5
-        of_truth = np.where(self.is_pneumonia, pneumonia, 1 - pneumonia)
         return {
-            "val_loss": float(-np.log(np.maximum(of_truth, _LEAST_PROBABILITY)).mean()),
-            "val_auc": metrics.roc_auc(self.is_pneumonia, pneumonia),
-            "val_sensitivity": float(called[self.is_pneumonia].mean()),
-            "val_specificity": float(1 - called[~self.is_pneumonia].mean()),
+            "loss": float(metrics.cross_entropy(self.is_pneumonia, pneumonia).mean()),
+            "auc": metrics.roc_auc(self.is_pneumonia, pneumonia),
+            **_at_one_half(metrics.confusion(self.is_pneumonia, pneumonia, 0.5)),
         }
 
     def _save(self, model: keras.Model) -> None:
@@ -281,3 +285,11 @@ class Trainer:
         self._save(model)
         self.run.mark_stopped()
         raise StoppedError
+
+
+def _at_one_half(matrix: metrics.Confusion) -> dict[str, float]:
+    """What calls at a probability of one half come to, as columns of the history."""
+    return {
+        name: getattr(matrix, name)
+        for name in ("accuracy", "precision", "sensitivity", "specificity", "f1")
+    }

@@ -14,6 +14,7 @@ from cxrlib.inference.classifier import Classifier
 from cxrlib.inference.ensemble import EnsembleClassifier
 from pages.shared.downloadable import picture_folder, show_table
 from pages.shared.loaded_models import classifier_of
+from pages.shared.text import plain
 
 _ON_A_PAGE = 8
 
@@ -43,7 +44,7 @@ def show_errors(measured: Measured, point: str) -> None:
     )
     if chosen.empty:
         return
-    folder = picture_folder()
+    folder = images_of(measured)
     shown = folder is not None and _show_gallery(measured, chosen, folder)
     with st.expander("As a table", expanded=not shown):
         show_table(
@@ -51,6 +52,21 @@ def show_errors(measured: Measured, point: str) -> None:
             f"{measured.run.name}-{measured.split}-{kind.replace(' ', '-')}",
             "Errors, the most confidently wrong first",
         )
+
+
+def images_of(measured: Measured) -> Path | None:
+    """The folder of the images that a run was measured on; None where it is not the one in use.
+
+    Images of another set may have the same names.
+    """
+    folder = picture_folder()
+    if folder and measured.data and dataset.fingerprint(folder) != measured.data:
+        st.caption(
+            f"{plain(measured.split)} was measured on another folder than the one in use: open "
+            "that one under Data set to see the images here."
+        )
+        return None
+    return folder
 
 
 def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> bool:

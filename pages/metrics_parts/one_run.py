@@ -16,7 +16,8 @@ from cxrlib.images.radiograph import RadiographError
 from cxrlib.metrics import Confusion, Estimate
 from cxrlib.runs import ensembles
 from cxrlib.runs.folder import Run
-from pages.shared.downloadable import picture_folder, show_chart, show_figure, show_table
+from pages.metrics_parts.errors import images_of
+from pages.shared.downloadable import show_chart, show_figure, show_table
 from pages.shared.text import plain
 
 
@@ -187,7 +188,7 @@ def show_subgroups(measured: Measured, point: str) -> None:
         bind="query-params",
         help="Reads the images, the first time for some seconds.",
     ):
-        folder = picture_folder()
+        folder = images_of(measured)
         if folder is not None:
             groups |= _by_file(measured, threshold, folder)
     name = f"{measured.run.name}-{measured.split}-subgroups"

@@ -119,7 +119,7 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
             return
     columns = {
         name: st.column_config.NumberColumn(METRIC_TITLES.get(name, name), format="%.3f")
-        for name in ("threshold", "roc_auc", "sensitivity", "specificity")
+        for name in ("threshold", *compare_runs.TABLE_METRICS)
     }
     columns["run"] = st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)
     columns |= {

@@ -50,10 +50,12 @@ def show_results(run: runs.Run) -> None:
     measured = run.metrics
     synthetic = "synthetic " if provenance.trained_on(measured) == "synthetic" else ""
     found = []
-    for split, words in records.split_titles(measured).items():
-        if split in measured["splits"]:
-            auc = records.estimates(measured, split, measured["default_point"])["roc_auc"]
-            found.append(f"AUC {auc} on {synthetic}{words}")
+    sets = measured["splits"] | run.kept
+    for split, words in records.set_titles(run).items():
+        auc = records.estimates_of(sets[split], measured["default_point"])["roc_auc"]
+        found.append(
+            f"AUC {auc} on {synthetic if split in measured['splits'] else ''}{plain(words)}"
+        )
     st.caption(" · ".join(found))
     st.page_link(
         "pages/metrics.py",

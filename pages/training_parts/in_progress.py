@@ -1,5 +1,7 @@
 """Runs that are not finished: where they are, how they learn, stop and resume."""
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -30,9 +32,12 @@ CURVES_HELP = {
     "cross-entropy. Compare the shapes, not the levels. "
 }
 CURVES = {
-    "Loss": ("loss", "val_loss"),
-    "AUC": ("auc", "val_auc"),
-    "Sensitivity at 0.5": ("sensitivity", "val_sensitivity"),
+    "Loss": "loss",
+    "AUC": "auc",
+    "Accuracy at 0.5": "accuracy",
+    "Sensitivity (recall) at 0.5": "sensitivity",
+    "Precision at 0.5": "precision",
+    "F1 at 0.5": "f1",
 }
 
 
@@ -168,31 +173,33 @@ def show_curves(run: runs.Run) -> None:
     if not run.has_history:
         return
     history = run.history
-    columns = st.columns(3)
-    for column, (title, names) in zip(columns, CURVES.items(), strict=True):
-        with column:
-            st.markdown(title, help=CURVES_HELP.get(title, "") + SIDES_HELP)
-            st.vega_lite_chart(
-                curve(history, names),
-                height=230,
-                alt=f"{title} of training and validation by epoch",
-                key=f"{title}_{run.name}",
-            )
+    shown = {title: name for title, name in CURVES.items() if name in history}
+    with st.grid(3, min_column_width=220):
+        for title, name in shown.items():
+            with st.container(gap="xsmall"):
+                st.markdown(title, help=CURVES_HELP.get(title, "") + SIDES_HELP)
+                st.vega_lite_chart(
+                    curve(history, name),
+                    height=230,
+                    alt=f"{title} of training and validation by epoch",
+                    key=f"{title}_{run.name}",
+                )
 
 
-def curve(history: pd.DataFrame, names: tuple[str, str]) -> dict[str, object]:
+def curve(history: pd.DataFrame, name: str) -> dict[str, object]:
     """One number of training and validation by epoch, counted through both phases (Vega-Lite).
 
     A plain specification: Altair would check it again at every look, which the run would feel.
     """
-    series = dict(zip(("training", "validation"), names, strict=True))
+    series = {"training": name, "validation": f"val_{name}"}
     domain = list(series)
     return {
         "data": {
             "values": [
                 {"epoch": epoch, "pictures": pictures, "value": value}
-                for pictures, name in series.items()
-                for epoch, value in enumerate(history[name].tolist(), start=1)
+                for pictures, column in series.items()
+                for epoch, value in enumerate(history[column].tolist(), start=1)
+                if math.isfinite(value)  # nothing called positive has no precision
             ]
         },
         "mark": {"type": "line", "point": True},
