@@ -25,7 +25,7 @@ from cxrlib.inference.classifier import Classifier, Prediction
 from cxrlib.inference.ensemble import EnsembleClassifier, load
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL, PNEUMONIA
-from cxrlib.runs import config, ensembles, provenance, records
+from cxrlib.runs import config, ensembles, provenance, records, sweeps
 from cxrlib.runs.folder import StoppedError
 from cxrlib.runs.legacy import RENAMED
 from cxrlib.training import devices
@@ -56,6 +56,7 @@ def main(given: Sequence[str] | None = None) -> int:
         RadiographError,
         ArchiveError,
         ClusterError,
+        sweeps.SweepError,
     ) as error:
         print(error, file=sys.stderr)
     except OSError as error:
@@ -156,6 +157,21 @@ def _work(run: runs.Run) -> int:
         return 2
     print(f"\nThe run is in {run.folder}\n\n{run.card}")
     return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from cxrlib.training import sweep
+
+    asked = sweeps.read(options.file)
+    data = dataset.find_root(options.data or asked.data or _data(options))
+    known = sweeps.trials(asked, options.models)
+    sweeps.keep(asked, options.models)
+    try:
+        sweep.train_here(known, data, options.models)
+    except StoppedError:
+        print("Stopped. The same command goes on.", file=sys.stderr)
+    print(sweep.report(asked, known))
+    return 0 if all(trial.state in ("finished", "stopped early") for trial in known) else 1
 
 
 def _train_lungs(options: argparse.Namespace) -> int:
@@ -455,6 +471,7 @@ def _export(options: argparse.Namespace) -> int:
 _COMMANDS = {
     "download": _download,
     "train": _train,
+    "sweep": _sweep,
     "train-lungs": _train_lungs,
     "evaluate": _evaluate,
     "stress": _stress,

@@ -30,6 +30,11 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_arguments(command)
 
+    command = commands.add_parser("sweep", help="train many runs that differ in some settings")
+    command.add_argument("file", type=Path, metavar="FILE.toml", help="see docs/training.md")
+    _add_data(command)
+    command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
+
     command = commands.add_parser("train-lungs", help="train a network that finds lung fields")
     _add_data(command)
     command.add_argument("--lung-masks", type=Path, required=True, help="folder of masks")

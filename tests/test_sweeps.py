@@ -1,0 +1,144 @@
+"""One file that asks for many runs: which trials it makes, how it goes on, what is called best."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import made_runs
+import pytest
+
+from cxrlib.runs import sweeps
+from cxrlib.runs.sweeps import Sweep, SweepError
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 120
+GRID = """
+name = "rates"
+[settings]
+network = "cnn"
+[values]
+learning_rate = [1e-3, 1e-4]
+seed = [0, 1, 2]
+"""
+SEARCH = """
+name = "search"
+trials = 5
+[settings]
+network = "cnn"
+[values]
+augmentation = ["none", "light"]
+[ranges]
+learning_rate = {low = 1e-5, high = 1e-2, log = true}
+fine_tune_epochs = {low = 2, high = 9}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "sweep.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_grid_has_every_combination_and_one_validation_split(tmp_path: Path) -> None:
+    configs = sweeps.read(write(tmp_path, GRID)).configurations()
+    assert {(one.learning_rate, one.seed) for one in configs} == {
+        (rate, seed) for rate in (1e-3, 1e-4) for seed in (0, 1, 2)
+    }
+    assert [one.name for one in configs] == [f"rates-0{number}" for number in range(1, 7)]
+    assert {one.split_seed for one in configs} == {0}, "trials of other images cannot be compared"
+    assert {one.size for one in configs} == {150}, "not what suits the network"
+
+
+def test_a_search_draws_the_same_trials_again_and_more_on_request(tmp_path: Path) -> None:
+    five = sweeps.read(write(tmp_path, SEARCH)).configurations()
+    assert len({one.learning_rate for one in five}) == 5
+    for one in five:
+        assert 1e-5 <= one.learning_rate <= 1e-2
+        assert isinstance(one.fine_tune_epochs, int)
+        assert 2 <= one.fine_tune_epochs <= 9
+    more = sweeps.read(write(tmp_path, SEARCH.replace("trials = 5", "trials = 8")))
+    assert more.configurations()[:5] == five
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("[1e-3, 1e-4]", "[1e-3, -1.0]"), "learning_rate = -1.0.*greater than 0"),
+        (("learning_rate", "rate_of_learning"), "no setting rate_of_learning"),
+        (('network = "cnn"', "seed = 1"), "seed is given twice"),
+        (("seed = [0", "split_seed = [0"), "has to be the same for all trials"),
+        (("[values]", "[valves]"), "valves"),
+        (('"rates"', '"a/b"'), "letters, digits"),
+        (("[1e-3, 1e-4]", "[]"), "no values"),
+        (('name = "rates"', "name = "), "no TOML"),
+    ],
+)
+def test_what_cannot_be_is_said_with_the_setting(
+    tmp_path: Path, change: tuple[str, str], says: str
+) -> None:
+    with pytest.raises(SweepError, match=says):
+        sweeps.read(write(tmp_path, GRID.replace(*change))).configurations()
+
+
+def test_best_is_by_validation_whatever_the_test_split_says(tmp_path: Path) -> None:
+    table = made_runs.pictures()
+    sweep = Sweep(
+        name="made", settings={"network": "cnn"}, values={"learning_rate": [1e-3, 1e-4, 1e-5]}
+    )
+    for config, separation in zip(sweep.configurations(), (1.0, 4.0, 3.9), strict=True):
+        asked = config.model_dump(exclude={"name"})
+        run = made_runs.make_run(tmp_path, config.name, table, separation=separation, **asked)
+        file = run.folder / "metrics.json"
+        found = json.loads(file.read_text(encoding="utf-8"))
+        for point in found["splits"]["test"]["points"].values():
+            point["roc_auc"]["value"] = 1.0 - separation / 10
+        file.write_text(json.dumps(found), encoding="utf-8")
+    known = sweeps.trials(sweep, tmp_path)
+    first, equals = sweeps.best(known)
+    assert first.run.name == "made-02"
+    assert [trial.run.name for trial in equals] == ["made-03"]
+    shown = sweeps.table(sweep, known)
+    assert list(shown.trial) == ["made-02", "made-03", "made-01"]
+    assert "test" not in " ".join(shown.columns)
+
+
+def test_a_run_of_that_name_with_other_settings_is_not_taken_for_a_trial(tmp_path: Path) -> None:
+    made_runs.make_run(tmp_path, "made-01", made_runs.pictures(), **made_runs.CNN)
+    sweep = Sweep(name="made", settings={"network": "cnn"}, values={"learning_rate": [1e-3]})
+    with pytest.raises(SweepError, match=r"made-01 .*other settings"):
+        sweeps.trials(sweep, tmp_path)
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_goes_on_and_leaves_finished_trials_alone(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
+    settings = "size = 96\nfine_tune_epochs = 3\nbatch_size = 8\naugmentation = 'none'\n[values]"
+    file = write(tmp_path, GRID.replace("[values]", settings).replace("[0, 1, 2]", "[0]"))
+    sweep, models = sweeps.read(file), tmp_path / "models"
+    asked = sweep.configurations()[0].model_dump(exclude={"name"})
+    finished = made_runs.make_run(models, "rates-01", made_runs.pictures(), **asked)
+    before = finished.measured_at
+    _, trained = sweeps.trials(sweep, models)
+
+    command = [sys.executable, "-m", "cxrlib", "sweep", str(file), "--data", str(phantoms)]
+    command += ["--models", str(models)]
+    interrupted = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + SECONDS
+    while not trained.run.has_history:
+        assert time.monotonic() < deadline, trained.run.log_tail()
+        time.sleep(0.05)
+    interrupted.send_signal(signal.SIGINT)
+    printed, _ = interrupted.communicate(timeout=SECONDS)
+    assert interrupted.returncode == 1
+    assert "unfinished" in printed
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
+    assert again.returncode == 0, again.stderr
+    assert "Best by validation: rates-0" in again.stdout
+    assert list(trained.run.history.epoch) == [1, 2, 3]
+    assert finished.measured_at == before
+    assert [one.name for one in sweeps.kept(models)] == ["rates"]
