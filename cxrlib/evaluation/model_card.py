@@ -1,9 +1,7 @@
 """What is said of a run in prose: its model card, and how far to trust a probability."""
 
 from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from cxrlib import metrics, tables
 from cxrlib.evaluation import stress_table, three_classes
@@ -14,6 +12,9 @@ from cxrlib.runs.folder import Run
 from cxrlib.runs.operating_points import POINT_TITLES
 from cxrlib.runs.provenance import SYNTHETIC_RUN, TITLES, TrainedOn, trained_on
 from cxrlib.runs.records import estimates, estimates_of, read_calibration, split_titles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _RESULTS = "## Results"  # what stands above it in a card says how the run was made
 _RARER = 0.1  # a share of pneumonia that a reader may well meet
@@ -196,7 +197,7 @@ def _how(config: TrainingConfig) -> str:
 
 def results_and_limits(
     run_metrics: Mapping[str, Any],
-    stress: pd.DataFrame | None = None,
+    stress: "pd.DataFrame | None" = None,
     kept: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """The lines of a model card that any run has, trained or an ensemble.

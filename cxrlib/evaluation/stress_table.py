@@ -1,10 +1,12 @@
 """The table of a stress test (`stress.measure`), for people: estimates, sentences, card."""
 
 from collections.abc import Mapping
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cxrlib import metrics, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DRAWN = "drawn opacities"  # the group of that row
 MACHINES = "machines"  # the group of the rows by machine
@@ -16,13 +18,13 @@ def estimate(row: Mapping[str, float], name: str) -> metrics.Estimate:
     return metrics.Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
-def worst_mild(table: pd.DataFrame) -> pd.Series:
+def worst_mild(table: "pd.DataFrame") -> "pd.Series":
     """The row of the mild step that changes the most verdicts."""
     mild = table[table.strength == "mild"]
     return mild.loc[mild.changed.idxmax()]
 
 
-def on_drawn_opacities(table: pd.DataFrame) -> str:
+def on_drawn_opacities(table: "pd.DataFrame") -> str:
     """What became of the normal images with opacities drawn in, a sentence; empty if unknown."""
     found = table[table.group == DRAWN]
     if found.empty:
@@ -36,14 +38,14 @@ def on_drawn_opacities(table: pd.DataFrame) -> str:
     )
 
 
-def external(table: pd.DataFrame) -> pd.DataFrame:
+def external(table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows of images from elsewhere."""
     first = table.iloc[0]
     unchanged = (table.step == first.step) & (table.group != MACHINES)
     return table[unchanged & (table.pictures_of != first.pictures_of)]
 
 
-def by_machine(table: pd.DataFrame) -> str:
+def by_machine(table: "pd.DataFrame") -> str:
     """The worst sensitivity and specificity of a machine group, a sentence; empty if unknown."""
     rows = table[table.group == MACHINES]
     positive, negative = rows.pneumonia, rows.pictures - rows.pneumonia
@@ -60,8 +62,10 @@ def by_machine(table: pd.DataFrame) -> str:
     )
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
+def readable(table: "pd.DataFrame") -> "pd.DataFrame":
     """The table as text for people, an estimate with its interval in a cell."""
+    import pandas as pd  # reading an image does not wait for it
+
     shown = pd.DataFrame(
         {
             "pictures": table.pictures_of,
@@ -86,7 +90,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def card_section(table: pd.DataFrame) -> list[str]:
+def card_section(table: "pd.DataFrame") -> list[str]:
     """The model card's lines on a stress test, Markdown."""
     first = table.iloc[0]
     worst = worst_mild(table)

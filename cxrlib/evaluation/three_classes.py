@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cxrlib import metrics
 from cxrlib.labels import is_pneumonia
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAMES = ("normal", "bacterial", "viral")
 
@@ -34,8 +36,10 @@ class ByClass:
         """Share of the images whose most probable class is the true one."""
         return metrics.wilson(int(np.trace(self.counts)), int(self.counts.sum()))
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """A row a true class: how often each class was most probable, and how often the true."""
+        import pandas as pd  # reading an image does not wait for it
+
         rows = []
         for number, name in enumerate(NAMES):
             of_class = self.counts[number]
@@ -60,7 +64,7 @@ class ByClass:
         }
 
 
-def by_class(predictions: pd.DataFrame) -> ByClass:
+def by_class(predictions: "pd.DataFrame") -> ByClass:
     """Measure rows of a three-class run's predictions."""
     kind = predictions.subtype.where(is_pneumonia(predictions.label), "normal")
     known = kind.isin(NAMES)

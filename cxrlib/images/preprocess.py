@@ -12,14 +12,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
 from cxrlib.images import radiograph
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Left, top, right, bottom of a part of an image, as shares of its sides.
 Box = tuple[float, float, float, float]
@@ -145,7 +148,7 @@ def cache_folder() -> Path:
 
 
 def cached_pixels(
-    table: pd.DataFrame,
+    table: "pd.DataFrame",
     size: int,
     equalization: str = "none",
     boxes: Sequence[Box] | None = None,
@@ -227,7 +230,7 @@ def new_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np
 
 
 def _decode(
-    table: pd.DataFrame,
+    table: "pd.DataFrame",
     size: int,
     equalization: str,
     boxes: Sequence[Box] | None,

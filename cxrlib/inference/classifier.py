@@ -7,10 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from cxrlib import metrics
 from cxrlib.images import radiograph
@@ -31,6 +30,9 @@ from cxrlib.inference.methods import METHODS
 from cxrlib.runs import ensembles, records
 from cxrlib.runs.folder import Run, RunError
 from cxrlib.runs.provenance import SYNTHETIC_RUN, trained_on
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BATCH = 32
 # What a reading shows at once, of what the run has.
@@ -145,7 +147,7 @@ class Classifier:
         """A radiograph ``uint8 [height, width]`` as this network sees it."""
         return self._look([pixels])[1][0]
 
-    def prepared(self, table: pd.DataFrame) -> np.ndarray:
+    def prepared(self, table: "pd.DataFrame") -> np.ndarray:
         """The images of an index (`dataset.index`) as this network sees them, from the cache.
 
         Returns:
@@ -217,11 +219,11 @@ class Classifier:
         (logits,) = self._session.run(squares, ["logits"])
         return metrics.distribution_of_logits(logits)
 
-    def held_out(self, table: pd.DataFrame) -> pd.Series:
+    def held_out(self, table: "pd.DataFrame") -> "pd.Series":
         """As `records.held_out`."""
         return records.held_out(self.run, table)
 
-    def distribution_of(self, table: pd.DataFrame) -> np.ndarray:
+    def distribution_of(self, table: "pd.DataFrame") -> np.ndarray:
         """`distribution` of the images of an index, ``[len(table), classes]``."""
         return self.distribution(self.prepared(table))
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import explain
@@ -14,6 +14,9 @@ from cxrlib.inference.explain import Explanation, Progress
 from cxrlib.inference.methods import METHODS
 from cxrlib.runs import ensembles, records
 from cxrlib.runs.folder import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _GRID = 256  # rows and columns of a mean of heatmaps
 
@@ -93,11 +96,11 @@ class EnsembleClassifier:
             refused = next((one for one in results if isinstance(one, RadiographError)), None)
             yield file, refused or self._together(results)
 
-    def held_out(self, table: pd.DataFrame) -> pd.Series:
+    def held_out(self, table: "pd.DataFrame") -> "pd.Series":
         """As `Classifier.held_out`: images that no member was trained on."""
         return records.held_out(self.run, table)
 
-    def distribution_of(self, table: pd.DataFrame) -> np.ndarray:
+    def distribution_of(self, table: "pd.DataFrame") -> np.ndarray:
         """As `Classifier.distribution_of`: the mean of the members' calibrated probabilities."""
         positive = [
             1 - member.calibration.apply(member.distribution_of(table))[:, 0]

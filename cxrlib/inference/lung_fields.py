@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from cxrlib import runs
 from cxrlib.images.preprocess import (
@@ -26,6 +26,9 @@ from cxrlib.images.preprocess import (
     prepare,
 )
 from cxrlib.inference import session
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BATCH = 64
 _SMALLEST = 0.015  # share of the image; a smaller patch is no lung
@@ -129,7 +132,7 @@ class LungFinder:
             (found,) = self._session.run(squares, ["lung"])
             yield from map(Lungs, found)
 
-    def find_cached(self, table: pd.DataFrame, side: int) -> Iterator[Lungs]:
+    def find_cached(self, table: "pd.DataFrame", side: int) -> Iterator[Lungs]:
         """The lung fields of an index's images, from a cache made on first use.
 
         Args:

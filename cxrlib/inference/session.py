@@ -64,6 +64,7 @@ class Session:
         self._forward_file, self._gradient_file = forward, gradient
         self._forward = _load(name, forward)
         self._gradient: onnxruntime.InferenceSession | None = None
+        self._loading_gradient = threading.Lock()  # once for all who ask while it is not there
         inputs = self._forward.get_inputs()
         self.outputs = tuple(output.name for output in self._forward.get_outputs())
         if (
@@ -94,7 +95,11 @@ class Session:
         Raises:
             RunError: the gradient's file is missing or damaged.
         """
-        network = self._with_gradient() if "gradient" in outputs else self._forward
+        if "gradient" in outputs:
+            with self._loading_gradient:
+                network = self._with_gradient()
+        else:
+            network = self._forward
         parts = []
         for image in images:
             pixels = np.asarray(image, np.float32)[None]
@@ -154,6 +159,9 @@ def _load(name: str, network: Path | bytes) -> onnxruntime.InferenceSession:
     # Waiting threads would otherwise keep the cores busy that decode the next images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.use_env_allocators", "1")
+    # Planned ahead, what a network computes lies in one block beside what others left in the arena:
+    # 33 MB more for two networks with their gradients, and 3 % faster.
+    options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(
             network if isinstance(network, bytes) else str(network),

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import log_softmax, softmax
 
 from cxrlib.metrics.arrays import Bools, Floats, as_labels, as_probabilities, ratio
 from cxrlib.metrics.estimates import Estimate, wilson
@@ -104,7 +103,9 @@ class Calibration:
         With two classes the order of the images stays. Probabilities below 1e-7 count as 1e-7.
         """
         logits = _logits(np.asarray(probabilities, dtype=np.float64))
-        return softmax(logits / self.temperature + np.asarray(self.offsets), axis=-1)
+        calibrated = logits / self.temperature + np.asarray(self.offsets)
+        odds = np.exp(calibrated - calibrated.max(axis=-1, keepdims=True))
+        return odds / odds.sum(axis=-1, keepdims=True)
 
 
 def fit_calibration(probabilities: ArrayLike, labels: ArrayLike) -> Calibration:
@@ -119,6 +120,7 @@ def fit_calibration(probabilities: ArrayLike, labels: ArrayLike) -> Calibration:
     """
     # Loaded here because only training needs it, and pages that show numbers should open at once.
     from scipy.optimize import minimize
+    from scipy.special import log_softmax
 
     p, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or not len(p) or truth.shape != (len(p),):

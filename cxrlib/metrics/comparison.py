@@ -1,10 +1,10 @@
 """Two models on the same radiographs: is one better, or is it chance?"""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr, ndtr
 
 from cxrlib.metrics.arrays import Bools, Floats, as_labels, as_patients, as_scores
 from cxrlib.metrics.estimates import Z_95, Estimate
@@ -69,7 +69,7 @@ def delong_test(
     if error == 0:
         p_value = 1.0 if difference == 0 else 0.0
     else:
-        p_value = float(2 * ndtr(-abs(difference) / error))
+        p_value = 2 * NormalDist().cdf(-abs(difference) / error)
     half = Z_95 * error
     return AucComparison(Estimate(difference, difference - half, difference + half), p_value)
 
@@ -83,6 +83,8 @@ def mcnemar_test(y_true: ArrayLike, called_a: ArrayLike, called_b: ArrayLike) ->
     >>> mcnemar_test([1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 0, 1])
     McNemar(only_a=4, only_b=0, p_value=0.125)
     """
+    from scipy.special import bdtr  # reading an image does not wait for it
+
     positive = as_labels(y_true)
     calls_a, calls_b = as_labels(called_a), as_labels(called_b)
     if not positive.size == calls_a.size == calls_b.size:

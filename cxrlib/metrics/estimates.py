@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
-from scipy.special import ndtri
-
-Z_95 = float(ndtri(0.975))
+Z_95 = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cxrlib.metrics import (
     RocCurve,
 )
 from cxrlib.metrics.arrays import Floats
-from cxrlib.plots.figures import CORNER, SERIES
+from cxrlib.plots.colours import CORNER, SERIES
 
 Spec = dict[str, Any]
 _Row = dict[str, Any]

@@ -3,10 +3,9 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,15 +20,14 @@ from cxrlib.metrics import (
     PrecisionRecallCurve,
     RocCurve,
 )
+from cxrlib.plots.colours import CORNER, INK, SERIES
 
-# Drawn in the ink of the light theme, which `svg` can change; series stand out by 3 : 1 or more
-# on both themes' backgrounds and differ in their dashes too.
-INK = {"light": "#16191b", "dark": "#e6eaec"}
-SERIES = ("#1f94a8", "#d4732a", "#9a6fd6", "#4f9a4a", "#d1568f", "#8a8f3c")
+if TYPE_CHECKING:
+    import pandas as pd
+
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
 _MARKERS = "osD^vP"
 _INK, _GREY = INK["light"], "#7d878c"
-CORNER = 0.2  # share of the axes that is shown larger where good runs crowd in it
 _DOT: dict[str, Any] = {"ms": 9, "mec": _INK, "mew": 1.2, "zorder": 3}
 T = TypeVar("T")
 
@@ -192,7 +190,7 @@ _LEARNED = {
 }
 
 
-def learning_figure(history: pd.DataFrame) -> Figure:
+def learning_figure(history: "pd.DataFrame") -> Figure:
     """Loss, and what training and validation reached, by epoch; a line where fine-tuning begins.
 
     Runs of before version 0.2 have fewer columns: what is missing is left out.

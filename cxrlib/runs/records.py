@@ -3,14 +3,15 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from cxrlib import metrics
 from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run, RunError
 from cxrlib.runs.provenance import trained_on
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SET_NAME = re.compile(r"\w[\w .-]{0,39}")
 _SPLIT_NAMES = ("train", "val", "validation", "test")
@@ -30,7 +31,7 @@ def read_calibration(run_metrics: Mapping[str, Any]) -> metrics.Calibration:
     return metrics.Calibration(stored["temperature"], tuple(stored["offsets"]))
 
 
-def held_out(run: Run, table: pd.DataFrame) -> pd.Series:
+def held_out(run: Run, table: "pd.DataFrame") -> "pd.Series":
     """Which images of an index a run was validated on, ``bool`` aligned with ``table``.
 
     By the run's record: a folder with one image more or less would be split otherwise, and

@@ -9,6 +9,7 @@ import streamlit as st
 from cxrlib.data import dataset
 from cxrlib.data.examples import Example
 from cxrlib.images.radiograph import Radiograph, RadiographError
+from cxrlib.inference.methods import METHODS
 from pages.diagnose_parts.stored import DRAWN
 from pages.shared.loaded_models import modified
 from pages.shared.uploads import Upload
@@ -29,8 +30,8 @@ _Reader = tuple[str, tuple[float, ...]]
 class Case:
     """One image on the page; ``error`` says why it could not be opened.
 
-    A decoded radiograph takes megabytes, and many people may have many on their pages: of what is
-    not shown only the encoded image and the readings are kept.
+    A decoded radiograph takes megabytes, its heatmaps one, and many people may have many on their
+    pages: of what is not shown only the verdicts are kept, and heatmaps that take long.
 
     Attributes:
         id: tells it from all others in this session.
@@ -87,8 +88,11 @@ class Case:
         return self._image
 
     def put_away(self) -> None:
-        """Keep the encoded image and what was read of it; decode it again when it is needed."""
-        self._radiograph = None
+        """Keep the verdicts and the heatmaps that take long; make the rest again when needed."""
+        self._radiograph = self._image = None
+        self.explanations = {
+            key: found for key, found in self.explanations.items() if METHODS[key[1]].slow
+        }
 
 
 def uploaded() -> dict[str, Case]:
@@ -185,11 +189,12 @@ def explained(case: Case, reader: "Classifier") -> list["Explanation"]:
     """The heatmaps that come with a reading, and those that were asked for, in the order in which
     they are shown; reads the case unless it has been read."""
     read_by = _key(reader)
-    if not any(key[0] == read_by for key in case.explanations):
+    if not any(key[0] == read_by and not METHODS[key[1]].slow for key in case.explanations):
         case.predictions[read_by], found = reader.read(case.radiograph.pixels)
         for method, explanation in found.items():
             case.explanations[read_by, method] = explanation
-    return [found for (reader, _), found in case.explanations.items() if reader == read_by]
+    found = [found for (reader, _), found in case.explanations.items() if reader == read_by]
+    return sorted(found, key=lambda explanation: METHODS[explanation.method].slow)
 
 
 def explain_with(case: Case, reader: "Classifier", method: str) -> None:

@@ -7,7 +7,6 @@ import streamlit as st
 
 from cxrlib import plots, runs, tables
 from cxrlib.evaluation import model_card
-from cxrlib.inference import pdf_report
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL
 from pages.diagnose_parts import cases
@@ -109,6 +108,14 @@ def _in_strip(
 
 
 def _show_table(files: list[Case], reader: "Classifier", point: str) -> None:
+    # Who does not open it holds no pandas: 70 MB of a small server.
+    table = st.expander("Table of all files", icon=":material/table:", on_change="rerun")
+    if table.open:
+        with table:
+            _fill_table(files, reader, point)
+
+
+def _fill_table(files: list[Case], reader: "Classifier", point: str) -> None:
     import pandas as pd
 
     rows = []
@@ -124,25 +131,24 @@ def _show_table(files: list[Case], reader: "Classifier", point: str) -> None:
             }
         rows.append(row)
     table = pd.DataFrame(rows)
-    with st.expander("Table of all files", icon=":material/table:"):
-        st.dataframe(
-            table.assign(probability=table.probability * 100),
-            hide_index=True,
-            column_config={
-                "probability": st.column_config.ProgressColumn(
-                    format="%.0f %%", min_value=0, max_value=100
-                )
-            },
-            alt="Verdict and probability of each file",
-        )
-        st.download_button(
-            "Table as CSV",
-            tables.to_csv(_record(table, reader, point)),
-            "readings.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+    st.dataframe(
+        table.assign(probability=table.probability * 100),
+        hide_index=True,
+        column_config={
+            "probability": st.column_config.ProgressColumn(
+                format="%.0f %%", min_value=0, max_value=100
+            )
+        },
+        alt="Verdict and probability of each file",
+    )
+    st.download_button(
+        "Table as CSV",
+        tables.to_csv(_record(table, reader, point)),
+        "readings.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def _record(table: "pd.DataFrame", reader: "Classifier", point: str) -> "pd.DataFrame":
@@ -334,6 +340,8 @@ def _report(
     prediction: "Prediction",
     explanations: list["Explanation"],
 ) -> bytes:
+    from cxrlib.inference import pdf_report  # draws with matplotlib, for which no reading waits
+
     pixels = plots.for_overlay(case.radiograph.pixels)
     chosen = explanations[:_REPORTED]
     warnings = [

@@ -33,7 +33,7 @@ _NOT_KEPT = {
 }
 _SESSION_FULL, _SERVER_FULL = _NOT_KEPT
 
-_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of glibc's malloc.h
 _LARGE = 4 * 2**20  # bytes
 
 _counting = threading.RLock()
@@ -74,6 +74,9 @@ def set_up() -> None:
         # What is large goes back to the system when it is freed. Left in the heaps of the threads
         # that decoded them, four images of 60 megapixels held 0.8 GB in place of 0.3.
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        # Each page's run is a thread, and glibc would give every one of them a heap of its own,
+        # none of which is ever empty: 50 MB more after 200 uploads, and rising.
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _add_within_bounds(

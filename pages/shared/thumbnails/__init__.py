@@ -58,7 +58,8 @@ def show(
         data={
             "label": label,
             "layout": layout,
-            "items": [_item(thumbnail) for thumbnail in thumbnails],
+            # For a list, which could be a data frame, Streamlit would load pandas first.
+            "items": tuple(_item(thumbnail) for thumbnail in thumbnails),
         },
     )
 

@@ -100,11 +100,12 @@ def show(
             "title": title,
             "save_as": file_stem,
             **asdict(image),
-            "overlays": [asdict(overlay) for overlay in overlays],
-            "contours": contours,
+            # For a list, which could be a data frame, Streamlit would load pandas first.
+            "overlays": tuple(asdict(overlay) for overlay in overlays),
+            "contours": tuple(contours),
             "chosen": chosen,
             "steps": on_step is not None,
-            "keys": keys or {},
+            "keys": tuple((keys or {}).items()),
             "stage": stage,
             "comment": comment and f".st-key-{comment} textarea",
             # For tests: what is on the screen.

@@ -95,7 +95,7 @@ class Viewer {
   }
 
   isTaken(key) {
-    return Object.keys(this.data.keys).some((one) => one.toLowerCase() === key.toLowerCase());
+    return this.data.keys.some(([one]) => one.toLowerCase() === key.toLowerCase());
   }
 
   get overlay() {
@@ -301,7 +301,7 @@ class Viewer {
     if (open) {
       const { keys, comment } = this.data;
       const rows = [
-        ...Object.entries(keys),
+        ...keys,
         ...(comment ? [["E", "Write a comment; Esc ends it"]] : []),
         ...this.listed.filter(([key]) => !this.isTaken(key)),
         ...(this.data.overlays.length ? [["G", "Next overlay"], ["S", "Side by side"]] : []),
@@ -371,10 +371,10 @@ class Viewer {
       this.component.setTriggerValue("step", key === "pagedown" ? 1 : -1);
       return;
     }
-    const meant = Object.keys(this.data?.keys ?? {}).find(
-      (one) => one.toLowerCase() === event.key.toLowerCase());
+    const meant = this.data?.keys.find(
+      ([one]) => one.toLowerCase() === event.key.toLowerCase());
     if (meant) {
-      this.pass(meant, event, target);
+      this.pass(meant[0], event, target);
       return;
     }
     if (this.data?.comment && key === "e") {
