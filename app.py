@@ -7,12 +7,13 @@ from streamlit import net_util
 
 from cxrlib import runs
 from cxrlib.runs.operating_points import DEFAULT_POINT, POINT_TITLES
-from pages.shared import uploads
+from pages.shared import memory, uploads
 from pages.shared.permissions import show_account
 from pages.shared.runs_at_hand import is_synthetic
 from pages.shared.threshold import show_threshold
 
 uploads.set_up()
+memory.set_up()
 # A connection that another site's page opens would make the server ask elsewhere for its address.
 net_util.get_external_ip = lambda: None
 # Without an icon the browser would fetch the page's symbol from elsewhere; a character it draws.

@@ -20,7 +20,7 @@ FILES, FILE_BYTES = 20, 45 * 2**20
 
 DECODE = """
 import sys
-from pages.shared import uploads
+from pages.shared import memory
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from cxrlib.images import radiograph
@@ -29,7 +29,7 @@ def peak():
     (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x]
     return int(line.split()[1]) / 1024
 
-uploads.set_up()
+memory.set_up()
 data = sys.stdin.buffer.read()
 before = peak()
 with ThreadPoolExecutor(int(sys.argv[1])) as pool:

@@ -4,17 +4,22 @@ import gc
 import io
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.session_manager import SessionInfo
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from cxrlib.images.radiograph import RadiographError
-from pages.shared import uploads
+from pages.shared import memory, uploads
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,6 +71,20 @@ def test_what_a_page_keeps_counts_when_its_uploader_is_gone(manager, monkeypatch
     assert kept(manager, "ada", "c", 30)
 
 
+def test_a_closed_page_is_let_go_though_no_other_is_closed(manager) -> None:
+    pages = WebsocketSessionManager(
+        MemorySessionStorage(ttl_seconds=0), manager, MagicMock(), MagicMock()
+    )
+    page = SimpleNamespace(id="ada")
+    closed = weakref.ref(page)
+    pages._session_storage.save(SessionInfo(client=None, session=page))
+    del page
+    assert closed()
+    memory.let_closed_pages_go(pages)
+    gc.collect()
+    assert not closed()
+
+
 @pytest.mark.parametrize(("session", "says"), [("ada", "your other uploads"), ("cy", "server")])
 def test_who_is_refused_is_told_what_to_do(manager, monkeypatch, session: str, says: str) -> None:
     assert kept(manager, "ada", "a", 50)
@@ -80,9 +99,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from cxrlib.images import radiograph
-from pages.shared import uploads
+from pages.shared import memory
 
-uploads.set_up()
+memory.set_up()
 data = sys.stdin.buffer.read()
 with ThreadPoolExecutor(4) as pool:
     images = list(pool.map(lambda _: radiograph.read(data).pixels.nbytes, range(4)))

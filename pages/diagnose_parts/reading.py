@@ -109,7 +109,9 @@ def _in_strip(
 
 def _show_table(files: list[Case], reader: "Classifier", point: str) -> None:
     # Who does not open it holds no pandas: 70 MB of a small server.
-    table = st.expander("Table of all files", icon=":material/table:", on_change="rerun")
+    table = st.expander(
+        "Table of all files", icon=":material/table:", key="table", on_change="rerun"
+    )
     if table.open:
         with table:
             _fill_table(files, reader, point)

@@ -1,8 +1,6 @@
 """Uploads: in memory only, and no more of it than a session and the server can spare."""
 
-import ctypes
 import os
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -32,9 +30,6 @@ _NOT_KEPT = {
     ),
 }
 _SESSION_FULL, _SERVER_FULL = _NOT_KEPT
-
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of glibc's malloc.h
-_LARGE = 4 * 2**20  # bytes
 
 _counting = threading.RLock()
 _add_file = MemoryUploadedFileManager.add_file
@@ -70,13 +65,6 @@ def set_up() -> None:
     # What is above this is spooled to an unnamed file on the disk.
     MultiPartParser.spool_max_size = MAX_BYTES + 2**20
     MemoryUploadedFileManager.add_file = _add_within_bounds
-    if sys.platform == "linux":
-        # What is large goes back to the system when it is freed. Left in the heaps of the threads
-        # that decoded them, four images of 60 megapixels held 0.8 GB in place of 0.3.
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
-        # Each page's run is a thread, and glibc would give every one of them a heap of its own,
-        # none of which is ever empty: 50 MB more after 200 uploads, and rising.
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _add_within_bounds(
