@@ -75,7 +75,7 @@ def test_a_closed_page_is_let_go_though_no_other_is_closed(manager) -> None:
     pages = WebsocketSessionManager(
         MemorySessionStorage(ttl_seconds=0), manager, MagicMock(), MagicMock()
     )
-    page = SimpleNamespace(id="ada")
+    page = MagicMock(id="ada")
     closed = weakref.ref(page)
     pages._session_storage.save(SessionInfo(client=None, session=page))
     del page
