@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,6 +137,12 @@ class Servers:
 
     def _open_files(self, url: str) -> Iterator[Path]:
         return Path(f"/proc/{self._running[url].pid}/fd").iterdir()
+
+    def loaded(self, url: str, packages: Collection[str]) -> set[str]:
+        """Which packages a server has loaded a library of (Linux)."""
+        lines = Path(f"/proc/{self._running[url].pid}/maps").read_text().splitlines()
+        parts = {part for line in lines for part in Path(line.split(maxsplit=5)[-1]).parts}
+        return parts & {*packages}
 
     def kill(self, url: str) -> None:
         """End a server as a crash would."""

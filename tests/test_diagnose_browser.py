@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,23 @@ def pixel(page) -> int:
 
 def painted(page) -> str:
     return page.locator(".pane canvas").first.evaluate("c => c.toDataURL()")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks through /proc")
+def test_a_server_loads_only_what_it_needs(app, page, tmp_path: Path) -> None:
+    heavy = ("tensorflow", "matplotlib", "pandas", "pyarrow", "scipy")
+    url = app(CXR_DATA_DIR=str(tmp_path))
+    page.goto(url)
+    wait_for_verdict(page)
+    assert not app.loaded(url, (*heavy, "numpy", "onnxruntime"))
+    upload(page, picture(1), picture(3))
+    wait_for_file(page, "phantom1.jpg")
+    assert app.loaded(url, ("numpy", "onnxruntime")) == {"numpy", "onnxruntime"}
+    assert not app.loaded(url, heavy)
+    page.get_by_text("Table of all files").click()
+    page.get_by_role("button", name="Table as CSV").wait_for()
+    assert "pandas" in app.loaded(url, heavy)
+    app.kill(url)
 
 
 def test_on_a_phone_the_verdict_stands_below_the_whole_radiograph(app, page) -> None:
