@@ -38,12 +38,17 @@ def test_back_returns_to_the_list_of_errors(
     app: Callable[..., str], page: "Page", real: Callable[[str], Path]
 ) -> None:
     page.goto(f"{app(CXR_DATA_DIR=str(real('chest_xray')))}/metrics?tab=Errors")
-    page.get_by_role("link", name="Diagnose this one").first.click()
+    page.locator(".grid button:visible").first.click()
+    dialog = page.get_by_role("dialog").first
+    dialog.get_by_text("Reference label: pneumonia").wait_for()
+    dialog.get_by_text("wrong").wait_for()
+    dialog.get_by_role("button", name="Evidence").wait_for()
+    dialog.get_by_role("button", name="Diagnose this one").click()
     page.wait_for_url("**/?*example=*")
     page.get_by_text("How far to trust this").first.wait_for()
     page.go_back()
     page.wait_for_url("**/metrics?*tab=Errors*")
-    page.get_by_role("link", name="Diagnose this one").first.wait_for()
+    page.locator(".grid button:visible").first.wait_for()
 
 
 def test_a_reload_says_that_uploads_are_gone(app: Callable[..., str], page: "Page") -> None:

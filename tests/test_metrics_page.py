@@ -66,6 +66,15 @@ def table(app, number=0):
     return app.dataframe[number].value
 
 
+def thumbnails(app):
+    """What the page's grid of thumbnails holds."""
+    return [
+        item
+        for component in app.get("bidi_component")
+        for item in json.loads(component.proto.json).get("items", [])
+    ]
+
+
 # --- numbers --------------------------------------------------------------------------------------
 
 
@@ -177,10 +186,17 @@ def test_errors_are_shown_where_the_pictures_are(open_page, tmp_path, monkeypatc
     errors = measured.errors(measured.points["youden"].threshold)
     app = open_page(tab="Errors")
     counts = errors.kind.value_counts()
-    assert len(app.get("image")) == len(app.get("page_link")) == min(8, counts[FALSE_NEGATIVE]) > 0
+    assert 0 < len(thumbnails(app)) == min(24, counts[FALSE_NEGATIVE])
+    first = errors.query("kind == @FALSE_NEGATIVE").iloc[0]
+    assert thumbnails(app)[0]["id"] == first.path and thumbnails(app)[0]["url"]
+    app.query_params["error"] = first.path
+    app.run()
+    assert not app.exception
+    beside = " ".join(text.value for text in app.markdown)
+    assert "Reference label: **pneumonia**" in beside and "wrong" in beside
     app.segmented_control(key="errors").set_value(FALSE_POSITIVE).run()
     assert not app.exception
-    assert counts[FALSE_POSITIVE] and not app.get("image")
+    assert counts[FALSE_POSITIVE] and not thumbnails(app)
     assert any("not in the data-set folder" in caption.value for caption in app.caption)
 
 

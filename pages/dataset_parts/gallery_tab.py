@@ -1,5 +1,6 @@
 """Every image: filters, pages of thumbnails, and one of them large."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,7 @@ import streamlit as st
 from cxrlib import plots, runs
 from cxrlib.data import overview
 from cxrlib.images import radiograph
-from pages.shared import thumbnails, viewer
+from pages.shared import image_dialog, thumbnails, viewer
 from pages.shared.text import file_stem, number, plain
 from pages.shared.thumbnails import Thumbnail
 from pages.shared.viewer import encoding
@@ -16,8 +17,6 @@ from pages.shared.viewer import encoding
 ALL = "All"
 PER_PAGE = 24  # full rows, whether two, three, four, six or eight fit into one
 THUMBNAIL = 240
-# What stands above and below the radiograph in the dialog.
-_STYLE = "<style>[role=dialog] { --above: 15rem; }</style>"
 
 
 def first_page() -> None:
@@ -152,67 +151,52 @@ def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
         return
     row = known.iloc[0]
 
-    place = neighbours.index(path) if path in neighbours else None
+    picture = read(table, path)
+    if picture is None:
+        return
 
-    def step(by: int) -> None:
-        if place is not None and 0 <= place + by < len(neighbours):
-            open_picture(neighbours[place + by])
+    def show_image(step: Callable[[int], None]) -> None:
+        viewer.show(
+            encoding.encode(picture.pixels),
+            path,
+            title=f"Radiograph {path}",
+            file_stem=file_stem(path),
+            on_step=step,
+        )
 
-    @st.dialog(plain(Path(path).name), width="large", on_dismiss=close_picture)
-    def dialog() -> None:
-        if st.query_params.get("data_picture") != path:
-            st.rerun()  # on to another
-        picture = read(table, path)
-        if picture is None:
-            return
-        large, facts = st.columns([5, 2], gap="medium")
-        with large:
-            viewer.show(
-                encoding.encode(picture.pixels),
-                path,
-                title=f"Radiograph {path}",
-                file_stem=file_stem(path),
-                on_step=step,
-            )
-        with facts:
-            st.html(_STYLE)
-            st.markdown(f"Reference label: **{overview.kind(row).lower()}**")
-            for warning in picture.warnings:
-                st.warning(warning)
-            if st.button(
-                "Diagnose this one", type="primary", icon=":material/radiology:", width="stretch"
-            ):
-                st.switch_page("pages/diagnose.py", query_params={"example": path})
-            if st.button(
-                "Augment this one",
-                icon=":material/auto_fix_high:",
-                width="stretch",
-                on_click=preview_picture,
-                args=(int(known.index[0]) + 1,),
-            ):
-                st.rerun()
-            back, on = st.columns(2, wrap=False)
-            for column, by, words, icon in (
-                (back, -1, "Previous", ":material/arrow_back:"),
-                (on, 1, "Next", ":material/arrow_forward:"),
-            ):
-                there = place is not None and 0 <= place + by < len(neighbours)
-                column.button(
-                    words,
-                    icon=icon,
-                    width="stretch",
-                    disabled=not there,
-                    on_click=step,
-                    args=(by,),
-                )
-            facts_known = overview.facts(table, row, picture.pixels)
-            st.table(
-                {name: plain(fact) for name, fact in facts_known.items()},
-                border="horizontal",
-                hide_header=True,
-            )
+    def show_facts() -> None:
+        st.markdown(f"Reference label: **{overview.kind(row).lower()}**")
+        for warning in picture.warnings:
+            st.warning(warning)
+        if st.button(
+            "Diagnose this one", type="primary", icon=":material/radiology:", width="stretch"
+        ):
+            st.switch_page("pages/diagnose.py", query_params={"example": path})
+        if st.button(
+            "Augment this one",
+            icon=":material/auto_fix_high:",
+            width="stretch",
+            on_click=preview_picture,
+            args=(int(known.index[0]) + 1,),
+        ):
+            st.rerun()
+        st.table(
+            {
+                name: plain(fact)
+                for name, fact in overview.facts(table, row, picture.pixels).items()
+            },
+            border="horizontal",
+            hide_header=True,
+        )
 
-    dialog()
+    image_dialog.show(
+        plain(Path(path).name),
+        parameter="data_picture",
+        shown=path,
+        neighbours=neighbours,
+        image=show_image,
+        facts=show_facts,
+    )
 
 
 def preview_picture(place: int) -> None:

@@ -1,6 +1,7 @@
 """The tab of errors: images that are called wrongly, the most confidently wrong first."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,25 +11,31 @@ from cxrlib import plots, runs
 from cxrlib.data import dataset
 from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured
 from cxrlib.images import radiograph
-from cxrlib.inference.classifier import Classifier
-from cxrlib.inference.ensemble import EnsembleClassifier
+from cxrlib.images.radiograph import RadiographError
+from cxrlib.inference.classifier import Prediction
+from cxrlib.inference.explain import Explanation
+from pages.shared import image_dialog, thumbnails, viewer
 from pages.shared.downloadable import picture_folder, show_table
-from pages.shared.loaded_models import classifier_of
-from pages.shared.text import plain
+from pages.shared.loaded_models import classifier_of, modified
+from pages.shared.text import file_stem, plain
+from pages.shared.thumbnails import Thumbnail
+from pages.shared.viewer import encoding
 
-_ON_A_PAGE = 8
+_PER_PAGE = 24
+_THUMBNAIL = 240
 
 
 def show_errors(measured: Measured, point: str) -> None:
-    """Table and gallery of the false negatives and false positives."""
-    errors = measured.errors(measured.points[point].threshold)
+    """Images and table of the false negatives and false positives."""
+    threshold = measured.points[point].threshold
+    errors = measured.errors(threshold)
     controls = st.container(horizontal=True, vertical_alignment="center", gap="medium")
     kind = controls.segmented_control(
         "Errors",
         [FALSE_NEGATIVE, FALSE_POSITIVE],
         default=FALSE_NEGATIVE,
         required=True,
-        format_func=str.capitalize,
+        format_func=lambda kind: f"{kind.capitalize()}s",
         key="errors",
         bind="query-params",
         persist_state="session",
@@ -45,7 +52,7 @@ def show_errors(measured: Measured, point: str) -> None:
     if chosen.empty:
         return
     folder = images_of(measured)
-    shown = folder is not None and _show_gallery(measured, chosen, folder)
+    shown = folder is not None and _show_gallery(measured, chosen, folder, threshold)
     with st.expander("As a table", expanded=not shown):
         show_table(
             chosen,
@@ -69,39 +76,58 @@ def images_of(measured: Measured) -> Path | None:
     return folder
 
 
-def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path) -> bool:
+def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path, threshold: float) -> bool:
     """The images, a page at a time; returns whether any was there to be shown."""
-    switch = st.container()
-    pages = math.ceil(len(errors) / _ON_A_PAGE)
+    files = {row.path: file for row in errors.itertuples() if (file := _file(folder, row.path))}
+    if len(files) < len(errors):
+        st.caption(
+            f"{len(errors) - len(files)} of these {len(errors)} images are not in the data-set "
+            "folder."
+        )
+    if not files:
+        return False
+    rows = errors[errors.path.isin(files)]
+    pages = math.ceil(len(rows) / _PER_PAGE)
     number = (
         st.pagination(pages, key="error_page", bind="query-params", persist_state="session")
         if pages > 1
         else 1
     )
-    rows = errors.iloc[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
-    found = [(row, file) for row in rows.itertuples() if (file := _file(folder, row.path))]
-    if len(found) < len(rows):
-        st.caption(
-            f"{len(rows) - len(found)} of these {len(rows)} images are not in the data-set folder."
-        )
-    if not found:
-        return False
-    explain = switch.toggle(
-        "Show heatmaps",
-        key="heatmaps",
-        bind="query-params",
-        persist_state="session",
+    first = (number - 1) * _PER_PAGE
+    thumbnails.show(
+        [
+            _thumbnail(row, files[row.path])
+            for row in rows.iloc[first : first + _PER_PAGE].itertuples()
+        ],
+        _open,
+        key="error_gallery",
+        label="Errors",
+        layout="grid",
     )
-    classifier = _classifier(measured) if explain else None
-    with st.grid(4, min_column_width=155):
-        for row, file in found:
-            with st.container(gap="xsmall"):
-                _show_picture(row, file, classifier)
+    st.caption(
+        "Left the reference label, right the probability of pneumonia. Press one to open it."
+    )
+    asked = st.query_params.get("error")
+    if asked in files:
+        (row,) = rows[rows.path == asked].itertuples()
+        image_dialog.show(
+            plain(Path(asked).name),
+            parameter="error",
+            shown=asked,
+            neighbours=rows.path.tolist(),
+            image=lambda step: _show_image(measured.run, row.path, files[row.path], step),
+            facts=lambda: _show_facts(row, threshold),
+        )
     return True
 
 
 def _first_page() -> None:
     st.session_state.error_page = 1
+    st.query_params.pop("error", None)
+
+
+def _open(path: str) -> None:
+    st.query_params.error = path
 
 
 def _file(folder: Path, path: str) -> Path | None:
@@ -111,39 +137,67 @@ def _file(folder: Path, path: str) -> Path | None:
         return None
 
 
-def _show_picture(
-    row: tuple, file: Path, classifier: Classifier | EnsembleClassifier | None
-) -> None:
+def _thumbnail(row: tuple, file: Path) -> Thumbnail:
+    kind = row.subtype or row.label.lower()
+    probability = plots.percent(row.probability)
+    return Thumbnail(
+        row.path,
+        f"{file.stem}: {kind}, probability {probability}",
+        _small(str(file), file.stat().st_mtime_ns),
+        instead="Cannot be read",
+        caption=file.stem,
+        badge=kind,
+        mark=probability,
+    )
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def _small(file: str, modified: int) -> bytes | None:
+    try:
+        return encoding.thumbnail(radiograph.read_file(Path(file)).pixels, _THUMBNAIL)
+    except RadiographError:
+        return None  # why, is said where it is opened
+
+
+def _show_image(run: runs.Run, path: str, file: Path, step: Callable[[int], None]) -> None:
+    overlays, contours = [], []
     try:
         pixels = radiograph.read_file(file).pixels
-    except radiograph.RadiographError as error:
-        st.text(str(error))
+        prediction, explanations = _explained(run, str(run.folder), modified(run), str(file))
+    except RadiographError as error:
+        st.error(plain(error), icon=":material/broken_image:")
         return
-    shown = plots.for_screen(pixels)
-    if classifier is not None:
-        heatmap = classifier.explain(pixels, classifier.methods[0]).on(shown.shape)
-        shown = plots.overlay(shown, heatmap)
-    kind = row.subtype or row.label.lower()
-    st.image(
-        shown,
-        width="stretch",
-        output_format="JPEG",
-        alt=f"{kind}, probability {plots.percent(row.probability)}",
-    )
-    # A run's files may come from elsewhere: as text, never as Markdown.
-    st.text(f"{plots.percent(row.probability)} · {kind}")
-    st.page_link(
-        "pages/diagnose.py",
-        label="Diagnose this one",
-        icon=":material/radiology:",
-        query_params={"example": row.path, "run": st.session_state.run},
-    )
-
-
-def _classifier(measured: Measured) -> Classifier | EnsembleClassifier | None:
-    run = measured.run
-    try:
-        return classifier_of(run)
     except runs.RunError as error:
-        st.warning(str(error))
-        return None
+        st.warning(plain(error))
+    else:
+        overlays = encoding.overlays_of(prediction, explanations)
+        contours = encoding.outlines(prediction.lungs)
+    viewer.show(
+        encoding.encode(pixels),
+        path,
+        title=f"Radiograph {path}",
+        file_stem=file_stem(path),
+        overlays=overlays,
+        contours=contours,
+        on_step=step,
+    )
+
+
+@st.cache_data(max_entries=16, show_spinner="Asking the model")
+def _explained(
+    _run: runs.Run, folder: str, written: tuple[float, ...], file: str
+) -> tuple[Prediction, list[Explanation]]:
+    prediction, found = classifier_of(_run).read(radiograph.read_file(Path(file)).pixels)
+    return prediction, list(found.values())
+
+
+def _show_facts(row: tuple, threshold: float) -> None:
+    subtype = f" ({row.subtype})" if row.subtype else ""
+    st.markdown(f"Reference label: **{row.label.lower()}**{subtype}")
+    side = "at or above" if row.probability >= threshold else "below"
+    st.markdown(
+        f"Model: **{plots.percent(row.probability)}**, {side} the threshold of "
+        f"{plots.percent(threshold)}: **wrong**"
+    )
+    if st.button("Diagnose this one", type="primary", icon=":material/radiology:", width="stretch"):
+        st.switch_page("pages/diagnose.py", query_params={"example": row.path})

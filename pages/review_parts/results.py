@@ -18,7 +18,7 @@ from cxrlib.reviews.agreement import Accuracy, Agreement
 from pages.review_parts import cases
 from pages.review_parts.parts import delete_button, go_to, list_title, store
 from pages.review_parts.start import model_of
-from pages.shared import thumbnails, viewer
+from pages.shared import image_dialog, thumbnails, viewer
 from pages.shared.data_folder import folder_in_use
 from pages.shared.downloadable import show_figure, show_table
 from pages.shared.text import plain
@@ -27,8 +27,6 @@ from pages.shared.viewer import encoding
 
 _CHOSEN_BY_MODEL = ("hardest", "errors", "uncertain")
 _MOST_THUMBNAILS = 24
-# What stands above and below the radiograph in the dialog.
-_STYLE = "<style>[role=dialog] { --above: 15rem; }</style>"
 _COLUMNS = {
     "position": "Case",
     "path": "File",
@@ -139,7 +137,14 @@ def _show_differing(session: Session, found: SessionResult) -> None:
     asked = st.query_params.get("case")
     shown = next((reading for reading in readings if str(reading.position) == asked), None)
     if shown:
-        _show_case(session, shown, readings)
+        image_dialog.show(
+            f"Case {shown.position}",
+            parameter="case",
+            shown=str(shown.position),
+            neighbours=[str(reading.position) for reading in readings],
+            image=lambda step: _show_large(session, shown, step),
+            facts=lambda: _show_facts(session, shown),
+        )
 
 
 def _thumbnail(session: Session, reading: Reading) -> Thumbnail:
@@ -158,44 +163,6 @@ def _thumbnail(session: Session, reading: Reading) -> Thumbnail:
 
 def _open(position: str) -> None:
     st.query_params.case = position
-
-
-def _close() -> None:
-    st.query_params.pop("case", None)
-
-
-def _show_case(session: Session, reading: Reading, neighbours: list[Reading]) -> None:
-    place = neighbours.index(reading)
-
-    def step(by: int) -> None:
-        if 0 <= place + by < len(neighbours):
-            _open(str(neighbours[place + by].position))
-
-    @st.dialog(f"Case {reading.position}", width="large", on_dismiss=_close)
-    def dialog() -> None:
-        if st.query_params.get("case") != str(reading.position):
-            st.rerun()  # on to another
-        st.html(_STYLE)
-        large, facts = st.columns([5, 2], gap="medium")
-        with large:
-            _show_large(session, reading, step)
-        with facts:
-            _show_facts(session, reading)
-            back, on = st.columns(2, wrap=False)
-            for column, by, words, icon in (
-                (back, -1, "Previous", ":material/arrow_back:"),
-                (on, 1, "Next", ":material/arrow_forward:"),
-            ):
-                column.button(
-                    words,
-                    icon=icon,
-                    width="stretch",
-                    disabled=not 0 <= place + by < len(neighbours),
-                    on_click=step,
-                    args=(by,),
-                )
-
-    dialog()
 
 
 def _show_large(session: Session, reading: Reading, step: Callable[[int], None]) -> None:
