@@ -33,7 +33,7 @@ LEAST = 100  # images of each class, for a group to be held out
 MOST = 800  # images of it that are read
 RECIPE = {
     "network": "mobilenetv2",
-    "size": 112,
+    "size": 128,
     "head": "evidence",
     "crop": "lungs",
     "synthetic_opacity_ratio": 0.5,
