@@ -10,7 +10,7 @@
 FROM python:3.12-slim
 
 WORKDIR /app
-COPY requirements.txt .
+COPY requirements.txt constraints.txt ./
 # TensorFlow with the CUDA libraries of the same release; the driver comes from the host.
 RUN pip install --no-cache-dir -r requirements.txt \
     && pip install --no-cache-dir "tensorflow[and-cuda]==$(pip show tensorflow | sed -n 's/^Version: //p')"
