@@ -60,9 +60,9 @@ def main(given: Sequence[str] | None = None) -> int:
     ) as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        from cxrlib.training import jobs
+        from cxrlib.training.failures import disk_problem
 
-        if not (sentence := jobs.disk_problem(error)):
+        if not (sentence := disk_problem(error)):
             raise
         print(sentence, file=sys.stderr)
     return 2
@@ -92,16 +92,19 @@ def _train(options: argparse.Namespace) -> int:
         for name, value in vars(options).items()
         if name in config.TrainingConfig.model_fields or name in RENAMED
     }
+    on = [devices.on_cluster(options.cluster)] if options.cluster else None
+    on = [options.device] if options.device else on
     if options.resume:
         if given or options.config:
             print(
                 "--resume goes on with what the run was asked to do: of the options only --data, "
-                "--models and --device go with it.",
+                "--models, --device and --cluster go with it.",
                 file=sys.stderr,
             )
             return 2
         run = runs.find_unfinished(options.resume, models=options.models)
-        _move(run, options.data, options.device)
+        changed = {"data": str(_place_of_data(options).resolve())} if options.data else {}
+        run.save_task(run.task | changed | ({"devices": on} if on else {}))
         return _work(run)
     if options.config:
         try:
@@ -114,8 +117,7 @@ def _train(options: argparse.Namespace) -> int:
             return 2
     network = given.pop("network", config.TrainingConfig.model_fields["network"].default)
     wanted = config.TrainingConfig(**config.for_network(network, **given))
-    data = dataset.find_root(_data(options))
-    run = jobs.create(wanted, data, on=options.device and [options.device], models=options.models)
+    run = jobs.create(wanted, _place_of_data(options), on=on, models=options.models)
     keeps_reason = False
     try:
         return _work(run)
@@ -123,19 +125,15 @@ def _train(options: argparse.Namespace) -> int:
         keeps_reason = True  # and is resumed when the disk has room
         raise
     finally:
-        if not (run.finished or run.has_checkpoint or keeps_reason):
+        followed = run.pending and run.task.get("job")  # a cluster goes on with it
+        if not (run.finished or run.has_checkpoint or keeps_reason or followed):
             runs.delete(run)  # it never got to learn anything
 
 
-def _move(run: runs.Run, data: Path | None, device: str | None) -> None:
-    """Have a run go on with images that lie elsewhere now, or on another device."""
-    changed: dict[str, object] = {}
-    if data:
-        changed["data"] = str(dataset.find_root(data).resolve())
-    if device:
-        changed["devices"] = [device]
-    if changed:
-        run.save_task(run.task | changed)
+def _place_of_data(options: argparse.Namespace) -> Path:
+    """The data set to train on, which this machine need not see where a cluster does."""
+    folder = _data(options)
+    return folder if options.cluster and not folder.is_dir() else dataset.find_root(folder)
 
 
 def _work(run: runs.Run) -> int:

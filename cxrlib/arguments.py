@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--device", metavar="cpu|gpu:N", help="where (default: the first GPU, or the CPU)"
     )
+    _add_cluster(command, "train as a job of a Ray cluster that sees the data set")
     options.add_arguments(command)
 
     command = commands.add_parser("sweep", help="train many runs that differ in some settings")

@@ -14,7 +14,7 @@ import cxrlib
 
 _CONNECT_SECONDS = 5
 _CHECK_SECONDS = 60
-_NAMESPACE = "cxrlib"
+NAMESPACE = "cxrlib"
 _PLACE = re.compile(r"(?P<host>[^/:]+|\[[^\]]+\]):(?P<port>\d+)")
 _SAME = f"Install the same version of cxrlib there ({cxrlib.__version__}), and restart Ray."
 
@@ -47,7 +47,7 @@ def connect(address: str) -> None:
         return
     _check_reachable(address)
     try:
-        ray.init(address, namespace=_NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except (RuntimeError, ConnectionError, TimeoutError, ValueError) as error:
         raise ClusterError(_problem(address, str(error))) from error
 
@@ -90,7 +90,7 @@ def _problem(address: str, reason: str) -> str:
 
 
 def check_nodes(paths: Sequence[Path] = ()) -> None:
-    """Check that every node has this version of cxrlib and can see some files and folders.
+    """Check that every node with cores has this version of cxrlib and sees some files and folders.
 
     Raises:
         ClusterError: some have not.
@@ -103,7 +103,7 @@ def check_nodes(paths: Sequence[Path] = ()) -> None:
         .options(num_cpus=0, scheduling_strategy=OnNode(node["NodeID"], soft=False))
         .remote([str(path) for path in paths])
         for node in ray.nodes()
-        if node["Alive"]
+        if node["Alive"] and node["Resources"].get("CPU")
     }
     for name, answer in answers.items():
         try:

@@ -8,7 +8,7 @@ folder that is either whole or says that it is not.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ _PROGRESS = "progress.json"
 _STOP = "stop-requested"
 _STOPPED = "stopped"
 _FAILURE = "failure.txt"
+_PARTIAL = "partial-"  # what files are called while they are written
 
 _LOG_TAIL = 2**16  # bytes
 _LARGEST = 2**26  # bytes of a file that is read whole; of 200,000 images there are 20 MB
@@ -267,6 +268,38 @@ class Run:
         file = self._file(_FAILURE)
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that another machine needs to go on with the run, by their path below it.
+
+        Not among them is what belongs to this machine: lock, log, requests to stop, and files that
+        are half written.
+        """
+        own = {_LOCK, _LOG, _STOP}
+        return {
+            file.relative_to(self.folder).as_posix(): file
+            for file in sorted(self.folder.rglob("*"))
+            if file.is_file() and file.name not in own and not file.name.startswith(_PARTIAL)
+        }
+
+    def replace_files(self, contents: Mapping[str, bytes], names: Collection[str]) -> None:
+        """Bring the folder to the state that it has on another machine.
+
+        Args:
+            contents: what has changed there, by the path below the folder.
+            names: all that are there; other files of `files` are removed.
+        """
+        for name, data in contents.items():
+            file = self._file(name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_name(f"{_PARTIAL}{os.getpid()}-{file.name}")
+            partial.write_bytes(data)
+            partial.replace(file)
+        gone = [file for name, file in self.files.items() if name not in names]
+        # As at a run's own end, the mark that it is unfinished is the last to go.
+        for file in sorted(gone, key=lambda file: file.name == _UNFINISHED):
+            file.unlink()
+
     def log_tail(self, lines: int = 20) -> str:
         """The log's last lines, of a progress bar only its latest state."""
         if not self.log_file.exists():
@@ -310,7 +343,7 @@ class Run:
         """Forget how the last attempt ended, and what it left half written."""
         for file in (_STOP, _STOPPED, _FAILURE, _PROGRESS):
             self._file(file).unlink(missing_ok=True)
-        for partial in self.folder.glob("partial-*"):
+        for partial in self.folder.glob(f"{_PARTIAL}*"):
             partial.unlink()
 
     def save_config(self, text: str) -> None:
@@ -387,7 +420,7 @@ class Run:
         self._replace(name, lambda partial: partial.write_text(text, encoding="utf-8"))
 
     def _replace(self, name: str, save: Callable[[Path], object]) -> None:
-        partial = self.folder / f"partial-{os.getpid()}-{name}"
+        partial = self.folder / f"{_PARTIAL}{os.getpid()}-{name}"
         try:
             save(partial)
             partial.replace(self._file(name))

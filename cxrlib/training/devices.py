@@ -5,9 +5,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_CLUSTER = "cluster:"
 _QUERY = "index,uuid,name,memory.total,memory.used"
 
 # Of glibc's malloc.h.
@@ -17,10 +19,10 @@ _TOP_PAD = 256 * 2**20
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU, or the CPU.
+    """A GPU, the CPU, or a Ray cluster, which finds a device for a run itself.
 
     Attributes:
-        id: ``cpu`` or ``gpu:0``, ``gpu:1``, …
+        id: ``cpu``; ``gpu:0``, ``gpu:1``, …; or ``cluster:HOST:PORT``.
         title: what it is called.
         memory: bytes it has; 0 where that is unknown.
         used: bytes of a GPU's memory that are in use; 0 for the CPU.
@@ -31,10 +33,27 @@ class Device:
     memory: int
     used: int = 0
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is a GPU of this machine."""
+        return self.id.startswith("gpu:")
+
 
 def found() -> list[Device]:
-    """The NVIDIA GPUs that ``CUDA_VISIBLE_DEVICES`` leaves visible, and the CPU last."""
-    return [*_gpus(), _cpu()]
+    """The NVIDIA GPUs that ``CUDA_VISIBLE_DEVICES`` leaves visible, the CPU, and last the cluster
+    that ``CXR_CLUSTER`` names, ``HOST:PORT``.
+    """
+    return [*_gpus(), _cpu(), *_cluster()]
+
+
+def on_cluster(address: str) -> str:
+    """The id of a cluster as a device."""
+    return f"{_CLUSTER}{address}"
+
+
+def cluster_address(ids: Sequence[str]) -> str:
+    """The address of the cluster that a run's devices name; empty for devices of this machine."""
+    return next((name.removeprefix(_CLUSTER) for name in ids if name.startswith(_CLUSTER)), "")
 
 
 def use(ids: list[str]) -> None:
@@ -90,6 +109,11 @@ def _gpus() -> list[Device]:
             memory, taken = (int(part) * 2**20 if part.isdigit() else 0 for part in (total, used))
             gpus.append(Device(f"gpu:{index}", f"GPU {index}, {name}", memory, taken))
     return gpus
+
+
+def _cluster() -> list[Device]:
+    address = os.environ.get("CXR_CLUSTER", "").strip()
+    return [Device(on_cluster(address), f"Ray cluster at {address}", 0)] if address else []
 
 
 def _cpu() -> Device:

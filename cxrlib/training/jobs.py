@@ -1,7 +1,8 @@
 """Runs in the background: start, follow, stop, resume.
 
-A run trains in a process of its own, which outlives the page and the server that started it. All
-that is known of it is in its folder, so any number of pages, and the command line, see the same.
+A run has a process of its own, which outlives the page and the server that started it. It trains
+on this machine's devices, or has a cluster train and follows (`cluster_jobs`). All that is known of
+the run is in its folder either way, so any number of pages, and the command line, see the same.
 A run that waits for its devices has no process: `start_waiting` starts it when it is its turn, at
 the end of another run and while a page looks on. No TensorFlow here: the process that trains loads
 it.
@@ -11,7 +12,6 @@ anyone works on it, and no reused process id can mislead; a device's is held by 
 trains on it.
 """
 
-import errno
 import os
 import signal
 import subprocess
@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from filelock import FileLock, Timeout
@@ -32,6 +31,7 @@ from cxrlib.runs import ensembles
 from cxrlib.runs.config import TrainingConfig, default_name
 from cxrlib.runs.folder import Run, RunError, StoppedError
 from cxrlib.training import devices, practice
+from cxrlib.training.failures import Reported
 
 State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
 
@@ -114,8 +114,9 @@ def create(
             f"them, or stop one: {', '.join(waiting)}."
         )
     if on is None:
-        known = [device.id for device in devices.found()]
-        on = [name for name in known if name != "cpu"] if config.distribute else known[:1]
+        known = devices.found()
+        gpus = [device.id for device in known if device.is_gpu]
+        on = gpus if config.distribute else [known[0].id]
     name = config.name or default_name(config)
     if not config.name and data == practice.folder():
         name = f"synthetic-{name}"  # so that every list of runs says so
@@ -163,7 +164,12 @@ def start_waiting(models: Path) -> None:
 
 
 def ahead(run: Run) -> str:
-    """The name of what a run that waits is waiting for; empty where it may start."""
+    """The name of what a run that waits is waiting for; empty where it may start.
+
+    A cluster has a queue of its own.
+    """
+    if devices.cluster_address(run.task["devices"]):
+        return ""
     return next(filter(None, (_ahead(run, device) for device in run.task["devices"])), "")
 
 
@@ -273,29 +279,47 @@ def work(run: Run) -> None:
     with (
         _then_start_waiting(run),
         lock,
-        _Reported(run),
+        Reported(run),
         _stopped_by_signals(run),
         ExitStack() as held,
     ):
         run.clear_marks()
         task = run.task
+        if devices.cluster_address(task["devices"]):
+            from cxrlib.training.cluster_jobs import follow
+
+            follow(run)
+            return
         for device in task["devices"]:
             held.enter_context(_hold_device(run, device))
         devices.use(task["devices"])
+        train_now(
+            run,
+            TrainingConfig(**task["config"]),
+            Path(task["data"]),
+            gpu=task["devices"] != ["cpu"],
+        )
 
-        from cxrlib.training.environment import gpus
-        from cxrlib.training.train import TrainingError, train
 
-        if task["devices"] != ["cpu"] and not gpus():
-            raise TrainingError(
-                "There is a GPU, but Keras cannot use it: install its CUDA libraries "
-                "(pip install 'tensorflow[and-cuda]'), or train on the CPU."
-            )
-        data = Path(task["data"])
-        if data == practice.folder() and not data.is_dir():
-            run.write_progress("drawing synthetic radiographs")
-            practice.draw()
-        train(TrainingConfig(**task["config"]), data, run=run)
+def train_now(run: Run, config: TrainingConfig, data: Path, *, gpu: bool) -> None:
+    """Train a run on the devices that this process sees.
+
+    Raises:
+        TrainingError: it is to have a GPU, and Keras can use none.
+        Exception: as `train`.
+    """
+    from cxrlib.training.environment import gpus
+    from cxrlib.training.train import TrainingError, train
+
+    if gpu and not gpus():
+        raise TrainingError(
+            "There is a GPU, but Keras cannot use it: install its CUDA libraries "
+            "(pip install 'tensorflow[and-cuda]'), or train on the CPU."
+        )
+    if data == practice.folder() and not data.is_dir():
+        run.write_progress("drawing synthetic radiographs")
+        practice.draw()
+    train(config, data, run=run)
 
 
 @contextmanager
@@ -344,48 +368,3 @@ def _hold_device(run: Run, device: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-class _Reported:
-    """Keeps with the run why its training failed, and lets the exception pass."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, StoppedError):
-            with suppress(OSError):  # on a full disk; the error itself goes on
-                self._run.save_failure(_reason(error))
-
-
-def disk_problem(error: OSError) -> str:
-    """What is wrong with a disk and what to do, in a sentence; empty for any other error."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "There is no space left on the disk, or for you on it. Free some, then resume."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"{error.filename} may not be read or written. Change its permissions or choose "
-            "another folder, then resume."
-        )
-    return ""
-
-
-def _reason(error: Exception) -> str:
-    if type(error).__module__.startswith("cxrlib."):
-        return str(error)  # made for people
-    if isinstance(error, OSError) and (sentence := disk_problem(error)):
-        return sentence
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return (
-            "The device's memory does not suffice. Duplicate the run with a smaller batch or "
-            "size, or free memory and resume."
-        )
-    return f"Training broke off: {type(error).__name__}. The log says more."

@@ -1,0 +1,160 @@
+"""Trains a run as a job of a Ray cluster, and follows it until it is finished here.
+
+The process that follows stands in for the one that would train: it holds the run's lock, prints the
+job's log, and brings the folder's files here as they change. Should it end, the job goes on, and
+resuming the run follows the same job again. A job whose node is lost is submitted again and goes on
+from the last checkpoint.
+"""
+
+import shlex
+import sys
+import time
+from typing import Any
+
+from cxrlib import cluster
+from cxrlib.runs.folder import Run, StoppedError
+from cxrlib.training import devices
+from cxrlib.training.errors import TrainingError
+from cxrlib.training.shelf import Order, Shelf, contents, order, take_down
+
+_SECONDS = 1.0
+_TRIES = 3
+
+
+def follow(run: Run) -> None:
+    """Have a cluster train an unfinished run.
+
+    Raises:
+        StoppedError: it was asked to stop.
+        ClusterError: the cluster cannot be reached, or a node lacks the data set.
+        TrainingError: training failed there, with the reason.
+    """
+    address = devices.cluster_address(run.task["devices"])
+    run.write_progress("queued")
+    cluster.connect(address)
+    from ray.job_submission import JobSubmissionClient
+
+    _Following(run, JobSubmissionClient(address)).to_the_end()
+
+
+class _Following:
+    def __init__(self, run: Run, client: Any) -> None:
+        self._run, self._client = run, client
+        self._cpus, self._gpus = _share(distribute=run.task["config"]["distribute"])
+        self._name = f"{run.name}-{run.task['queued']}"
+        self._shelf, self._seen = self._find_shelf()
+        self._printed = 0
+
+    def _find_shelf(self) -> tuple[Any, int]:
+        """The shelf of the job that is followed again, or a new one with the run's files on it."""
+        import ray
+
+        try:
+            return ray.get_actor(self._name), -1
+        except ValueError:
+            pass
+        wanted = order(self._run, gpu=self._gpus > 0)
+        _check_nodes(wanted)
+        # On the head: it lasts as long as the cluster.
+        options = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+        named: Any = ray.remote(Shelf).options(name=self._name, lifetime="detached", **options)
+        shelf = named.remote(wanted)
+        files = contents(self._run)
+        self._run.save_task({**self._run.task, "job": ""})
+        return shelf, ray.get(shelf.put.remote(files, list(files)))
+
+    def to_the_end(self) -> None:
+        import ray
+
+        for _ in range(_TRIES):
+            job = self._run.task.get("job") or self._submit()
+            self._wait(job)
+            if self._run.finished or self._run.stopped or self._run.failure:
+                break
+            self._run.save_task({**self._run.task, "job": ""})
+            if not ray.get(self._shelf.taken.remote()):
+                break  # it would not start the next time either
+            print("The job was lost with its node; it is submitted again.", flush=True)
+        ray.kill(self._shelf)
+        if self._run.finished:
+            return
+        self._run.save_task({**self._run.task, "job": ""})
+        if self._run.stopped:
+            raise StoppedError
+        raise TrainingError(
+            self._run.failure
+            or f"The job ended without a result: {self._client.get_job_info(job).message} The log "
+            "says more. Resume to try again."
+        )
+
+    def _submit(self) -> str:
+        threads = str(max(int(self._cpus), 1))
+        job = self._client.submit_job(
+            entrypoint=f"python -m cxrlib.training.remote {shlex.quote(self._name)}",
+            entrypoint_num_cpus=self._cpus,
+            entrypoint_num_gpus=self._gpus,
+            metadata={"run": self._run.name},
+            runtime_env={
+                "env_vars": {
+                    "OMP_NUM_THREADS": threads,  # Ray would say 1
+                    "TF_NUM_INTRAOP_THREADS": threads,
+                    "TQDM_MININTERVAL": "10",
+                    "PYTHONUNBUFFERED": "1",
+                }
+            },
+        )
+        dashboard = self._client.get_address()
+        self._run.save_task({**self._run.task, "job": job, "dashboard": dashboard})
+        print(f"Job {job}: {dashboard}", flush=True)
+        return job
+
+    def _wait(self, job: str) -> None:
+        """Bring here what the job does until it ends, whichever way."""
+        import ray
+
+        self._printed, told = 0, False
+        while True:
+            try:
+                status = self._client.get_job_status(job)
+                self._seen = take_down(self._run, self._shelf, self._seen)
+            except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+                raise cluster.ClusterError(
+                    "The cluster does not answer any longer. Resume when it is back: what was "
+                    "learned until then is kept."
+                ) from error
+            self._print_log(job)
+            if status.is_terminal():
+                return
+            if self._run.stop_requested and not told:
+                told = True
+                ray.get(self._shelf.request_stop.remote())
+                if status == "PENDING":
+                    self._client.stop_job(job)
+                    self._run.mark_stopped()
+                    return
+            time.sleep(_SECONDS)
+
+    def _print_log(self, job: str) -> None:
+        try:
+            log = self._client.get_job_logs(job)
+        except RuntimeError:
+            return  # it is where the job's node was
+        sys.stdout.write(log[self._printed :])
+        sys.stdout.flush()
+        self._printed = len(log)
+
+
+def _check_nodes(wanted: Order) -> None:
+    cluster.check_nodes([wanted.data] if wanted.data else [])
+
+
+def _share(*, distribute: bool) -> tuple[float, float]:
+    """Cores and GPUs for a run: of a cluster with GPUs one, or a whole node's; else a node."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    with_gpus = [found for found in nodes if found.get("GPU")]
+    if not with_gpus:
+        return min(found["CPU"] for found in nodes if found.get("CPU")), 0
+    gpus = max(found["GPU"] for found in with_gpus) if distribute else 1
+    return min(found.get("CPU", 0) // found["GPU"] * gpus for found in with_gpus), gpus
