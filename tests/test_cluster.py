@@ -1,39 +1,90 @@
-"""A real Ray cluster of two nodes on this machine: archives read there, and a node that is lost."""
+"""A real Ray cluster on this machine: runs and archives there, and nodes that are lost."""
 
 import importlib.metadata
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import cv2
-import made_runs
 import pandas as pd
 import pytest
 
-from cxrlib.synthetic.phantom import phantom
+from cxrlib import runs
+from cxrlib.inference.ensemble import load
+from cxrlib.runs.config import TrainingConfig, for_network
+from cxrlib.synthetic import phantom
+from cxrlib.training import devices, jobs
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 120
+EPOCHS = 80
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[object]:
-    """A cluster of two nodes with a core each; tests may remove nodes that they add."""
+    """A cluster of a head without cores, and one node with a core; tests add and remove nodes."""
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
+        # Jobs call the node's Python by name.
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         # Nodes of one machine would end each other's work where its memory runs low.
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")
-        running = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": 0}
+        running = Cluster(initialize_head=True, head_node_args=head)
         running.add_node(num_cpus=1)
-    yield running
-    running.shutdown()
+        yield running
+        running.shutdown()
+
+
+def replace_node(cluster) -> None:
+    """Kill the cluster's node and add another one."""
+    (node,) = cluster.worker_nodes
+    cluster.add_node(num_cpus=1)
+    cluster.remove_node(node)
+
+
+def wait(true: Callable[[], bool], run: runs.Run) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < deadline, f"{jobs.state(run)}\n{run.log_tail(40)}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def trained(cluster, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+    """A run that the cluster trained: stopped, resumed on another node, and that one lost too."""
+    folder = tmp_path_factory.mktemp("trained")
+    phantom.write_dataset(folder / "chest_xray", patients=40, size=128)
+    values = {"size": 96, "batch_size": 8, "fine_tune_epochs": EPOCHS, "patience": 999}
+    config = TrainingConfig(**for_network("cnn", name="there", augmentation="none", **values))
+    on = [devices.on_cluster(cluster.address)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        run = jobs.create(config, folder / "chest_xray", on=on, models=folder / "models")
+        jobs.launch(run)
+        wait(lambda: run.has_history, run)
+        assert jobs.state(run) == "running"
+        run.request_stop()
+        wait(lambda: jobs.state(run) == "stopped", run)
+        assert run.has_checkpoint
+        stopped_at = len(run.history)
+
+        replace_node(cluster)
+        jobs.launch(run)
+        wait(lambda: len(run.history) > stopped_at, run)
+        assert jobs.state(run) == "running"
+        replace_node(cluster)
+        wait(lambda: jobs.state(run) not in ("running", "queued"), run)
+    assert jobs.state(run) == "finished", run.log_tail(40)
+    return run
 
 
 def cxrlib(*arguments: object) -> subprocess.Popen[str]:
@@ -61,7 +112,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(20):
         cv2.imwrite(
             str(folder / f"0-{seed:02}.png"),
-            phantom(seed, pneumonia=bool(seed % 2), size=128).pixels,
+            phantom.phantom(seed, pneumonia=bool(seed % 2), size=128).pixels,
         )
         for copy in range(1, 100):
             os.link(folder / f"0-{seed:02}.png", folder / f"{copy}-{seed:02}.png")
@@ -71,11 +122,21 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_archive_survives_the_loss_of_a_worker(cluster, drawn: Path, tmp_path: Path) -> None:
+def test_a_run_has_its_whole_history_whatever_became_of_its_nodes(trained: runs.Run) -> None:
+    assert list(trained.history.epoch) == list(range(1, EPOCHS + 1))
+    assert "submitted again" in trained.log_file.read_text(encoding="utf-8")
+    assert not trained.pending
+    assert not trained.has_checkpoint
+    assert load(trained).predict(phantom.phantom(1, pneumonia=True).pixels).run == "there"
+
+
+def test_an_archive_survives_the_loss_of_a_worker(
+    cluster, trained: runs.Run, drawn: Path, tmp_path: Path
+) -> None:
     extra = cluster.add_node(num_cpus=1)
     out = tmp_path / "results.parquet"
-    run = made_runs.shipped_member()
-    asked = ["--out", out, "--run", run.name, "--cluster", cluster.address]
+    # The run that was just trained is the quickest; it reads what is not drawn too if insisted.
+    asked = ["--out", out, "--run", trained.folder, "--insist", "--cluster", cluster.address]
     reading = cxrlib("predict", drawn, *asked)
     assert reading.stderr
     seen = ""
@@ -93,7 +154,7 @@ def test_an_archive_survives_the_loss_of_a_worker(cluster, drawn: Path, tmp_path
     read = table[table.error == ""]
     by_image = read.probability.groupby(read.file.str[-6:-4])
     assert (by_image.max() - by_image.min()).max() < 1e-3
-    assert set(table.run) == {run.name}
+    assert set(table.run) == {"there"}
 
 
 def test_a_wrong_address_is_one_clear_sentence(drawn: Path, tmp_path: Path) -> None:
@@ -152,3 +213,25 @@ def test_a_node_without_the_files_is_one_clear_sentence(cluster) -> None:
     command = [sys.executable, "-c", code, cluster.address]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "has no /nowhere/chest_xray" in said
+
+
+def test_the_page_offers_the_cluster_as_a_device(
+    phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    asked = []
+    monkeypatch.setenv("CXR_CLUSTER", "head:6379")
+    monkeypatch.setenv("CXR_DATA_DIR", str(phantoms))
+    monkeypatch.setenv("CXR_TRAINING", "on")
+    monkeypatch.setattr(jobs, "create", lambda *_, on: asked.append(on))
+    monkeypatch.setattr(jobs, "launch", lambda run: None)
+    cluster = devices.found()[-1]
+    # AppTest cannot choose among options that are objects: the last one is the only one.
+    monkeypatch.setattr(devices, "found", lambda: [cluster])
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    page = page.switch_page("pages/training.py").run()
+    assert not page.exception
+    (start,) = (button for button in page.button if button.label == "Start training")
+    start.click().run()
+    assert asked == [["cluster:head:6379"]]

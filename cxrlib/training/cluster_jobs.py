@@ -98,6 +98,7 @@ class _Following:
                 "env_vars": {
                     "OMP_NUM_THREADS": threads,  # Ray would say 1
                     "TF_NUM_INTRAOP_THREADS": threads,
+                    "TF_CPP_MIN_LOG_LEVEL": "2",
                     "TQDM_MININTERVAL": "10",
                     "PYTHONUNBUFFERED": "1",
                 }

@@ -88,6 +88,10 @@ def show_run(run: runs.Run, watched: set[str]) -> None:
             st.caption(f"Waits until {plain(first)} is done.")
         elif state in REMARKS:
             st.caption(REMARKS[state])
+        if address := devices.cluster_address(run.task["devices"]):
+            dashboard = run.task.get("dashboard")
+            link = f" · [Ray dashboard]({dashboard})" if dashboard else ""
+            st.caption(f"On the cluster at {plain(address)}{link}")
     with progress:
         show_progress(run, state)
     with curves:

@@ -31,7 +31,7 @@ from cxrlib.runs.config import (
 )
 from cxrlib.training import practice
 from cxrlib.training.augment import PRESETS, augment, describe, recipe_of
-from cxrlib.training.devices import Device
+from cxrlib.training.devices import Device, cluster_address
 from cxrlib.training.estimate import estimate
 from pages.shared import data_folder
 from pages.shared.text import number, plain
@@ -215,7 +215,7 @@ def networks_at_hand(architecture: str) -> dict[str, str]:
 def choose_devices() -> list[Device]:
     """The devices to train on: one, or all GPUs where the batch shall be spread."""
     found = actions.found_devices()
-    gpus = [device for device in found if device.id != "cpu"]
+    gpus = [device for device in found if device.is_gpu]
     if st.session_state.new_distribute and gpus:
         st.selectbox("Device", [f"all {len(gpus)} GPUs"], disabled=True)
         return gpus
@@ -227,6 +227,10 @@ def choose_devices() -> list[Device]:
         help="A device trains one run at a time; others are queued.",
     )
     return [chosen]
+
+
+def is_cluster(on: list[Device]) -> bool:
+    return bool(cluster_address([device.id for device in on]))
 
 
 def checked(table: pd.DataFrame, on: list[Device]) -> tuple[TrainingConfig | None, dict[str, str]]:
@@ -245,7 +249,7 @@ def checked(table: pd.DataFrame, on: list[Device]) -> tuple[TrainingConfig | Non
         wrong["batch_size"] = (
             f"Larger than the {learned} images to train on. Choose a smaller batch."
         )
-    if config.distribute and len(on) < 2:
+    if config.distribute and len(on) < 2 and not is_cluster(on):
         wrong["distribute"] = "There is only one device here, nothing to spread a batch over."
     if config.weights not in ("imagenet", "none") and not Path(config.weights).is_file():
         wrong["weights"] = f"There is no file {config.weights} on this computer."
@@ -294,7 +298,7 @@ def prepared(file: str, size: int, equalization: str) -> np.ndarray:
 
 def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list[Device]) -> None:
     pictures = int((table.split != "test").sum())
-    gpus = sum(device.id != "cpu" for device in on)
+    gpus = sum(device.is_gpu for device in on)
     needs = estimate(config, pictures, gpus=gpus, cores=os.cpu_count() or 1)
     has = min(device.memory for device in on)
     short = lacking({runs.MODELS: needs.learned, preprocess.cache_folder(): needs.decoded})
@@ -308,6 +312,11 @@ def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list
         on_click=actions.start,
         args=(config, root, [device.id for device in on]),
     )
+    if is_cluster(on):
+        words.markdown(
+            "The cluster gives the run a GPU where it has any, else the cores of a node."
+        )
+        return
     words.markdown(
         f"Roughly **{duration(needs.seconds)}** and {needs.memory / 1e9:.1f} GB of memory for "
         f"{number(pictures * (1 - config.validation_fraction))} images; it may end earlier, when "
