@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cxrlib.data import dataset, examples, overview
 from cxrlib.data.dataset import DatasetError
 from cxrlib.data.downloads import Download
+from cxrlib.data.folds import assign_folds
 from cxrlib.labels import BINARY
 
 STAND_IN_PORT = 7777  # where kagglehub looks with KAGGLE_API_ENVIRONMENT=TEST
@@ -206,7 +207,7 @@ def test_split_keeps_patients_and_copies_together(
     pool = table[table.split != "test"]
     pool = pool[~pool.digest.isin(table.digest[table.split == "test"])]
     assume((pool.groupby("label").patient.nunique().reindex(BINARY, fill_value=0) > 8).all())
-    folds = dataset.assign_folds(table, validation_fraction=share, seed=seed)
+    folds = assign_folds(table, validation_fraction=share, seed=seed)
 
     assert folds.index.equals(table.index)
     assert ((folds == "test") == (table.split == "test")).all()
@@ -222,7 +223,7 @@ def test_split_keeps_patients_and_copies_together(
         sides = folds[learned & (table.label == label)]
         assert set(sides) == {"train", "validation"}
         assert abs((sides == "validation").sum() - share * len(sides)) <= 2 * largest
-    assert folds.equals(dataset.assign_folds(table, validation_fraction=share, seed=seed))
+    assert folds.equals(assign_folds(table, validation_fraction=share, seed=seed))
 
 
 @pytest.mark.parametrize(
@@ -234,21 +235,41 @@ def test_validation_holds_no_more_than_its_share(
     labels = np.repeat(BINARY, [40, 100])
     names = [f"person{number}" for number in range(len(labels))]
     table = pd.DataFrame({"split": "train", "label": labels, "patient": names, "digest": names})
-    folds = dataset.assign_folds(table, validation_fraction=fraction, seed=3)
+    folds = assign_folds(table, validation_fraction=fraction, seed=3)
     counts = table.label[folds == "validation"].value_counts()
     assert (counts["NORMAL"], counts["PNEUMONIA"]) == (normal, pneumonia)
 
 
 def test_split_depends_on_the_seed_and_refuses_too_few_patients(phantoms: Path) -> None:
     table = dataset.index(phantoms)
-    splits = {
-        tuple(dataset.assign_folds(table, validation_fraction=0.3, seed=seed)) for seed in range(5)
-    }
+    splits = {tuple(assign_folds(table, validation_fraction=0.3, seed=seed)) for seed in range(5)}
     assert len(splits) > 1
     normal = table[(table.label == "NORMAL") & (table.split != "test")]
     lone = table[(table.label == "PNEUMONIA") | (table.patient == normal.patient.iloc[0])]
     with pytest.raises(DatasetError, match=r"Only 1 patient\(s\) with the label NORMAL"):
-        dataset.assign_folds(lone[lone.split != "test"], validation_fraction=0.2, seed=0)
+        assign_folds(lone[lone.split != "test"], validation_fraction=0.2, seed=0)
+
+
+def test_balanced_validation_leaves_out_whole_patients_of_the_larger_class() -> None:
+    number = np.arange(400)
+    table = pd.DataFrame(
+        {
+            "path": [f"train/{n}.jpeg" for n in number],
+            "split": "train",
+            "label": np.where(number % 4 == 0, "NORMAL", "PNEUMONIA"),
+            "patient": [f"{n % 4 == 0}-{n // 8}" for n in number],
+            "digest": [str(n) for n in number],
+        }
+    )
+    plain, balanced = (
+        assign_folds(table, validation_fraction=0.3, seed=1, balanced=balanced)
+        for balanced in (False, True)
+    )
+    counts = table[balanced == "validation"].label.value_counts()
+    assert (plain[table.label == "NORMAL"] == "validation").sum() == counts.NORMAL
+    assert 0 <= counts.PNEUMONIA - counts.NORMAL < 6  # the images of a patient
+    assert (balanced[plain == "train"] == "train").all()
+    assert table.assign(fold=balanced).groupby("patient").fold.nunique().max() == 1
 
 
 def test_the_real_set_is_read_and_split(real: Callable[[str], Path]) -> None:
@@ -256,7 +277,7 @@ def test_the_real_set_is_read_and_split(real: Callable[[str], Path]) -> None:
     counts = table.groupby(["split", "label"]).size()
     assert (counts["train", "NORMAL"], counts["train", "PNEUMONIA"]) == (1341, 3875)
     assert set(table.subtype[table.label == "PNEUMONIA"]) == {"bacterial", "viral"}
-    folds = dataset.assign_folds(table, validation_fraction=0.15, seed=0)
+    folds = assign_folds(table, validation_fraction=0.15, seed=0)
     own = overview.shared(table, folds)
     assert (own.patients, own.copies) == ([], [])
     learned = table[folds.isin(["train", "validation"])]
@@ -390,4 +411,4 @@ def test_a_folder_with_test_pictures_alone_can_be_measured_but_not_trained_on(
     table = dataset.index(tmp_path)
     assert set(table.split) == {"test"}
     with pytest.raises(dataset.DatasetError, match="no images to train on"):
-        dataset.assign_folds(table, validation_fraction=0.15, seed=0)
+        assign_folds(table, validation_fraction=0.15, seed=0)

@@ -48,6 +48,8 @@ def made(name: str, head: str) -> keras.Model:
             gamma, beta, mean, variance = layer.get_weights()
             moved = [gamma, beta + 0.05 * rng.normal(size=beta.shape), mean, variance]
             layer.set_weights([values * rng.uniform(0.7, 1.3, values.shape) for values in moved])
+        elif layer.name.endswith("_layer_scale"):  # next to nothing in a network that never learned
+            layer.set_weights([rng.uniform(0.5, 1, w.shape) for w in layer.get_weights()])
     return model
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from cxrlib import metrics, runs
 from cxrlib.data import dataset
+from cxrlib.data.folds import assign_folds
 from cxrlib.images import preprocess, radiograph
 from cxrlib.images.limits import RadiographError
 from cxrlib.inference import lung_fields
@@ -135,7 +136,7 @@ def dice(run: runs.Run) -> dict[str, float]:
 
 def test_shipped_network_agrees_with_people(finder: LungFinder, real) -> None:
     table = dataset.index(real("chest_xray"))
-    held_out = table[dataset.assign_folds(table, validation_fraction=0.15, seed=0) == "validation"]
+    held_out = table[assign_folds(table, validation_fraction=0.15, seed=0) == "validation"]
     held_out = held_out.sample(60, random_state=0)
     root = Path(table.attrs["root"])
     pictures = [np.asarray(Image.open(root / path).convert("L")) for path in held_out.path]

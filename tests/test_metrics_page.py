@@ -22,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 
 from cxrlib import runs
 from cxrlib.data import dataset
+from cxrlib.data.folds import assign_folds
 from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -174,7 +175,7 @@ def test_errors_are_listed_without_pictures(open_page):
 
 def test_errors_are_shown_where_the_pictures_are(open_page, tmp_path, monkeypatch, phantoms):
     index = dataset.index(phantoms)
-    folds = dataset.assign_folds(index, validation_fraction=0.5, seed=0)
+    folds = assign_folds(index, validation_fraction=0.5, seed=0)
     rows = index.assign(split=folds)[folds == "validation"]
     # A stranger's run might name files that are none of its business.
     rows["path"] = rows.path.where(rows.label == "PNEUMONIA", "../chest_xray/" + rows.path)

@@ -65,6 +65,42 @@ def test_the_score_of_an_evidence_head_is_made_from_its_map(name: str, tmp_path)
     np.testing.assert_allclose(*features, rtol=1e-3, atol=1e-4)
 
 
+def test_convnext_is_that_of_keras_applications(tmp_path) -> None:
+    theirs = keras.applications.ConvNeXtTiny(
+        include_top=False, input_shape=(96, 96, 3), weights=None
+    )
+    rng = np.random.default_rng(0)
+    theirs.set_weights([rng.normal(0, 0.05, values.shape) for values in theirs.get_weights()])
+    theirs.save_weights(tmp_path / "convnext.weights.h5")
+    ours = registry.build("convnexttiny", size=96, weights=str(tmp_path / "convnext.weights.h5"))
+    features = keras.Model(ours.input, ours.get_layer("norm").output)
+    grey = rng.integers(0, 256, (2, 96, 96, 1)).astype(np.float32)
+    np.testing.assert_allclose(
+        features.predict_on_batch(grey),
+        theirs.predict_on_batch(np.repeat(grey, 3, axis=-1)),
+        atol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_takes_150_pixels(name: str) -> None:
+    model = registry.build(name, size=150, weights="none", hidden_units=8)
+    assert model.get_layer("hidden").units == 8
+    assert model.output_shape == (None, 1)
+
+
+def test_width_and_depth_of_the_cnn() -> None:
+    plain, wide, deep = (
+        registry.build("cnn", size=96, weights="none", **shape)
+        for shape in ({}, {"cnn_width": 32}, {"cnn_blocks": 6})
+    )
+    assert wide.get_layer("block1_conv").filters == 2 * plain.get_layer("block1_conv").filters
+    features = registry.REGISTRY["cnn"].heatmap_layer
+    found = [depth.name(step) for step in depth.steps(deep, features)]
+    assert found == depth.names("cnn", cnn_blocks=6)
+    assert deep.get_layer(features).output.shape == plain.get_layer(features).output.shape
+
+
 def test_pooling_is_near_the_mean_or_near_the_maximum() -> None:
     from cxrlib.networks.pooling import LogSumExpPooling
 
@@ -95,7 +131,7 @@ def test_folding_normalization_changes_no_output(name: str) -> None:
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
     assert theirs.std() > 0
-    assert len(small.layers) < len(model.layers) or name == "vgg16"
+    assert len(small.layers) < len(model.layers) or name in ("vgg16", "convnexttiny")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +141,7 @@ def test_folding_normalization_changes_no_output(name: str) -> None:
         ("vgg16", keras.applications.vgg16.preprocess_input),
         ("resnet50", keras.applications.resnet50.preprocess_input),
         ("efficientnetb0", keras.applications.efficientnet.preprocess_input),
+        ("efficientnetv2b0", keras.applications.efficientnet_v2.preprocess_input),
         ("densenet121", keras.applications.densenet.preprocess_input),
     ],
 )

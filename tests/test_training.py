@@ -343,6 +343,7 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
     import keras
 
     from cxrlib.data import dataset
+    from cxrlib.data.folds import assign_folds
     from cxrlib.inference.classifier import Classifier
     from cxrlib.networks.loading import load_network
     from cxrlib.training.train import train
@@ -354,7 +355,7 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
         )
         reader = Classifier(train(config, phantoms, models=tmp_path / statistics))
         table = dataset.index(phantoms)
-        folds = dataset.assign_folds(
+        folds = assign_folds(
             table, validation_fraction=config.validation_fraction, seed=config.seed
         )
         pictures = reader.prepared(table)[np.flatnonzero(folds == "train")][..., None]

@@ -100,7 +100,7 @@ def counts(table: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
 
     Args:
         table: rows of `dataset.index`.
-        sides: aligned with it; the official ``split``, or `dataset.assign_folds`.
+        sides: aligned with it; the official ``split``, or `folds.assign_folds`.
 
     Returns:
         Index: the sides. Columns ``pictures``, ``normal``, ``pneumonia``, ``bacterial``,

@@ -8,6 +8,7 @@ import keras
 import onnx
 from onnx import TensorProto, helper
 
+from cxrlib.networks import onnx_shapes  # noqa: F401, has rules
 from cxrlib.networks.onnx_rules import RULES, ExportError, Gradient, Graph, linear
 from cxrlib.networks.pooling import LogSumExpPooling
 

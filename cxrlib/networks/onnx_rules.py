@@ -14,14 +14,13 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import helper, numpy_helper
 
-from cxrlib.networks.pooling import LogSumExpPooling
 from cxrlib.runs.folder import RunError
 
 # From the gradient with respect to the output, by name, those with respect to the inputs.
 Gradient = Callable[[str], list[str]]
 Rule = Callable[["Graph", keras.Layer, Sequence[str]], tuple[str, Gradient]]
 
-_HEIGHT_AND_WIDTH = (2, 3)
+HEIGHT_AND_WIDTH = (2, 3)
 
 
 class ExportError(RunError):
@@ -118,8 +117,27 @@ def _activated(graph: Graph, x: str, activation: Callable) -> tuple[str, Gradien
                 return [graph.add("Mul", g, slope)]
 
             return y, gradient
+        case "gelu":
+            return _gelu(graph, x)
         case name:
             raise ExportError(f"The activation {name} has no rule in {__name__}.")
+
+
+def _gelu(graph: Graph, x: str) -> tuple[str, Gradient]:
+    """x times the normal distribution's share below x, by the error function."""
+    erf = graph.add("Erf", graph.add("Mul", x, graph.constant(np.sqrt(0.5))))
+    half = graph.constant(0.5)
+    share = graph.add("Mul", graph.add("Add", erf, graph.constant(1)), half)
+
+    def gradient(g: str) -> list[str]:
+        # (x F)' = F + x f
+        exponent = graph.add("Mul", graph.add("Mul", x, x), graph.constant(-0.5))
+        density = graph.add(
+            "Mul", graph.add("Exp", exponent), graph.constant(1 / np.sqrt(2 * np.pi))
+        )
+        return [graph.add("Mul", g, graph.add("Add", share, graph.add("Mul", x, density)))]
+
+    return graph.add("Mul", x, share), gradient
 
 
 def _rest(graph: Graph, share: str) -> str:
@@ -185,6 +203,35 @@ def _batch_normalization(
     return y, lambda g: [graph.add("Mul", g, _per_channel(graph, scale))]
 
 
+@rule(keras.layers.LayerNormalization)
+def _layer_normalization(
+    graph: Graph, layer: keras.layers.LayerNormalization, inputs: Sequence[str]
+) -> tuple[str, Gradient]:
+    """Over the channels of each place."""
+    channels = graph.integers(1)
+
+    def mean(x: str) -> str:
+        return graph.add("ReduceMean", x, channels, keepdims=1)
+
+    gamma, beta = layer.get_weights()
+    scale = _per_channel(graph, gamma)
+    centred = graph.add("Sub", inputs[0], mean(inputs[0]))
+    variance = graph.add(
+        "Add", mean(graph.add("Mul", centred, centred)), graph.constant(layer.epsilon)
+    )
+    deviation = graph.add("Sqrt", variance)
+    normal = graph.add("Div", centred, deviation)
+    y = graph.add("Add", graph.add("Mul", normal, scale), _per_channel(graph, beta))
+
+    def gradient(g: str) -> list[str]:
+        g = graph.add("Mul", g, scale)
+        along = graph.add("Mul", normal, mean(graph.add("Mul", g, normal)))
+        across = graph.add("Sub", graph.add("Sub", g, mean(g)), along)
+        return [graph.add("Div", across, deviation)]
+
+    return y, gradient
+
+
 # Convolutions
 
 
@@ -215,7 +262,7 @@ def _convolved(
     groups: int,
 ) -> tuple[str, Gradient]:
     """Without activation; ``kernel`` is ``[outputs, inputs of a group, height, width]``."""
-    sides, strides, pads = kernel.shape[2:], layer.strides, _pads(layer, kernel.shape[2:])
+    sides, strides, pads = kernel.shape[2:], layer.strides, pads_of(layer, kernel.shape[2:])
     weights = graph.constant(kernel)
     options = {"strides": strides, "pads": pads, "group": groups}
     y = graph.add("Conv", x, weights, *map(graph.constant, bias), **options)
@@ -226,7 +273,7 @@ def _convolved(
             # convolves faster than it does the transposed convolution.
             turned = weights if groups > 1 else graph.add("Transpose", weights, perm=[1, 0, 2, 3])
             last, first = graph.integers(-1, -1), graph.integers(*(-side - 1 for side in sides))
-            axes = graph.integers(*_HEIGHT_AND_WIDTH)
+            axes = graph.integers(*HEIGHT_AND_WIDTH)
             turned = graph.add("Slice", turned, last, first, axes, graph.integers(-1, -1))
             back = [side - 1 - pad for side, pad in zip(sides * 2, pads, strict=True)]
             return [graph.add("Conv", g, turned, pads=back, group=groups)]
@@ -244,7 +291,7 @@ def _convolved(
     return y, gradient
 
 
-def _pads(layer: keras.Layer, sides: Sequence[int]) -> list[int]:
+def pads_of(layer: keras.Layer, sides: Sequence[int]) -> list[int]:
     """Top, left, bottom, right, as TensorFlow pads: the odd one at the end."""
     if layer.padding == "valid":
         return [0] * 4
@@ -274,192 +321,3 @@ def linear(graph: Graph, layer: keras.layers.Dense, x: str) -> tuple[str, Gradie
     weights = graph.constant(kernel)
     y = graph.add("Gemm", x, weights, *map(graph.constant, bias))
     return y, lambda g: [graph.add("Gemm", g, weights, transB=1)]
-
-
-# Padding, pooling, enlarging
-
-
-@rule(keras.layers.ZeroPadding2D)
-def _zero_padding(
-    graph: Graph, layer: keras.layers.ZeroPadding2D, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    (top, bottom), (left, right) = layer.padding
-    height, width = layer.input.shape[1:3]
-    y = graph.add("Pad", inputs[0], graph.integers(0, 0, top, left, 0, 0, bottom, right))
-    first, end = (top, left), (top + height, left + width)
-    return y, lambda g: [
-        graph.add("Slice", g, *(graph.integers(*v) for v in (first, end, _HEIGHT_AND_WIDTH)))
-    ]
-
-
-@rule(keras.layers.GlobalAveragePooling2D)
-def _global_average(
-    graph: Graph, layer: keras.layers.GlobalAveragePooling2D, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    height, width = layer.input.shape[1:3]
-    axes = graph.integers(*_HEIGHT_AND_WIDTH)
-    y = graph.add("ReduceMean", inputs[0], axes, keepdims=int(layer.keepdims))
-
-    def gradient(g: str) -> list[str]:
-        if not layer.keepdims:
-            g = graph.add("Unsqueeze", g, axes)
-        share = graph.add("Mul", g, graph.constant(1 / (height * width)))
-        return [graph.add("Expand", share, graph.integers(1, 1, height, width))]
-
-    return y, gradient
-
-
-@rule(LogSumExpPooling)
-def _log_sum_exp(
-    graph: Graph, layer: LogSumExpPooling, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    axes = graph.integers(*_HEIGHT_AND_WIDTH)
-    sharpness = graph.constant(layer.sharpness)
-    sharpened = graph.add("Mul", inputs[0], sharpness)
-    total = graph.add("ReduceLogSumExp", sharpened, axes, keepdims=1)
-    places = graph.constant(layer.one_place(layer.input.shape))
-    pooled = graph.add("Sub", graph.add("Div", total, sharpness), places)
-    y = graph.add("Squeeze", pooled, axes)
-
-    def gradient(g: str) -> list[str]:
-        shares = graph.add("Exp", graph.add("Sub", sharpened, total))  # a softmax over the plane
-        return [graph.add("Mul", graph.add("Unsqueeze", g, axes), shares)]
-
-    return y, gradient
-
-
-@rule(keras.layers.AveragePooling2D)
-def _average_pooling(
-    graph: Graph, layer: keras.layers.AveragePooling2D, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    if layer.padding != "valid" or layer.strides != layer.pool_size:
-        raise ExportError(f"The layer {layer.name} averages over areas that overlap or are padded.")
-    options = {"kernel_shape": layer.pool_size, "strides": layer.strides}
-    y = graph.add("AveragePool", inputs[0], **options)
-
-    def gradient(g: str) -> list[str]:
-        channels, (rows, columns) = layer.input.shape[-1], layer.pool_size
-        before, after = layer.input.shape[1:3], layer.output.shape[1:3]
-        unread = [before[0] - after[0] * rows, before[1] - after[1] * columns]
-        shares = graph.constant(np.full((channels, 1, rows, columns), 1 / (rows * columns)))
-        options = {"strides": layer.strides, "output_padding": unread, "group": channels}
-        return [graph.add("ConvTranspose", g, shares, **options)]
-
-    return y, gradient
-
-
-@rule(keras.layers.MaxPooling2D)
-def _max_pooling(
-    graph: Graph, layer: keras.layers.MaxPooling2D, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    options = {"kernel_shape": layer.pool_size, "strides": layer.strides}
-    places = f"{layer.name}_places"  # of each maximum, counted through all images of the batch
-    pads = _pads(layer, layer.pool_size)
-    y = graph.add("MaxPool", inputs[0], second=places, pads=pads, **options)
-
-    def gradient(g: str) -> list[str]:
-        height, width, channels = layer.input.shape[1:]
-        row = graph.integers(-1)
-        size = graph.add("ReduceProd", graph.add("Shape", inputs[0]), keepdims=1)
-        flat = graph.add(
-            "ScatterElements",
-            graph.add("ConstantOfShape", size),
-            graph.add("Reshape", places, row),
-            graph.add("Reshape", g, row),
-            reduction="add",  # areas that overlap may have the same maximum
-        )
-        return [graph.add("Reshape", flat, graph.integers(-1, channels, height, width))]
-
-    return y, gradient
-
-
-@rule(keras.layers.UpSampling2D)
-def _upsampling(
-    graph: Graph, layer: keras.layers.UpSampling2D, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    weights = {"nearest": _repeated, "bilinear": _interpolated}[layer.interpolation]
-    down, across = (
-        weights(size, factor)
-        for size, factor in zip(layer.input.shape[1:3], layer.size, strict=True)
-    )
-
-    def product(left: np.ndarray, x: str, right: np.ndarray) -> str:
-        return graph.add(
-            "MatMul", graph.add("MatMul", graph.constant(left), x), graph.constant(right)
-        )
-
-    y = product(down, inputs[0], across.T)
-    return y, lambda g: [product(down.T, g, across)]
-
-
-def _repeated(size: int, factor: int) -> np.ndarray:
-    """What takes ``[size]`` to ``[size * factor]``, ``[size * factor, size]``."""
-    return np.repeat(np.eye(size), factor, axis=0)
-
-
-def _interpolated(size: int, factor: int) -> np.ndarray:
-    """As `_repeated`, between the centres of the cells."""
-    at = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, size - 1)
-    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(size)))
-
-
-# Several inputs, other shapes
-
-
-@rule(keras.layers.Add)
-def _add(graph: Graph, layer: keras.layers.Add, inputs: Sequence[str]) -> tuple[str, Gradient]:
-    first, *others = inputs
-    y = first
-    for other in others:
-        y = graph.add("Add", y, other)
-    return y, lambda g: [g] * len(inputs)
-
-
-@rule(keras.layers.Multiply)
-def _multiply(
-    graph: Graph, layer: keras.layers.Multiply, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    """Of two, one of which may have one number a channel."""
-    one, other = inputs
-
-    def gradient(g: str) -> list[str]:
-        gradients = []
-        for tensor, factor in zip(layer.input, (other, one), strict=True):
-            product = graph.add("Mul", g, factor)
-            if tensor.shape != layer.output.shape:
-                product = graph.add("ReduceSum", product, graph.integers(*_HEIGHT_AND_WIDTH))
-            gradients.append(product)
-        return gradients
-
-    return graph.add("Mul", one, other), gradient
-
-
-@rule(keras.layers.Concatenate)
-def _concatenate(
-    graph: Graph, layer: keras.layers.Concatenate, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    """Of channels."""
-    channels = [tensor.shape[-1] for tensor in layer.input]
-
-    def gradient(g: str) -> list[str]:
-        ends = np.cumsum(channels).tolist()
-        return [
-            graph.add("Slice", g, *map(graph.integers, (end - count, end, 1)))
-            for count, end in zip(channels, ends, strict=True)
-        ]
-
-    return graph.add("Concat", *inputs, axis=1), gradient
-
-
-@rule(keras.layers.Reshape)
-def _reshape(
-    graph: Graph, layer: keras.layers.Reshape, inputs: Sequence[str]
-) -> tuple[str, Gradient]:
-    before, after = (_channels_first(t.shape) for t in (layer.input, layer.output))
-    y = graph.add("Reshape", inputs[0], graph.integers(-1, *after))
-    return y, lambda g: [graph.add("Reshape", g, graph.integers(-1, *before))]
-
-
-def _channels_first(shape: Sequence[int]) -> list[int]:
-    """Of ``[n, height, width, channels]`` or ``[n, channels]``, without ``n``."""
-    return [shape[-1], *shape[1:-1]]

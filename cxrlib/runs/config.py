@@ -24,7 +24,16 @@ from cxrlib.labels import BINARY, SUBTYPES
 from cxrlib.runs.config_rules import check
 from cxrlib.runs.legacy import upgrade
 
-NetworkName = Literal["cnn", "mobilenetv2", "vgg16", "resnet50", "efficientnetb0", "densenet121"]
+NetworkName = Literal[
+    "cnn",
+    "mobilenetv2",
+    "vgg16",
+    "resnet50",
+    "efficientnetb0",
+    "efficientnetv2b0",
+    "densenet121",
+    "convnexttiny",
+]
 Equalization = Literal["none", "histogram", "clahe"]
 AugmentationName = Literal["none", "light", "strong", "machines"]
 
@@ -117,6 +126,16 @@ class TrainingConfig(BaseModel):
         description="sigmoid (two classes), softmax, or evidence: two classes, from a map of local "
         "evidence that learns from synthetic opacities where to look",
     )
+    hidden_units: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="width of a dense layer with ReLU before the last layer; 0 for none",
+    )
+    cnn_width: int = Field(
+        16, ge=4, le=128, description="for the cnn, filters of the first convolution"
+    )
+    cnn_blocks: int = Field(4, ge=2, le=8, description="for the cnn, how many convolutions")
     crop: Literal["none", "lungs"] = Field(
         "none",
         description="what the network sees: the whole image, or the bounding box of the lungs; "
@@ -130,6 +149,11 @@ class TrainingConfig(BaseModel):
         ge=0.05,
         le=0.5,
         description="fraction of train and val held out for validation, whole patients at a time",
+    )
+    balanced_validation: bool = Field(
+        False,
+        description="validate on as many normal images as pneumonias, whole patients of the larger "
+        "class left out at random",
     )
     imbalance: Literal["class_weights", "oversample", "none"] = Field(
         "class_weights", description="how unequal class sizes are balanced"

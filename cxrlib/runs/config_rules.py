@@ -22,6 +22,12 @@ def _check_network(config: Any) -> None:
         raise ValueError(
             "fine_tune_layers counted what fine_tune_depth counts otherwise: set one of them"
         )
+    if config.network != "cnn" and (config.cnn_width, config.cnn_blocks) != (16, 4):
+        raise ValueError("cnn_width and cnn_blocks are of network=cnn: leave them out, or set it")
+    if config.hidden_units and config.head == "evidence":
+        raise ValueError(
+            "a map of evidence has no dense layer: set hidden_units=0, or another head"
+        )
     if config.network == "cnn" and config.weights != "none":
         raise ValueError("the cnn has no pretrained weights: set weights=none")
     if config.weights == "none" and config.head_epochs > 0:

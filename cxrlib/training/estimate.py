@@ -28,12 +28,15 @@ COSTS = {
     "vgg16": Cost(14.7e6, 15.4e6, 15.3e9),
     "resnet50": Cost(23.6e6, 37.3e6, 3.86e9),
     "efficientnetb0": Cost(4.1e6, 25.2e6, 0.38e9),
+    "efficientnetv2b0": Cost(5.9e6, 16.2e6, 0.72e9),
     "densenet121": Cost(7.0e6, 50.1e6, 2.83e9),
+    "convnexttiny": Cost(27.8e6, 29.7e6, 4.46e9),
 }
 # Products a second, and values a second written and read again.
 _CPU_CORE = (40e9, 2.5e9)
 _GPU = (5e12, 60e9)
 _AUGMENTED_A_CORE = 900 * _SIDE**2  # pixels a second
+_CNN_WIDTH, _CNN_BLOCKS = 16, 4  # that were measured
 _START_SECONDS = 25
 _BASE_MEMORY = 0.8e9
 _LUNGS = 2 * 128**2  # bytes an image: where its lungs are
@@ -51,12 +54,20 @@ class Estimate:
     learned: float
 
 
+def _cost(config: TrainingConfig) -> Cost:
+    cost = COSTS[config.network]
+    width, depth = config.cnn_width / _CNN_WIDTH, config.cnn_blocks / _CNN_BLOCKS
+    return Cost(
+        cost.parameters * width**2 * depth, cost.values * width * depth, cost.products * width**2
+    )
+
+
 def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) -> Estimate:
     """What a run on ``pictures`` (train and val together) will roughly take.
 
     ``gpus`` is how many GPUs it trains on, 0 for the CPU; ``cores`` those of the CPU.
     """
-    cost, area = COSTS[config.network], (config.size / _SIDE) ** 2
+    cost, area = _cost(config), (config.size / _SIDE) ** 2
     products, values = _GPU if gpus else (speed * cores for speed in _CPU_CORE)
     forward = area * (cost.products / products + cost.values / values) / max(gpus, 1)
     learned = pictures * (1 - config.validation_fraction) * (2 if config.consistency_weight else 1)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cxrlib.data import dataset
+from cxrlib.data.folds import assign_folds
 from cxrlib.evaluation import judge
 from cxrlib.images.preprocess import Box, cached_pixels, square_side
 from cxrlib.inference import lung_fields, out_of_distribution
@@ -72,10 +73,11 @@ def divide(config: TrainingConfig, data: Path) -> Split:
     table = dataset.index(data)
     for sentence in dataset.warnings(table):
         print(sentence, flush=True)
-    folds = dataset.assign_folds(
+    folds = assign_folds(
         table,
         validation_fraction=config.validation_fraction,
         seed=seed_of_split(config.model_dump()),
+        balanced=config.balanced_validation,
     )
     found = Split(table, folds, judge.class_numbers(table, config.class_names))
     _check(config, found)

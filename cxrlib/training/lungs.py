@@ -20,6 +20,7 @@ from PIL import Image
 from cxrlib import metrics, runs
 from cxrlib.data import dataset
 from cxrlib.data.dataset import DatasetError
+from cxrlib.data.folds import assign_folds
 from cxrlib.images import preprocess
 from cxrlib.inference.lung_fields import Lungs
 from cxrlib.networks import lungs
@@ -80,7 +81,7 @@ def train(
         RunError: there is a run of that name.
     """
     table = dataset.index(data)
-    folds = dataset.assign_folds(table, validation_fraction=0.15, seed=seed)
+    folds = assign_folds(table, validation_fraction=0.15, seed=seed)
     drawn = lung_masks(table, masks, lungs.SIZE)
     has_mask = drawn.any(axis=(1, 2))
     pictures = preprocess.cached_pixels(table, lungs.SIZE)

@@ -69,6 +69,9 @@ def build(config: TrainingConfig, weights: str) -> keras.Model:
         head=config.head,
         weights=weights,
         dropout=config.dropout,
+        hidden_units=config.hidden_units,
+        cnn_width=config.cnn_width,
+        cnn_blocks=config.cnn_blocks,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cxrlib import metrics
+from cxrlib.networks import registry
 from cxrlib.networks.loading import score
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.runs.folder import Run, StoppedError
@@ -102,7 +103,9 @@ class Trainer:
             held_out = score(backbone, inputs, self.validation)
             with self.networks.scope():
                 taken = keras.Input(features.shape[1:])
-                output = self.model.get_layer("probability")(self.model.get_layer("dropout")(taken))
+                output = taken
+                for layer in registry.head_layers(self.model):
+                    output = layer(output)
                 head = keras.Model(taken, output)
             self._compile(head, config.head_learning_rate)
             batches = Batches(

@@ -5,6 +5,7 @@ import streamlit as st
 
 from cxrlib import runs
 from cxrlib.data import dataset, overview
+from cxrlib.data.folds import assign_folds
 from cxrlib.runs import ensembles
 from cxrlib.runs.config import TrainingConfig, seed_of_split
 from pages.dataset_parts.gallery_tab import ALL
@@ -34,7 +35,7 @@ def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
             recorded = run.predictions.query("split == 'validation'").path
         except runs.RunError as error:
             st.warning(plain(error))
-    folds = dataset.assign_folds(table, validation_fraction=share, seed=seed)
+    folds = assign_folds(table, validation_fraction=share, seed=seed)
     who = "a new run" if recorded is None else f"the run {plain(name)}"
     source = (
         f"as {who} splits it, {100 * share:.0f}\N{NO-BREAK SPACE}% for validation, seed {seed}."

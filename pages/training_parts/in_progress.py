@@ -162,7 +162,10 @@ def trained_layers(run: runs.Run) -> str:
     config = run.config
     if count := config.get("fine_tune_layers"):
         return f"the last {count} of Keras' layers"
-    return depth.describe(depth.names(config["network"]), config.get("fine_tune_depth"))
+    return depth.describe(
+        depth.names(config["network"], cnn_blocks=config.get("cnn_blocks", 4)),
+        config.get("fine_tune_depth"),
+    )
 
 
 def memory_in_use(run: runs.Run, pid: int) -> int | None:

@@ -130,7 +130,9 @@ def is_set_before(name: str) -> bool:
 def show_depth() -> None:
     """Which layers are fine-tuned."""
     if not st.session_state.new_fine_tune_layers:
-        known = depth.names(st.session_state.new_network)
+        known = depth.names(
+            st.session_state.new_network, cnn_blocks=st.session_state.new_cnn_blocks or 4
+        )
         st.caption(f"Trains {depth.describe(known, st.session_state.new_fine_tune_depth)}.")
 
 
@@ -143,7 +145,15 @@ def starting_values(network: str | None) -> dict[str, Any]:
 def suit_network() -> None:
     """Set what depends on the network to what suits the one just chosen."""
     values = starting_values(st.session_state.new_network)
-    for name in ("weights", "size", "head_epochs", "fine_tune_epochs", "learning_rate"):
+    for name in (
+        "weights",
+        "size",
+        "head_epochs",
+        "fine_tune_epochs",
+        "learning_rate",
+        "cnn_width",
+        "cnn_blocks",
+    ):
         st.session_state[f"new_{name}"] = values[name]
 
 
