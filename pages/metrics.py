@@ -3,11 +3,9 @@
 import streamlit as st
 
 from cxrlib import runs
-from cxrlib.evaluation import html_report
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.runs import operating_points, provenance, records
 from cxrlib.runs.contents import METRIC_TITLES
-from pages.metrics_parts import errors, one_run, robustness, several_runs
 from pages.shared import front_door
 from pages.shared.text import plain
 
@@ -90,17 +88,51 @@ def show_headline(measured: Measured, point: str, *, in_one_line: bool) -> None:
     )
 
 
-def report_button(measured: Measured, point: str) -> None:
-    prevalence = st.session_state.get("prevalence", 10) / 100
+def report_button(measured: Measured, point: str, prevalence: float) -> None:
+    def report() -> str:
+        from cxrlib.evaluation import html_report  # with what draws, half a second
+
+        return html_report.html(measured, point, prevalence=prevalence)
+
     st.download_button(
         "Report as HTML",
-        lambda: html_report.html(measured, point, prevalence=prevalence),
+        report,
         f"{measured.run.name}-{measured.split}-report.html",
         "text/html",
         icon=":material/description:",
         on_click="ignore",
         help="Figures, tables and model card of this run in one file, ready to print.",
     )
+
+
+def show_tab(
+    name: str, chosen: list[Measured], known: list[Measured], point: str, prevalence: float
+) -> None:
+    """One tab; only what it needs is loaded."""
+    measured = chosen[0]
+    if name in ("Curves", "Compare"):
+        from pages.metrics_parts import several_runs
+
+        if name == "Curves":
+            several_runs.show_curves(chosen, point)
+        else:
+            several_runs.show_comparison(chosen, known, point)
+        return
+    from pages.metrics_parts import errors, one_run, robustness
+
+    match name:
+        case "Threshold":
+            one_run.show_threshold(measured, point, prevalence)
+        case "Calibration":
+            one_run.show_calibration(measured, point)
+        case "Errors":
+            errors.show_errors(measured, point)
+        case "Subgroups":
+            one_run.show_subgroups(measured, point)
+        case "Robustness":
+            robustness.show_robustness(measured)
+        case "Learning":
+            one_run.show_learning(measured)
 
 
 front_door.enter()
@@ -110,6 +142,7 @@ if "run" not in st.session_state:
     st.info("There is no finished run in `models/`. Train one with `python train.py`.")
     st.stop()
 point = st.session_state.point
+prevalence = st.session_state.get("prevalence", 10) / 100
 try:
     in_use = runs.find(st.session_state.run)
     titles = records.set_titles(in_use)
@@ -143,7 +176,7 @@ others = controls.multiselect(
     placeholder="other runs",
 )
 with controls:
-    report_button(measured, point)
+    report_button(measured, point, prevalence)
 for problem in problems:
     st.caption(f":material/block: {plain(problem)}")
 headline = st.container()
@@ -156,23 +189,7 @@ try:
         if not tab.open:
             continue
         with tab:
-            match st.session_state.tab:
-                case "Curves":
-                    several_runs.show_curves(chosen, point)
-                case "Threshold":
-                    one_run.show_threshold(measured, point)
-                case "Calibration":
-                    one_run.show_calibration(measured, point)
-                case "Errors":
-                    errors.show_errors(measured, point)
-                case "Subgroups":
-                    one_run.show_subgroups(measured, point)
-                case "Robustness":
-                    robustness.show_robustness(measured)
-                case "Learning":
-                    one_run.show_learning(measured)
-                case "Compare":
-                    rest = [item for item in known.values() if item is not measured]
-                    several_runs.show_comparison(chosen, [measured, *rest], point)
+            rest = [item for item in known.values() if item is not measured]
+            show_tab(st.session_state.tab, chosen, [measured, *rest], point, prevalence)
 except runs.RunError as error:
     st.error(str(error))

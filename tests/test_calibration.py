@@ -28,6 +28,19 @@ def test_reliability_matches_scikit_learn_and_adds_up_to_the_error(data, bins):
     assert error == pytest.approx(sum(gaps) / y.size, abs=1e-12)
 
 
+@without_deadline
+@given(both_classes(), st.integers(1, 60))
+def test_small_bins_are_joined(data, at_least):
+    y, s = data
+    points = metrics.reliability(y, s, at_least=at_least)
+    counts = [point.count for point in points]
+    assert sum(counts) == y.size
+    assert min(counts) >= min(at_least, y.size)
+    assert [point.predicted for point in points] == sorted(point.predicted for point in points)
+    positives = sum(point.observed.value * point.count for point in points)
+    assert positives == pytest.approx(np.sum(y))
+
+
 def test_calibration_bins_are_closed_above():
     on_edges = metrics.reliability([0, 1, 0, 1], [0.0, 0.5, 0.5, 1.0], bins=2)
     assert [point.count for point in on_edges] == [3, 1]

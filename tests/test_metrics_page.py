@@ -306,7 +306,9 @@ def test_a_damaged_run_in_use_is_named(open_page, tmp_path, monkeypatch):
 def test_page_needs_no_tensorflow():
     code = (
         "import sys, pages.metrics_parts.errors, pages.metrics_parts.one_run, "
-        "pages.metrics_parts.several_runs, cxrlib.evaluation.html_report; "
+        "pages.metrics_parts.several_runs, pages.metrics_parts.robustness; "
+        "assert 'matplotlib' not in sys.modules, 'curves wait for it'; "
+        "import cxrlib.evaluation.html_report; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0

@@ -217,6 +217,15 @@ def test_learning_figure_goes_on_where_fine_tuning_begins():
             "val_specificity": [0.6, 0.7, 0.8],
         }
     )
+    charts = plots.learning_charts(history)
+    assert list(charts) == ["Loss", "Validation"]
+    for chart in charts.values():
+        json.dumps(chart, allow_nan=False)
+        assert altair.Chart.from_dict(chart)
+        begins, *_ = (layer for layer in chart["layer"] if layer["mark"]["type"] == "rule")
+        assert begins["data"]["values"] == [{"x": 2.5}]
+    aucs = [row["y"] for row in under_the_mouse(charts["Validation"]) if row["run"] == "AUC"]
+    assert aucs == [0.8, 0.9, 0.95]
     losses, rates = plots.learning_figure(history).axes
     training, validation, begins = losses.get_lines()
     assert training.get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]

@@ -1,11 +1,10 @@
 """One run on one set of images: its numbers, its errors, and the figures made of them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from cxrlib import metrics, plots
 from cxrlib.evaluation import three_classes
@@ -14,7 +13,12 @@ from cxrlib.runs import records
 from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run, RunError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FALSE_NEGATIVE, FALSE_POSITIVE = "false negative", "false positive"
+# Images in a bin of the calibration curve: with fewer, intervals reach from 0 to 1.
+CALIBRATION_IMAGES = 20
 
 
 class Measured:
@@ -107,12 +111,11 @@ class Measured:
         before = self.results["ece_uncalibrated"]
         after = self.estimates(self.metrics["default_point"])["ece"].value
         return {
-            f"calibrated · ECE {after:.3f}": metrics.reliability(
-                self.truth, self.predictions.probability
-            ),
-            f"as the network gives it · ECE {before:.3f}": metrics.reliability(
-                self.truth, self.predictions.score
-            ),
+            title: metrics.reliability(self.truth, values, at_least=CALIBRATION_IMAGES)
+            for title, values in (
+                (f"calibrated · ECE {after:.3f}", self.predictions.probability),
+                (f"as the network gives it · ECE {before:.3f}", self.predictions.score),
+            )
         }
 
     @property
@@ -128,11 +131,11 @@ class Measured:
             if (kind == name).any()
         }
 
-    def calibration_figure(self) -> Figure:
+    def calibration_figure(self) -> "Figure":
         """The calibration curve before and after calibration, with its errors."""
         return plots.calibration_figure(self.calibration_curves)
 
-    def histogram_figure(self, threshold: float) -> Figure:
+    def histogram_figure(self, threshold: float) -> "Figure":
         """Probabilities of each class."""
         return plots.histogram_figure(self.probabilities, threshold)
 
@@ -162,11 +165,11 @@ class Curves:
             )
             self._marks[name] = reading.confusion(reading.points[point].threshold)
 
-    def roc_figure(self) -> Figure:
+    def roc_figure(self) -> "Figure":
         """ROC, for documents."""
         return plots.roc_figure(self._roc, self._roc_bands, self._marks)
 
-    def precision_recall_figure(self) -> Figure:
+    def precision_recall_figure(self) -> "Figure":
         """Precision–recall, for documents."""
         return plots.precision_recall_figure(
             self._recall, self._recall_bands, self._marks, prevalence=self._prevalence

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
 
 
 def as_labels(y_true: ArrayLike) -> Bools:
@@ -47,7 +48,7 @@ def as_probabilities(y_score: ArrayLike, n: int) -> Floats:
     return scores
 
 
-def as_patients(groups: ArrayLike | None, n: int) -> NDArray[np.intp]:
+def as_patients(groups: ArrayLike | None, n: int) -> Ints:
     """Number from 0 of each radiograph's patient, shape [n]; without groups each is its own."""
     if groups is None:
         return np.arange(n)

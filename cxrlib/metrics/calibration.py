@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cxrlib.metrics.arrays import Bools, Floats, as_labels, as_probabilities, ratio
+from cxrlib.metrics.arrays import Bools, Floats, Ints, as_labels, as_probabilities, ratio
 from cxrlib.metrics.estimates import Estimate, wilson
 
 CALIBRATION_BINS = 15
@@ -55,12 +55,18 @@ def gaps_by_bin(positive: Bools, score: Floats, bins: int) -> Floats:
 
 
 def reliability(
-    y_true: ArrayLike, y_score: ArrayLike, *, bins: int = CALIBRATION_BINS
+    y_true: ArrayLike, y_score: ArrayLike, *, bins: int = CALIBRATION_BINS, at_least: int = 1
 ) -> list[CalibrationPoint]:
     """Points of the calibration curve, by rising probability; empty bins are left out.
 
     Bins are those of :func:`expected_calibration_error`; observed fractions carry Wilson
     intervals.
+
+    Args:
+        y_true: ``[n]``, whether each is positive.
+        y_score: ``[n]`` in 0..1.
+        bins: of equal width.
+        at_least: neighbouring bins are joined until each holds so many, as far as there are.
 
     >>> for point in reliability([0, 1, 1, 1], [0.1, 0.1, 0.9, 0.9], bins=2):
     ...     print(point.predicted, point.observed, point.count)
@@ -69,7 +75,7 @@ def reliability(
     """
     positive = as_labels(y_true)
     score = as_probabilities(y_score, positive.size)
-    index = _bin_of(score, bins)
+    index = _joined(_bin_of(score, bins), at_least)
     points = []
     for one_bin in np.unique(index):
         inside = index == one_bin
@@ -77,6 +83,21 @@ def reliability(
         observed = wilson(int(np.count_nonzero(positive & inside)), count)
         points.append(CalibrationPoint(float(score[inside].mean()), observed, count))
     return points
+
+
+def _joined(index: Ints, at_least: int) -> Ints:
+    """Numbers of bins, where small ones share that of a neighbour."""
+    bins, counts = np.unique(index, return_counts=True)
+    new, inside = 0, 0
+    numbers = np.empty_like(bins)
+    for place, count in enumerate(counts):
+        numbers[place] = new
+        inside += count
+        if inside >= at_least:
+            new, inside = new + 1, 0
+    if inside and new:  # the last ones are too few: they join the bin before
+        numbers[numbers == new] = new - 1
+    return numbers[np.searchsorted(bins, index)]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cxrlib.plots.charts import (
     Spec,
     calibration_chart,
     histogram_chart,
+    learning_charts,
     precision_recall_chart,
     roc_chart,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "histogram_figure",
     "intervals_figure",
     "jpeg",
+    "learning_charts",
     "learning_figure",
     "outlined",
     "overlay",

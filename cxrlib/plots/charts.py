@@ -5,7 +5,7 @@ They show the curves of `figures`, which stay for documents.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +19,13 @@ from cxrlib.metrics import (
 from cxrlib.metrics.arrays import Floats
 from cxrlib.plots.colours import CORNER, SERIES
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Spec = dict[str, Any]
 _Row = dict[str, Any]
 _HEIGHT = 380
+_LOW = 260  # of charts one below the other
 _GREY = "#7d878c"
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2, 1, 2, 1, 2], [10, 4])
 _BINS = 40
@@ -195,6 +199,73 @@ def histogram_chart(
             },
         ],
     }
+
+
+_LEARNED = {
+    "AUC": "auc",
+    "sensitivity at 0.5": "sensitivity",
+    "specificity at 0.5": "specificity",
+    "accuracy at 0.5": "accuracy",
+    "precision at 0.5": "precision",
+    "F1 at 0.5": "f1",
+}
+
+
+def learning_panels(history: "pd.DataFrame") -> dict[str, dict[str, str]]:
+    """What a training is drawn by: panels by title, each with columns of its history by title.
+
+    Runs of before version 0.2 have fewer columns: what is missing is left out.
+    """
+    panels = {
+        "Loss": {"training: what is minimized": "loss", "validation: cross-entropy": "val_loss"},
+        "Training": _LEARNED,
+        "Validation": {label: f"val_{column}" for label, column in _LEARNED.items()},
+    }
+    known = {
+        title: {label: column for label, column in columns.items() if column in history}
+        for title, columns in panels.items()
+    }
+    return {title: columns for title, columns in known.items() if columns}
+
+
+def phase_starts(history: "pd.DataFrame") -> list[int]:
+    """The epochs, counted from 1, with which another phase of a training begins."""
+    phase = history.phase.to_numpy()
+    return [number for number in range(2, len(phase) + 1) if phase[number - 1] != phase[number - 2]]
+
+
+def learning_charts(history: "pd.DataFrame") -> dict[str, Spec]:
+    """Loss, and what training and validation reached, by epoch; a chart for each panel."""
+    epochs = range(1, len(history) + 1)
+    starts = [{"x": start - 0.5} for start in phase_starts(history)]
+    charts = {}
+    for title, columns in learning_panels(history).items():
+        rows = [
+            {"run": label, "x": epoch, "y": value}
+            for label, column in columns.items()
+            for epoch, value in zip(epochs, history[column].tolist(), strict=True)
+        ]
+        encoding = _axes(("Epoch", [0.5, len(history) + 0.5]), (title, [])) | _look(list(columns))
+        encoding["x"]["axis"] = {"tickMinStep": 1, "format": "d"}
+        del encoding["y"]["scale"]["domain"]
+        tooltip = [{"field": "x", "title": "Epoch"}, *_tooltip(y="Value")]
+        charts[title] = {
+            "height": _LOW,
+            "layer": [
+                {
+                    "data": _data(starts),
+                    "mark": {"type": "rule", "strokeDash": [2, 3], "color": _GREY},
+                    "encoding": {"x": encoding["x"]},
+                },
+                {
+                    "data": _data(rows),
+                    "mark": {"type": "line", "point": {"size": 25}},
+                    "encoding": encoding,
+                },
+                _hover(rows, encoding, tooltip, "Of"),
+            ],
+        }
+    return charts
 
 
 def _rows(label: str, thresholds: Floats, **columns: Floats) -> list[_Row]:

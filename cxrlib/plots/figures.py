@@ -20,6 +20,7 @@ from cxrlib.metrics import (
     PrecisionRecallCurve,
     RocCurve,
 )
+from cxrlib.plots.charts import learning_panels, phase_starts
 from cxrlib.plots.colours import CORNER, INK, SERIES
 
 if TYPE_CHECKING:
@@ -165,13 +166,17 @@ def _cells(
 
 
 def histogram_figure(groups: Mapping[str, np.ndarray], threshold: float) -> Figure:
-    """Probabilities by group, one below the other; the line is the threshold."""
+    """Probabilities by group, one below the other; the line is the threshold.
+
+    On a square-root scale few stay visible beside many.
+    """
     figure, rows = _figure(
         (5.6, 1.2 + 1.15 * len(groups)), "Probability of pneumonia", "Images", rows=len(groups)
     )
     edges = np.linspace(0, 1, 41).tolist()
     for axes, (label, probabilities) in zip(rows, groups.items(), strict=True):
         axes.hist(probabilities, edges, color=SERIES[0], alpha=0.85, histtype="stepfilled")
+        axes.set_yscale("function", functions=(np.sqrt, np.square))
         axes.axvline(threshold, color=_INK, lw=1.2)
         axes.set_title(f"{_plain(label)}, {len(probabilities)}", loc="left", size=10, color=_INK)
         axes.locator_params(axis="y", integer=True, nbins=3)
@@ -180,36 +185,20 @@ def histogram_figure(groups: Mapping[str, np.ndarray], threshold: float) -> Figu
     return figure
 
 
-_LEARNED = {
-    "AUC": "auc",
-    "sensitivity at 0.5": "sensitivity",
-    "specificity at 0.5": "specificity",
-    "accuracy at 0.5": "accuracy",
-    "precision at 0.5": "precision",
-    "F1 at 0.5": "f1",
-}
-
-
 def learning_figure(history: "pd.DataFrame") -> Figure:
     """Loss, and what training and validation reached, by epoch; a line where fine-tuning begins.
 
     Runs of before version 0.2 have fewer columns: what is missing is left out.
     """
-    panels = {
-        "Loss": {"training: what is minimized": "loss", "validation: cross-entropy": "val_loss"},
-        "Training": _LEARNED if "accuracy" in history else {},
-        "Validation": {label: f"val_{column}" for label, column in _LEARNED.items()},
-    }
-    panels = {title: columns for title, columns in panels.items() if columns}
+    panels = learning_panels(history)
     height = 2.7 * len(panels)
     figure, rows = _figure((5.6, height), "Epoch", "", rows=len(panels))
     epochs = np.arange(1, len(history) + 1)
     for axes, (title, columns) in zip(rows, panels.items(), strict=True):
         for label, column, style, marker in _series(columns):
-            if column in history:
-                axes.plot(epochs, history[column], label=label, marker=marker, ms=4, **style)
+            axes.plot(epochs, history[column], label=label, marker=marker, ms=4, **style)
         axes.set_title(title, loc="left", size=10, color=_INK)
-        for start in epochs[1:][history.phase.to_numpy()[1:] != history.phase.to_numpy()[:-1]]:
+        for start in phase_starts(history):
             axes.axvline(start - 0.5, color=_GREY, lw=1, ls=":")
         axes.legend(fontsize=8, labelcolor=_INK, frameon=False)
     rows[-1].locator_params(axis="x", integer=True)

@@ -11,21 +11,25 @@ from cxrlib import metrics, plots
 from cxrlib.data import overview
 from cxrlib.data.dataset import DatasetError
 from cxrlib.evaluation import compare_runs, subgroups, three_classes
-from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.evaluation.run_on_split import CALIBRATION_IMAGES, Measured
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.metrics import Confusion, Estimate
 from cxrlib.runs import ensembles
 from cxrlib.runs.folder import Run
 from pages.metrics_parts.errors import images_of
-from pages.shared.downloadable import show_chart, show_figure, show_table
+from pages.shared.downloadable import offer_downloads, show_chart, show_figure, show_table
 from pages.shared.text import plain
 
 
-def show_threshold(measured: Measured, point: str) -> None:
+# Alone, without the rest of the page, it is drawn again at once.
+@st.fragment
+def show_threshold(measured: Measured, point: str, prevalence_of_page: float) -> None:
     """Move the threshold and the prevalence, and see what becomes of a thousand patients."""
     left, right = st.columns(2, gap="medium")
     threshold = _threshold(left, measured, point)
     prevalence = prevalence_slider(right, measured)
+    if prevalence != prevalence_of_page:
+        st.rerun()  # the report is written for it
     matrix = measured.confusion(threshold)
     name = f"{measured.run.name}-{measured.split}"
     if not 0 < measured.prevalence < 1:
@@ -167,9 +171,9 @@ def show_calibration(measured: Measured, point: str) -> None:
             "Histograms of the probability by class, with the threshold as a line",
         )
     st.caption(
-        f"On the dotted line a probability of 70 % is right in 70 of 100 cases. Bars are 95 % "
-        f"intervals: short where there are many images. ECE, the calibration error, is the mean "
-        f"distance from the line. Calibration, a temperature "
+        f"On the dotted line a probability of 70 % is right in 70 of 100 cases. Each point is of "
+        f"{CALIBRATION_IMAGES} images or more, with its 95 % interval. ECE, the calibration "
+        "error, is the mean distance from the line. Calibration, a temperature "
         f"({measured.metrics['calibration']['temperature']:.2f}) and an offset for each class, was "
         "fitted on validation for the smallest log loss: where the ECE is small already, it may "
         "rise a little."
@@ -270,12 +274,10 @@ def _show_training(run: Run) -> None:
     history = run.history
     drawing, table = st.columns([3, 2], gap="medium")
     with drawing:
-        st.markdown("**By epoch**")
-        show_figure(
-            plots.learning_figure(history),
-            f"{run.name}-learning",
-            "Loss, and AUC, sensitivity and specificity on validation, by epoch",
-        )
+        for title, chart in plots.learning_charts(history).items():
+            st.markdown(f"**{title}**")
+            st.vega_lite_chart(chart, width="stretch", alt=f"{title} by epoch")
+        offer_downloads(lambda: plots.learning_figure(history), f"{run.name}-learning")
         if history.phase.nunique() > 1:
             st.caption("Dotted line: start of fine-tuning.")
     with table:

@@ -16,6 +16,8 @@ from pages.shared.permissions import allowed
 from pages.shared.text import plain
 
 _FILTERS = ("trained on", "network", "size", "augmentation", "imbalance", "split")
+# What tells one measured run from another in a cache.
+_MEASURED_BY = {Measured: lambda item: (item.run.name, item.split, item.metrics, item.predictions)}
 _NAME_WIDTH = 170  # pixels: a long name shall not push the numbers out of sight
 
 
@@ -29,7 +31,7 @@ def show_curves(readings: Sequence[Measured], point: str) -> None:
         )
     names = " and ".join(reading.run.name for reading in readings)
     stem = f"{readings[0].run.name}-{readings[0].split}"
-    curves = Curves(readings, point)
+    curves = _curves(readings, point)
     corner = st.toggle(
         "Enlarge the corner", key="corner", bind="query-params", help="In which good runs differ."
     )
@@ -59,6 +61,12 @@ def show_curves(readings: Sequence[Measured], point: str) -> None:
         "Every metric with its 95 % interval",
         csv=pd.concat(reading.table(point).assign(run=reading.run.name) for reading in readings),
     )
+
+
+# Bands are resampled, and the page is drawn again whenever something on it is chosen.
+@st.cache_resource(max_entries=10, show_spinner=False, hash_funcs=_MEASURED_BY)
+def _curves(readings: Sequence[Measured], point: str) -> Curves:
+    return Curves(readings, point)
 
 
 def show_comparison(readings: Sequence[Measured], known: Sequence[Measured], point: str) -> None:
@@ -219,7 +227,7 @@ def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
 @st.cache_data(
     max_entries=20,
     show_spinner="Averaging the runs",
-    hash_funcs={Measured: lambda item: (item.run.name, item.split, item.metrics, item.predictions)},
+    hash_funcs=_MEASURED_BY,
 )
 def _ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
     return compare_runs.ensemble_table(readings, point)

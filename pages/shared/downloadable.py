@@ -2,40 +2,41 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
-from matplotlib.figure import Figure
 
 from cxrlib import plots, tables
 from cxrlib.data import dataset
 from pages.shared.data_folder import folder_in_use, show_problem
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _WHOLE_ROWS = 15
 
 
-def show_figure(figure: Figure, name: str, alt: str) -> None:
+def show_figure(figure: "Figure", name: str, alt: str) -> None:
     """A figure in the theme's ink, with downloads as PNG and SVG."""
     st.image(plots.svg(figure, st.context.theme.type or "dark"), width="stretch", alt=alt)
-    _offer(lambda: figure, name)
+    offer_downloads(lambda: figure, name)
 
 
-def show_chart(chart: plots.Spec, draw: Callable[[], Figure], name: str, alt: str) -> None:
+def show_chart(chart: plots.Spec, draw: Callable[[], "Figure"], name: str, alt: str) -> None:
     """A chart that answers the mouse, with downloads of the figure that ``draw`` makes of it."""
     st.vega_lite_chart(chart, width="stretch", alt=alt)
-    _offer(draw, name)
+    offer_downloads(draw, name)
 
 
-def _offer(draw: Callable[[], Figure], name: str) -> None:
+def offer_downloads(draw: Callable[[], "Figure"], name: str) -> None:
     """Downloads as PNG and SVG, drawn when their button is pressed."""
     with st.container(horizontal=True, gap="small"):
-        for kind, mime, write in (
-            ("PNG", "image/png", plots.png),
-            ("SVG", "image/svg+xml", plots.svg),
-        ):
+        for kind, mime in (("PNG", "image/png"), ("SVG", "image/svg+xml")):
             st.download_button(
                 kind,
-                lambda write=write: write(draw()),
+                # What draws is loaded when somebody wants it.
+                lambda kind=kind: (plots.png if kind == "PNG" else plots.svg)(draw()),
                 f"{name}.{kind.lower()}",
                 mime,
                 key=f"{name}.{kind}",
