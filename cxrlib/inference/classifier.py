@@ -1,4 +1,18 @@
-"""A finished run, ready to read X-rays."""
+"""A finished run, ready to read X-rays.
+
+The stages of a reading::
+
+    radiograph ──> lung fields ──> contrast, crop to the lungs ──> network (ONNX Runtime)
+                        │                                          │        │         │
+                        v                                          v        v         v
+                  out of distribution? <────────────── pooled features   logits   feature map,
+                        │                                                   │    evidence, gradient
+                        v                                                   v         │
+                     rejected                       calibration ──> probability       v
+                                                                            │      heatmaps
+                                                    operating point ──> verdict: likely,
+                                                                        uncertain, unlikely
+"""
 
 import os
 from collections import deque

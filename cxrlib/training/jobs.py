@@ -10,6 +10,17 @@ it.
 Two kinds of file locks, which the system lets go of however a process ends: a run's says whether
 anyone works on it, and no reused process id can mislead; a device's is held by the one run that
 trains on it.
+
+What `state` answers, and what leads from one to the next::
+
+    start ──> queued ──its turn──> running ──files written──> finished
+                 ^                    │
+                 │                    ├──asked to stop──> stopped ────────┐
+                 │                    ├──an error───────> failed ─────────┤
+                 │                    └──process gone───> interrupted ────┤
+                 └─────────────────────────resume─────────────────────────┘
+
+A queued run that is asked to stop is stopped at once.
 """
 
 import os
