@@ -33,13 +33,13 @@ LEAST = 100  # images of each class, for a group to be held out
 MOST = 800  # images of it that are read
 RECIPE = {
     "network": "mobilenetv2",
-    "size": 128,
+    "size": 96,
     "head": "evidence",
     "crop": "lungs",
     "synthetic_opacity_ratio": 0.5,
     "imbalance": "oversample",
     "head_epochs": 0,
-    "fine_tune_epochs": 4,
+    "fine_tune_epochs": 3,
     "learning_rate": 4e-4,
 }
 AUGMENTATIONS = ("strong", "machines")
