@@ -112,8 +112,8 @@ def test_stored_reading_is_what_the_run_says() -> None:
     pairs = [(made["image"], kept["image"]), *zip(made["overlays"], kept["overlays"], strict=True)]
     for ours, theirs in pairs:
         if theirs["url"]:
-            difference = np.abs(_decoded(ours["url"]) - _decoded(theirs["url"]))
-            assert difference.mean() < 4, again
+            found = [_decoded(url).ravel() for url in (ours["url"], theirs["url"])]
+            assert np.corrcoef(found)[0, 1] > 0.9, again  # 0.95 with the oldest libraries
 
 
 def _words(content: object) -> str:
