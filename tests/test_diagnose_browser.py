@@ -101,6 +101,16 @@ def test_the_radiograph_is_large_and_keys_change_it_at_once(app, page) -> None:
     assert pixel(page) == 255 - plain
 
 
+def test_a_slow_method_shows_how_far_it_is_and_is_stopped(app, page) -> None:
+    page.goto(f"{app()}/?example=Drawn,+with+an+opacity&method=Occlusion")
+    page.get_by_text(re.compile(r"Computing Occlusion.*: \d+")).wait_for(timeout=NETWORK_LOADED)
+    assert page.get_by_role("button", name="Report as PDF").is_visible(), "nothing waits for it"
+    page.locator(".st-key-computing").get_by_role("button", name="Stop").click()
+    page.get_by_text("Computing Occlusion").wait_for(state="detached")
+    page.wait_for_function("() => !location.search.includes('Occlusion')")
+    assert not page.locator(".overlays").get_by_role("button", name="Occlusion").count()
+
+
 def test_windows_are_in_order_and_ignore_borders(page) -> None:
     script = (ROOT / "pages" / "shared" / "viewer" / "image.js").read_text("utf-8")
     windows = """grey => {

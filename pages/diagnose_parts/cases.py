@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from cxrlib.inference.classifier import Classifier, Prediction
-    from cxrlib.inference.explain import Explanation
+    from cxrlib.inference.explain import Explanation, Progress
     from pages.shared.viewer import EncodedImage
 
 # A run's name, and when its networks were written: another may be trained under the same name.
@@ -197,11 +197,13 @@ def explained(case: Case, reader: "Classifier") -> list["Explanation"]:
     return sorted(found, key=lambda explanation: METHODS[explanation.method].slow)
 
 
-def explain_with(case: Case, reader: "Classifier", method: str) -> None:
-    """Add the heatmap of one more method to those of a case."""
-    key = (_key(reader), method)
-    if key not in case.explanations:
-        case.explanations[key] = reader.explain(case.radiograph.pixels, method)
+def explain_with(
+    case: Case, reader: "Classifier", method: str, on_progress: "Progress | None" = None
+) -> None:
+    """Add the heatmap of one more method to those of a case; see `Classifier.explain`."""
+    case.explanations[_key(reader), method] = reader.explain(
+        case.radiograph.pixels, method, on_progress=on_progress
+    )
 
 
 def _key(reader: "Classifier") -> _Reader:

@@ -223,6 +223,10 @@ def show_case(
             panel.show_trust()
         if not prediction.refused:
             _show_more(case, reader, prediction, explanations)
+    if not prediction.refused:
+        # Last, so that everything else is there while it takes its time.
+        with layout.image:
+            _compute_heatmap(case, reader, explanations)
 
 
 def _show_rejected(case: Case, prediction: "Prediction") -> None:
@@ -296,9 +300,8 @@ def _show_more(
             key="method",
             bind="query-params",
             placeholder="Choose a method",
-            help="Computed when chosen, which takes up to a few seconds.",
+            help="Computed when chosen. Methods with many passes take seconds, and can be stopped.",
         )
-        _compute_heatmap(case, reader)
         if len(prediction.classes) > 2:
             st.caption(
                 " · ".join(
@@ -326,14 +329,26 @@ def _show_more(
         )
 
 
-def _compute_heatmap(case: Case, reader: "Classifier") -> None:
-    """Compute the method that was chosen, unless it is there already."""
-    method = st.session_state.method
-    if method is None or any(key[1] == method for key in case.explanations):
+def _compute_heatmap(case: Case, reader: "Classifier", explanations: list["Explanation"]) -> None:
+    """Compute the method that was chosen, unless it is there already, and show it."""
+    method = st.session_state.get("method")
+    if method not in reader.methods or any(found.method == method for found in explanations):
         return
-    with st.spinner(f"Computing {METHODS[method].title}"):
-        cases.explain_with(case, reader, method)
+    title = METHODS[method].title
+    with st.container(horizontal=True, vertical_alignment="center", key="computing"):
+        bar = st.progress(0.0, f"Computing {title}")
+        st.button("Stop", icon=":material/stop_circle:", on_click=_stop)
+
+    def tell(share: float) -> None:
+        # Here Streamlit ends this script where something was pressed meanwhile.
+        bar.progress(share, f"Computing {title}: {share:.0%}")
+
+    cases.explain_with(case, reader, method, tell)
     st.rerun()  # the viewer stands above
+
+
+def _stop() -> None:
+    st.session_state.method = None
 
 
 def _report(
