@@ -40,4 +40,4 @@ with tabs[3]:
         augmentation_tab.show(table)
 asked = st.query_params.get("data_picture")
 if asked:
-    gallery_tab.show_picture(table, asked, neighbours)
+    gallery_tab.show_radiograph(table, asked, neighbours)

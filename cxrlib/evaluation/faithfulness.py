@@ -148,8 +148,8 @@ def areas(
     rank = np.empty(heat.size, np.int64)
     rank[order] = np.arange(heat.size)
     taken = np.linspace(0, heat.size, _STEPS + 1)[:, None, None] > rank.reshape(heat.shape)
-    pictures = [np.where(taken, blurred, square), np.where(taken, square, blurred)]
-    deletion, insertion = score(np.concatenate(pictures)).reshape(2, -1)
+    images = [np.where(taken, blurred, square), np.where(taken, square, blurred)]
+    deletion, insertion = score(np.concatenate(images)).reshape(2, -1)
     return float(np.trapezoid(deletion) / _STEPS), float(np.trapezoid(insertion) / _STEPS)
 
 

@@ -107,14 +107,14 @@ def _drawn(measured: Measured, point: str, prevalence: float) -> dict[str, Figur
 
 
 def _figures(drawn: Mapping[str, Figure]) -> str:
-    pictures = []
+    images = []
     for title, figure in drawn.items():
         data = base64.b64encode(plots.svg(figure).encode()).decode()
-        pictures.append(
+        images.append(
             f"<figure><figcaption>{escape(title)}</figcaption>"
             f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}"></figure>'
         )
-    return f'<div class="figures">{"".join(pictures)}</div>'
+    return f'<div class="figures">{"".join(images)}</div>'
 
 
 def _table(table: pd.DataFrame) -> str:

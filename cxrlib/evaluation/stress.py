@@ -34,7 +34,7 @@ _CHUNK = 64  # radiographs held decoded at a time
 
 def measure(
     reader: Classifier | EnsembleClassifier,
-    pictures: pd.DataFrame,
+    images: pd.DataFrame,
     *,
     split: str,
     shifts: Sequence[Shift] = SHIFTS,
@@ -69,21 +69,21 @@ def measure(
         RadiographError: an image cannot be read; the message names it.
     """
     steps = [UNCHANGED, *shifts]
-    found = _read(reader, pictures, steps, split)
+    found = _read(reader, images, steps, split)
     before = found[0].verdict
     rows = []
     for shift, predictions in zip(steps, found, strict=True):
         after = predictions.verdict
         decided = before.isin(_DECIDED) & after.isin(_DECIDED)
         rows.append(
-            _row(reader, pictures, predictions, split, shift)
+            _row(reader, images, predictions, split, shift)
             | _columns("changed", _share(before != after))
             | _columns("reversed", _share(decided & (before != after)))
         )
-    if len(pictures) >= _LEAST_FOR_GROUPS:
-        rows += _by_machine(reader, pictures, found[0], split)
+    if len(images) >= _LEAST_FOR_GROUPS:
+        rows += _by_machine(reader, images, found[0], split)
     if lungs:
-        rows.append(_drawn_into(reader, pictures, found[0], split, lungs))
+        rows.append(_drawn_into(reader, images, found[0], split, lungs))
     for name, others in (elsewhere or {}).items():
         (predictions,) = _read(reader, others, [UNCHANGED], name)
         rows.append(_row(reader, others, predictions, name, UNCHANGED))
@@ -92,13 +92,13 @@ def measure(
 
 def _read(
     reader: Classifier | EnsembleClassifier,
-    pictures: pd.DataFrame,
+    images: pd.DataFrame,
     steps: Sequence[Shift],
     name: str,
 ) -> list[pd.DataFrame]:
     """Of each step ``probability`` and ``verdict`` of every image."""
-    root = Path(pictures.attrs["root"])
-    files = [root / path for path in pictures.path]
+    root = Path(images.attrs["root"])
+    files = [root / path for path in images.path]
     found: dict[str, list[tuple[float, str]]] = {shift.name: [] for shift in steps}
     with tqdm(total=len(files) * len(steps), desc=name, unit=" readings") as bar:
         for step, changed in _changed(files, steps):
@@ -111,16 +111,16 @@ def _read(
 
 
 def _by_machine(
-    reader: Classifier | EnsembleClassifier, pictures: pd.DataFrame, plain: pd.DataFrame, split: str
+    reader: Classifier | EnsembleClassifier, images: pd.DataFrame, plain: pd.DataFrame, split: str
 ) -> list[dict[str, float | str]]:
     """A row for each group of images of the same look, unchanged."""
-    root = Path(pictures.attrs["root"])
+    root = Path(images.attrs["root"])
     with ThreadPoolExecutor() as pool:
-        group_of = machines.groups(pool.map(_decode, [root / path for path in pictures.path]))
+        group_of = machines.groups(pool.map(_decode, [root / path for path in images.path]))
     return [
         _row(
             reader,
-            pictures[group_of == number],
+            images[group_of == number],
             plain[group_of == number],
             f"{split}, machine group {number + 1}",
             replace(UNCHANGED, group=MACHINES),
@@ -131,7 +131,7 @@ def _by_machine(
 
 def _drawn_into(
     reader: Classifier | EnsembleClassifier,
-    pictures: pd.DataFrame,
+    images: pd.DataFrame,
     plain: pd.DataFrame,
     split: str,
     lungs: LungFinder,
@@ -145,8 +145,8 @@ def _drawn_into(
         rng = np.random.default_rng(zlib.crc32(pixels.tobytes()))
         return draw_opacities(pixels, lungs.find(pixels).mask, rng)[0]
 
-    is_normal = ~is_pneumonia(pictures.label)
-    normal = pictures[is_normal]
+    is_normal = ~is_pneumonia(images.label)
+    normal = images[is_normal]
     drawn = Shift("opacities drawn in", DRAWN, "none", draw)
     name = f"{split}, normal"
     (predictions,) = _read(reader, normal, [drawn], name)
@@ -187,14 +187,14 @@ def _share(marked: pd.Series) -> metrics.Estimate:
 
 def _row(
     reader: Classifier | EnsembleClassifier,
-    pictures: pd.DataFrame,
+    images: pd.DataFrame,
     predictions: pd.DataFrame,
     name: str,
     shift: Shift,
 ) -> dict[str, float | str]:
-    positive = is_pneumonia(pictures.label)
+    positive = is_pneumonia(images.label)
     summary = metrics.summarize(
-        positive, predictions.probability, threshold=reader.point.threshold, groups=pictures.patient
+        positive, predictions.probability, threshold=reader.point.threshold, groups=images.patient
     )
     summary["refused"] = _share(predictions.verdict == "refused")
     row: dict[str, float | str] = {
@@ -203,7 +203,7 @@ def _row(
         "group": shift.group,
         "strength": shift.strength,
         "pictures": len(positive),
-        "patients": pictures.patient.nunique(),
+        "patients": images.patient.nunique(),
         "pneumonia": int(positive.sum()),
     }
     for measured in ("roc_auc", "sensitivity", "specificity", "ece", "refused"):

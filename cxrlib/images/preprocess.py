@@ -243,10 +243,10 @@ def _decode(
     def decode(job: tuple[int, str]) -> None:
         row, path = job
         try:
-            picture = radiograph.read_file(root / path)
+            image = radiograph.read_file(root / path)
         except radiograph.RadiographError as error:
             raise radiograph.RadiographError(f"{path}: {error}") from error
-        pixels[row] = prepare(picture.pixels, size, equalization, boxes[row] if boxes else None)
+        pixels[row] = prepare(image.pixels, size, equalization, boxes[row] if boxes else None)
 
     jobs = list(enumerate(table.path))
     with (

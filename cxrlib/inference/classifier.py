@@ -177,9 +177,9 @@ class Classifier:
         """Read one radiograph ``uint8 [height, width]``."""
         return self.predict_all([pixels])[0]
 
-    def predict_all(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+    def predict_all(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """Read some radiographs ``uint8 [height, width]`` in one pass."""
-        found, squares = self._look(pictures)
+        found, squares = self._look(images)
         outputs = self._session.run(squares, ["pooled", "logits"])
         return [
             self._prediction(features, logits, one)
@@ -277,9 +277,9 @@ class Classifier:
         """A whole image, squashed: all that any of the networks sees of it."""
         return prepare(pixels, self._side)
 
-    def _look(self, pictures: Sequence[np.ndarray]) -> tuple[list[Lungs], np.ndarray]:
+    def _look(self, images: Sequence[np.ndarray]) -> tuple[list[Lungs], np.ndarray]:
         """Lung fields of images, and what the network sees of them ``uint8 [n, size, size]``."""
-        squares = [self._square(picture) for picture in pictures]
+        squares = [self._square(image) for image in images]
         found = list(self.lungs.find_all(squares))
         equalization, size = self.config["equalization"], self.config["size"]
         squares = [equalize(square, equalization) for square in squares]

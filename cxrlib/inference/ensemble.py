@@ -48,9 +48,9 @@ class EnsembleClassifier:
         """Read one radiograph ``uint8 [height, width]``."""
         return self.predict_all([pixels])[0]
 
-    def predict_all(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+    def predict_all(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """As `Classifier.predict_all`."""
-        by_member = (member.predict_all(pictures) for member in self.members)
+        by_member = (member.predict_all(images) for member in self.members)
         return [self._together(predictions) for predictions in zip(*by_member, strict=True)]
 
     def read(

@@ -124,10 +124,10 @@ class LungFinder:
         """The lung fields of one radiograph ``uint8 [height, width]``."""
         return next(self.find_all([pixels]))
 
-    def find_all(self, pictures: Sequence[np.ndarray] | np.ndarray) -> Iterator[Lungs]:
+    def find_all(self, images: Sequence[np.ndarray] | np.ndarray) -> Iterator[Lungs]:
         """The lung fields of radiographs ``uint8 [height, width]``, a batch at a time."""
-        for start in range(0, len(pictures), _BATCH):
-            batch = pictures[start : start + _BATCH]
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
             squares = np.stack([prepare(one, self._session.size) for one in batch])
             (found,) = self._session.run(squares, ["lung"])
             yield from map(Lungs, found)

@@ -70,16 +70,16 @@ def pdf(
     wrapped = [textwrap.wrap(paragraph, 98) for paragraph in paragraphs]
     written = sum(_LINE * len(lines) + _GAP for lines in wrapped)
 
-    pictures = {"Radiograph": pixels}
-    pictures |= {METHODS[method].title: picture for method, picture in overlays.items()}
+    images = {"Radiograph": pixels}
+    images |= {METHODS[method].title: image for method, image in overlays.items()}
     width, top = 0.27, 0.735
     height = min(
         width * _A4_INCHES[0] / _A4_INCHES[1] * pixels.shape[0] / pixels.shape[1],
         max(top - 0.03 - written - _FOOT, 0.1),  # the text comes first
     )
-    for column, (title, picture) in enumerate(pictures.items()):
+    for column, (title, image) in enumerate(images.items()):
         axes = figure.add_axes((0.08 + column * 0.285, top - height, width, height))
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title, fontsize=10, color=_INK)
         axes.axis("off")
 

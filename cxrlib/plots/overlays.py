@@ -65,12 +65,12 @@ def for_overlay(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
 
 
-def jpeg(picture: np.ndarray) -> bytes:
+def jpeg(image: np.ndarray) -> bytes:
     """An image ``uint8 [height, width]`` or RGB ``[height, width, 3]`` as a file to be looked at.
 
     Half as large as what Streamlit would make of it, and made sooner.
     """
-    drawn = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    drawn = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return encoded.tobytes()
 

@@ -97,14 +97,14 @@ def write_dataset(folder: Path, *, patients: int, seed: int = 0, size: int = 256
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).write_text("These radiographs were drawn by a program.\n", encoding="utf-8")
     rng = np.random.default_rng(seed)
-    picture = 0
+    image = 0
     for patient, (split, label) in enumerate(_allotted(patients), start=1):
         target = folder / split / label
         target.mkdir(parents=True, exist_ok=True)
-        pictures = int(rng.integers(2, 4)) if patient % 3 == 0 else 1
+        images = int(rng.integers(2, 4)) if patient % 3 == 0 else 1
         patient_seed = int(rng.integers(2**32))
-        for number in range(1, pictures + 1):
-            picture += 1
+        for number in range(1, images + 1):
+            image += 1
             drawn = phantom(
                 patient_seed,
                 pneumonia=label == PNEUMONIA,
@@ -113,11 +113,11 @@ def write_dataset(folder: Path, *, patients: int, seed: int = 0, size: int = 256
             )
             if label == PNEUMONIA:
                 germ = "bacteria" if patient % 2 else "virus"
-                name = f"person{patient}_{germ}_{picture}.jpeg"
+                name = f"person{patient}_{germ}_{image}.jpeg"
             else:
                 series = "NORMAL2-IM" if patient % 2 else "IM"
                 name = f"{series}-{patient:04d}-0001"
-                name += f"-{number:04d}.jpeg" if pictures > 1 else ".jpeg"
+                name += f"-{number:04d}.jpeg" if images > 1 else ".jpeg"
             _, encoded = cv2.imencode(".jpeg", drawn.pixels)
             (target / name).write_bytes(encoded.tobytes())
 

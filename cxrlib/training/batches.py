@@ -141,8 +141,8 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, number: int) -> tuple[np.ndarray, object, object]:
         number += self._first
         variants = self._variation.variants
-        pictures = self._batch_size // variants
-        chosen = self._order[number * pictures : (number + 1) * pictures].repeat(variants)
+        images = self._batch_size // variants
+        chosen = self._order[number * images : (number + 1) * images].repeat(variants)
         targets, weights = self.targets[chosen], self._weights[chosen]
         if self._pixels.ndim == 2:
             return self._pixels[self._rows[chosen]], targets, weights
@@ -166,15 +166,15 @@ class Batches(keras.utils.PyDataset):
         time.
         """
         for start in range(0, len(self._rows), self._batch_size):
-            pictures = []
+            images = []
             for place in range(start, min(start + self._batch_size, len(self._rows))):
                 pixels, _ = self._with_opacities(place, self._of_place(place))
                 if self._boxes is not None:
                     pixels = frame(
                         pixels, self._boxes[self._rows[place]], self._size or len(pixels)
                     )
-                pictures.append(pixels)
-            yield np.stack(pictures)[..., None]
+                images.append(pixels)
+            yield np.stack(images)[..., None]
 
     def _of_place(self, place: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, place])

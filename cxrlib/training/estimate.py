@@ -62,17 +62,17 @@ def _cost(config: TrainingConfig) -> Cost:
     )
 
 
-def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) -> Estimate:
-    """What a run on ``pictures`` (train and val together) will roughly take.
+def estimate(config: TrainingConfig, images: int, *, gpus: int, cores: int) -> Estimate:
+    """What a run on ``images`` (train and val together) will roughly take.
 
     ``gpus`` is how many GPUs it trains on, 0 for the CPU; ``cores`` those of the CPU.
     """
     cost, area = _cost(config), (config.size / _SIDE) ** 2
     products, values = _GPU if gpus else (speed * cores for speed in _CPU_CORE)
     forward = area * (cost.products / products + cost.values / values) / max(gpus, 1)
-    learned = pictures * (1 - config.validation_fraction) * (2 if config.consistency_weight else 1)
+    learned = images * (1 - config.validation_fraction) * (2 if config.consistency_weight else 1)
     learned *= 1 + _NORMAL * config.synthetic_opacity_ratio
-    validated = pictures * config.validation_fraction
+    validated = images * config.validation_fraction
     step = 3 * forward
     if config.augments:
         step = max(step, config.size**2 / (_AUGMENTED_A_CORE * cores))
@@ -82,7 +82,7 @@ def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) ->
     if config.head_epochs:
         # One pass for the features; without fine-tuning, augmented, the backbone runs each epoch.
         passes = 1 if config.fine_tune_epochs or not config.augments else None
-        seconds += (passes or config.head_epochs) * pictures * forward
+        seconds += (passes or config.head_epochs) * images * forward
     # Weights, gradients, two moments, and the best so far; outputs of all layers and, of the
     # largest few, their gradients.
     weights = 4 * 5 * cost.parameters
@@ -91,5 +91,5 @@ def estimate(config: TrainingConfig, pictures: int, *, gpus: int, cores: int) ->
     if config.crop == "lungs":
         decoded += square_side(config.size) ** 2
     return Estimate(
-        seconds, (0 if gpus else _BASE_MEMORY) + weights + outputs, pictures * decoded, weights
+        seconds, (0 if gpus else _BASE_MEMORY) + weights + outputs, images * decoded, weights
     )

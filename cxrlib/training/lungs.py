@@ -84,7 +84,7 @@ def train(
     folds = assign_folds(table, validation_fraction=0.15, seed=seed)
     drawn = lung_masks(table, masks, lungs.SIZE)
     has_mask = drawn.any(axis=(1, 2))
-    pictures = preprocess.cached_pixels(table, lungs.SIZE)
+    images = preprocess.cached_pixels(table, lungs.SIZE)
     rows = np.flatnonzero((folds == "train") & has_mask)
     held_out = np.flatnonzero((folds == "validation") & has_mask)
 
@@ -95,7 +95,7 @@ def train(
     run.save_environment(environment())
     history: list[dict[str, float]] = []
     for recipe, count, rate in ((_WIDE, epochs, 2e-3), (PRESETS["light"], _REFINED, 5e-4)):
-        batches = _Batches(pictures, drawn, rows, recipe, batch=batch, seed=seed)
+        batches = _Batches(images, drawn, rows, recipe, batch=batch, seed=seed)
         schedule = keras.optimizers.schedules.CosineDecay(
             rate / 20, len(batches) * count, alpha=0.01, warmup_target=rate, warmup_steps=100
         )
@@ -104,7 +104,7 @@ def train(
             started = time.monotonic()
             batches.epoch = len(history)
             loss = network.fit(batches, shuffle=False, verbose=0).history["loss"][0]
-            coefficients = _dice(network, pictures, drawn, held_out)
+            coefficients = _dice(network, images, drawn, held_out)
             history.append(
                 {
                     "epoch": len(history) + 1,
@@ -128,7 +128,7 @@ def train(
         "pictures": len(held_out),
         "patients": int(predictions.patient.nunique()),
         "dice": vars(metrics.mean(coefficients, groups=predictions.patient)),
-        "left_empty": _left_empty(network, pictures[held_out], seed),
+        "left_empty": _left_empty(network, images[held_out], seed),
     }
     run.finish(predictions, {"splits": {"validation": measured}}, _card(measured, epochs, seed))
     return run
@@ -169,7 +169,7 @@ class _Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        pictures: np.ndarray,
+        images: np.ndarray,
         drawn: np.ndarray,
         rows: np.ndarray,
         recipe: Augmentation,
@@ -179,7 +179,7 @@ class _Batches(keras.utils.PyDataset):
     ) -> None:
         workers = os.cpu_count() or 1
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
-        self._pictures, self._drawn, self._rows = pictures, drawn, rows
+        self._images, self._drawn, self._rows = images, drawn, rows
         self._batch, self._seed = batch, seed
         self._recipe = recipe
         self._geometry = replace(
@@ -195,10 +195,10 @@ class _Batches(keras.utils.PyDataset):
         rng = np.random.default_rng([self._seed, self.epoch, number])
         inputs, targets = [], []
         for row in order[number * self._batch : (number + 1) * self._batch]:
-            picture, mask = self._pictures[row], self._drawn[row]
+            image, mask = self._images[row], self._drawn[row]
             # The same draws move image and mask alike.
             state = int(rng.integers(2**32))
-            inputs.append(augment(picture, self._recipe, np.random.default_rng(state)))
+            inputs.append(augment(image, self._recipe, np.random.default_rng(state)))
             moved = augment(mask * 255, self._geometry, np.random.default_rng(state))
             if rng.random() < _SHARE_WITHOUT:
                 inputs[-1], moved = without_lungs(inputs[-1], rng), np.zeros_like(mask)
@@ -261,25 +261,25 @@ def _loss(drawn: Any, predicted: Any) -> Any:
     return entropy + 1 - overlap / (keras.ops.sum(drawn) + keras.ops.sum(predicted) + 1)
 
 
-def _find(network: keras.Model, pictures: np.ndarray) -> list[Lungs]:
-    return [Lungs(found[..., 0]) for found in score(network, pictures, np.arange(len(pictures)))]
+def _find(network: keras.Model, images: np.ndarray) -> list[Lungs]:
+    return [Lungs(found[..., 0]) for found in score(network, images, np.arange(len(images)))]
 
 
 def _dice(
-    network: keras.Model, pictures: np.ndarray, drawn: np.ndarray, rows: np.ndarray
+    network: keras.Model, images: np.ndarray, drawn: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     """Dice coefficient of each image (Dice 1945), with the mask as it is used."""
-    found = np.stack([one.mask for one in _find(network, pictures[rows])])
+    found = np.stack([one.mask for one in _find(network, images[rows])])
     drawn = drawn[rows]
     overlap = (found & drawn).sum(axis=(1, 2), dtype=np.int64)
     sizes = found.sum(axis=(1, 2), dtype=np.int64) + drawn.sum(axis=(1, 2), dtype=np.int64)
     return 2 * overlap / sizes
 
 
-def _left_empty(network: keras.Model, pictures: np.ndarray, seed: int) -> dict[str, float]:
+def _left_empty(network: keras.Model, images: np.ndarray, seed: int) -> dict[str, float]:
     """Share of images made by `without_lungs` in which no lungs are found."""
     rng = np.random.default_rng([seed, 1])
-    made = np.stack([without_lungs(picture, rng) for picture in pictures])
+    made = np.stack([without_lungs(image, rng) for image in images])
     empty = [not one.found for one in _find(network, made)]
     return vars(metrics.wilson(sum(empty), len(empty)))
 

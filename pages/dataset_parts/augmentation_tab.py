@@ -17,29 +17,29 @@ VARIANTS = 6
 TREATMENTS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "As taken": (
         "What the network is given, unless its run says otherwise.",
-        lambda picture: picture,
+        lambda image: image,
     ),
     "Histogram equalization": (
         "All grey levels equally frequent: much contrast, also of what is only noise.",
-        lambda picture: preprocess.equalize(picture, "histogram"),
+        lambda image: preprocess.equalize(image, "histogram"),
     ),
     "CLAHE": (
         "The same place by place and limited: markings of the lung stand out.",
-        lambda picture: preprocess.equalize(picture, "clahe"),
+        lambda image: preprocess.equalize(image, "clahe"),
     ),
     "Edges (Canny)": (
         "Lines where grey levels change quickly: ribs and borders, not the opacity.",
-        lambda picture: preprocess.edges(picture, "canny"),
+        lambda image: preprocess.edges(image, "canny"),
     ),
     "Edges (Sobel)": (
         "How quickly they change: soft opacities leave hardly a trace.",
-        lambda picture: preprocess.edges(picture, "sobel"),
+        lambda image: preprocess.edges(image, "sobel"),
     ),
 }
 
 
-def other_picture(pictures: int) -> None:
-    st.session_state.data_sample = float(np.random.default_rng().integers(pictures)) + 1
+def other_image(images: int) -> None:
+    st.session_state.data_sample = float(np.random.default_rng().integers(images)) + 1
 
 
 def show(table: pd.DataFrame) -> None:
@@ -48,17 +48,13 @@ def show(table: pd.DataFrame) -> None:
         "the network cannot lean on what does not matter: how the child lay, how the film was "
         "exposed, what shape the image has."
     )
-    picture_number, another, draw, size, _ = st.columns(
-        [2, 2, 2, 2, 2], vertical_alignment="bottom"
-    )
+    image_number, another, draw, size, _ = st.columns([2, 2, 2, 2, 2], vertical_alignment="bottom")
     # Whole numbers, asked for as others: an address that says 1e400 fails a field of whole ones.
     whole = {"step": 1.0, "format": "%.0f", "bind": "query-params", "persist_state": "session"}
-    place = picture_number.number_input(
-        "Picture", 1.0, float(len(table)), key="data_sample", **whole
-    )
+    place = image_number.number_input("Image", 1.0, float(len(table)), key="data_sample", **whole)
     another.button(
         "Another image", icon=":material/shuffle:", width="stretch",
-        on_click=other_picture, args=(len(table),),
+        on_click=other_image, args=(len(table),),
     )  # fmt: skip
     seed = draw.number_input(
         "Draw", 1.0, 9999.0, key="data_draw", **whole,

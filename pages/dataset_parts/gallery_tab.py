@@ -62,10 +62,10 @@ def selection(table: pd.DataFrame, values: pd.DataFrame) -> overview.Selection:
 def thumbnail(file: str, modified: int) -> bytes | None:
     """An image as a small square JPEG, whole, on black; None where it cannot be read."""
     try:
-        picture = radiograph.read_file(Path(file)).pixels
+        image = radiograph.read_file(Path(file)).pixels
     except radiograph.RadiographError:
         return None
-    return encoding.thumbnail(picture, THUMBNAIL)
+    return encoding.thumbnail(image, THUMBNAIL)
 
 
 def read(table: pd.DataFrame, path: str) -> radiograph.Radiograph | None:
@@ -77,11 +77,11 @@ def read(table: pd.DataFrame, path: str) -> radiograph.Radiograph | None:
         return None
 
 
-def open_picture(path: str) -> None:
+def open_image(path: str) -> None:
     st.query_params["data_picture"] = path
 
 
-def close_picture() -> None:
+def close_image() -> None:
     st.query_params.pop("data_picture", None)
 
 
@@ -107,7 +107,7 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     scores = _scores()
     thumbnails.show(
         [_thumbnail(row, Path(table.attrs["root"]), scores) for row in shown.itertuples()],
-        open_picture,
+        open_image,
         key="gallery",
         label="Images",
         layout="grid",
@@ -143,7 +143,7 @@ def _thumbnail(row: tuple, root: Path, scores: dict[str, float]) -> Thumbnail:
     )
 
 
-def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
+def show_radiograph(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
     """One image large, in a dialog, with what is known of it."""
     known = table[table.path == path]
     if known.empty:
@@ -151,13 +151,13 @@ def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
         return
     row = known.iloc[0]
 
-    picture = read(table, path)
-    if picture is None:
+    image = read(table, path)
+    if image is None:
         return
 
     def show_image(step: Callable[[int], None]) -> None:
         viewer.show(
-            encoding.encode(picture.pixels),
+            encoding.encode(image.pixels),
             path,
             title=f"Radiograph {path}",
             file_stem=file_stem(path),
@@ -166,7 +166,7 @@ def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
 
     def show_facts() -> None:
         st.markdown(f"Reference label: **{overview.kind(row).lower()}**")
-        for warning in picture.warnings:
+        for warning in image.warnings:
             st.warning(warning)
         if st.button(
             "Diagnose this one", type="primary", icon=":material/radiology:", width="stretch"
@@ -176,15 +176,12 @@ def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
             "Augment this one",
             icon=":material/auto_fix_high:",
             width="stretch",
-            on_click=preview_picture,
+            on_click=preview_image,
             args=(int(known.index[0]) + 1,),
         ):
             st.rerun()
         st.table(
-            {
-                name: plain(fact)
-                for name, fact in overview.facts(table, row, picture.pixels).items()
-            },
+            {name: plain(fact) for name, fact in overview.facts(table, row, image.pixels).items()},
             border="horizontal",
             hide_header=True,
         )
@@ -199,7 +196,7 @@ def show_picture(table: pd.DataFrame, path: str, neighbours: list[str]) -> None:
     )
 
 
-def preview_picture(place: int) -> None:
-    close_picture()
+def preview_image(place: int) -> None:
+    close_image()
     st.session_state.data_sample = float(place)
     st.session_state.data_tab = "Augmentation"
