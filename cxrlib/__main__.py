@@ -14,8 +14,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from cxrlib import arguments, runs
-from cxrlib.cluster import ClusterError
+from cxrlib import arguments, cluster, runs
 from cxrlib.data import dataset
 from cxrlib.images import files
 from cxrlib.images.radiograph import RadiographError
@@ -55,7 +54,7 @@ def main(given: Sequence[str] | None = None) -> int:
         runs.RunError,
         RadiographError,
         ArchiveError,
-        ClusterError,
+        cluster.ClusterError,
         sweeps.SweepError,
     ) as error:
         print(error, file=sys.stderr)
@@ -161,15 +160,22 @@ def _sweep(options: argparse.Namespace) -> int:
     from cxrlib.training import sweep
 
     asked = sweeps.read(options.file)
-    data = dataset.find_root(options.data or asked.data or _data(options))
+    options.data = options.data or asked.data
+    data = _place_of_data(options)
     known = sweeps.trials(asked, options.models)
     sweeps.keep(asked, options.models)
     try:
-        sweep.train_here(known, data, options.models)
+        if options.cluster:
+            cluster.connect(options.cluster)
+            from cxrlib.training.cluster_sweep import train_there
+
+            train_there(asked, known, data.resolve(), options.models, options.cluster)
+        else:
+            sweep.train_here(known, data, options.models)
     except StoppedError:
         print("Stopped. The same command goes on.", file=sys.stderr)
     print(sweep.report(asked, known))
-    return 0 if all(trial.state in ("finished", "stopped early") for trial in known) else 1
+    return 0 if all(trial.over for trial in known) else 1
 
 
 def _train_lungs(options: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("file", type=Path, metavar="FILE.toml", help="see docs/training.md")
     _add_data(command)
     command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
+    _add_cluster(command, "train several at once on a Ray cluster, and stop poor ones early")
 
     command = commands.add_parser("train-lungs", help="train a network that finds lung fields")
     _add_data(command)

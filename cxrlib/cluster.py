@@ -33,9 +33,10 @@ def connect(address: str) -> None:
     Raises:
         ClusterError: Ray is not installed, nothing answers there, or it is of another version.
     """
-    # What listens there may be no cluster: a quarter of a minute is waited then, not ten. Ray reads
+    # What listens there may be no cluster: ten seconds are waited then, not ten minutes. Ray reads
     # this when it is imported.
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "2")
     os.environ.setdefault("RAY_py_gcs_connect_timeout_s", str(_CONNECT_SECONDS))
     try:
         import ray

@@ -16,6 +16,7 @@ import pytest
 
 from cxrlib import runs
 from cxrlib.inference.ensemble import load
+from cxrlib.runs import sweeps
 from cxrlib.runs.config import TrainingConfig, for_network
 from cxrlib.synthetic import phantom
 from cxrlib.training import devices, jobs
@@ -23,7 +24,20 @@ from cxrlib.training import devices, jobs
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 120
-EPOCHS = 80
+SWEEP = """
+name = "both"
+reduction = 1
+[settings]
+network = "cnn"
+size = 96
+fine_tune_epochs = 25
+patience = 999
+batch_size = 8
+augmentation = "none"
+[values]
+learning_rate = [1e-3, 1e-4]
+"""
+EPOCHS = 60
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +169,29 @@ def test_an_archive_survives_the_loss_of_a_worker(
     by_image = read.probability.groupby(read.file.str[-6:-4])
     assert (by_image.max() - by_image.min()).max() < 1e-3
     assert set(table.run) == {"there"}
+
+
+def test_a_sweep_finishes_all_the_same(cluster, trained: runs.Run, tmp_path: Path) -> None:
+    file, models = tmp_path / "sweep.toml", tmp_path / "models"
+    file.write_text(SWEEP, encoding="utf-8")
+    extra = cluster.add_node(num_cpus=1)
+    data = trained.folder.parent.parent / "chest_xray"
+    asked = ["--data", data, "--models", models, "--cluster", cluster.address]
+    sweeping = cxrlib("sweep", file, *asked)
+    known = sweeps.trials(sweeps.read(file), models)
+    deadline = time.monotonic() + SECONDS
+    while not all(trial.run.has_history for trial in known):
+        assert sweeping.poll() is None, sweeping.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert {jobs.state(trial.run) for trial in known} == {"running"}
+    cluster.remove_node(extra)
+    printed, errors = sweeping.communicate(timeout=SECONDS)
+    assert sweeping.returncode == 0, errors
+    assert "Best by validation: both-0" in printed
+    for trial in known:
+        assert trial.state == "finished"
+        assert list(trial.run.history.epoch) == list(range(1, 26))
 
 
 def test_a_wrong_address_is_one_clear_sentence(drawn: Path, tmp_path: Path) -> None:

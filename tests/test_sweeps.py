@@ -10,8 +10,10 @@ from pathlib import Path
 import made_runs
 import pytest
 
+from cxrlib import runs
 from cxrlib.runs import sweeps
 from cxrlib.runs.sweeps import Sweep, SweepError
+from cxrlib.training import jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 120
@@ -110,6 +112,24 @@ def test_a_run_of_that_name_with_other_settings_is_not_taken_for_a_trial(tmp_pat
     sweep = Sweep(name="made", settings={"network": "cnn"}, values={"learning_rate": [1e-3]})
     with pytest.raises(SweepError, match=r"made-01 .*other settings"):
         sweeps.trials(sweep, tmp_path)
+
+
+def test_a_trial_stopped_early_keeps_its_history_and_is_not_gone_on_with(tmp_path: Path) -> None:
+    sweep = Sweep(name="made", settings=made_runs.CNN, values={"learning_rate": [1e-3, 1e-4]})
+    for config in sweep.configurations():
+        run = jobs.create(config, tmp_path / "data", on=["cpu"], models=tmp_path)
+        run.save_history(made_runs.HISTORY)
+        run.save_checkpoint(lambda file: file.write_bytes(b"weights"))
+    run.give_up()
+    known = sweeps.trials(sweep, tmp_path)
+    assert [trial.state for trial in known] == ["unfinished", "stopped early"]
+    assert known[1].over
+    assert not run.has_checkpoint
+    assert [one.name for one in runs.unfinished(tmp_path)] == ["made-01"]
+    shown = sweeps.table(sweep, known).set_index("trial")
+    assert shown.epochs["made-02"] == 3
+    assert shown.validation_auc["made-02"] == "0.920"
+    assert sweeps.best(known) is None
 
 
 @pytest.mark.slow

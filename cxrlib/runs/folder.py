@@ -335,6 +335,11 @@ class Run:
         """Say that the request to stop was followed."""
         self._file(_STOP).replace(self._file(_STOPPED))
 
+    def give_up(self) -> None:
+        """Keep configuration and history only: nobody is to go on with it."""
+        for file in (_TASK, _CHECKPOINT, _PROGRESS):
+            self._file(file).unlink(missing_ok=True)
+
     def save_failure(self, reason: str) -> None:
         """Say why training failed."""
         self._write(_FAILURE, reason)

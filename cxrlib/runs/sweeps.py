@@ -178,6 +178,11 @@ class Trial:
         return "stopped early" if self.run.exists else "not begun"
 
     @property
+    def over(self) -> bool:
+        """Whether nothing is left to be trained."""
+        return self.state in ("finished", "stopped early")
+
+    @property
     def epochs(self) -> int:
         """How many epochs it has been trained."""
         return len(self.run.history) if self.run.has_history else 0

@@ -9,13 +9,14 @@ from the last checkpoint.
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from cxrlib import cluster
 from cxrlib.runs.folder import Run, StoppedError
-from cxrlib.training import devices
+from cxrlib.training import devices, practice
 from cxrlib.training.errors import TrainingError
-from cxrlib.training.shelf import Order, Shelf, contents, order, take_down
+from cxrlib.training.shelf import Shelf, contents, order, take_down
 
 _SECONDS = 1.0
 _TRIES = 3
@@ -53,15 +54,10 @@ class _Following:
             return ray.get_actor(self._name), -1
         except ValueError:
             pass
-        wanted = order(self._run, gpu=self._gpus > 0)
-        _check_nodes(wanted)
-        # On the head: it lasts as long as the cluster.
-        options = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
-        named: Any = ray.remote(Shelf).options(name=self._name, lifetime="detached", **options)
-        shelf = named.remote(wanted)
-        files = contents(self._run)
+        data = Path(self._run.task["data"])
+        cluster.check_nodes([] if data == practice.folder() else [data])
         self._run.save_task({**self._run.task, "job": ""})
-        return shelf, ray.get(shelf.put.remote(files, list(files)))
+        return lay_on_shelf(self._run, self._name, gpu=self._gpus > 0)
 
     def to_the_end(self) -> None:
         import ray
@@ -145,8 +141,16 @@ class _Following:
         self._printed = len(log)
 
 
-def _check_nodes(wanted: Order) -> None:
-    cluster.check_nodes([wanted.data] if wanted.data else [])
+def lay_on_shelf(run: Run, name: str, *, gpu: bool) -> tuple[Any, int]:
+    """Make a shelf of that name with the run's files; returns it and the number of the change."""
+    import ray
+
+    # On the head: it lasts as long as the cluster.
+    options = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+    named: Any = ray.remote(Shelf).options(name=name, lifetime="detached", **options)
+    shelf = named.remote(order(run, gpu=gpu))
+    files = contents(run)
+    return shelf, ray.get(shelf.put.remote(files, list(files)))
 
 
 def _share(*, distribute: bool) -> tuple[float, float]:

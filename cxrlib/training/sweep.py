@@ -22,7 +22,7 @@ def train_here(known: Sequence[Trial], data: Path, models: Path) -> None:
         StoppedError: a trial was asked to stop, here by an interrupt or on the page.
     """
     for number, trial in enumerate(known, start=1):
-        if trial.state in ("finished", "stopped early"):
+        if trial.over:
             continue
         print(f"{number} of {len(known)}: {trial.run.name}", file=sys.stderr, flush=True)
         run = trial.run
