@@ -30,6 +30,7 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> MemoryUploadedFileManager:
     monkeypatch.setattr(uploads, "_SERVER", 100_100)
     monkeypatch.setattr(uploads, "_SESSION", 50_050)
     monkeypatch.setattr(MemoryUploadedFileManager, "add_file", uploads._add_within_bounds)
+    monkeypatch.setattr(uploads, "_held", weakref.WeakSet())  # not what other tests' pages hold
     return MemoryUploadedFileManager("/upload")
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from cxrlib.images.preprocess import cache_folder
 from cxrlib.runs.config import for_network
@@ -35,7 +36,7 @@ def draw() -> None:
                 raise
 
 
-def values() -> dict[str, object]:
+def values() -> dict[str, Any]:
     """What to ask of such a run, for `TrainingConfig`."""
     return for_network(
         "cnn", size=96, fine_tune_epochs=12, batch=8, augmentation="none", dropout=0.0

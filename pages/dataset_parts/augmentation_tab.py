@@ -1,6 +1,7 @@
 """One image under each augmentation preset and contrast treatment."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,12 @@ def show(table: pd.DataFrame) -> None:
     )
     image_number, another, draw, size, _ = st.columns([2, 2, 2, 2, 2], vertical_alignment="bottom")
     # Whole numbers, asked for as others: an address that says 1e400 fails a field of whole ones.
-    whole = {"step": 1.0, "format": "%.0f", "bind": "query-params", "persist_state": "session"}
+    whole: dict[str, Any] = {
+        "step": 1.0,
+        "format": "%.0f",
+        "bind": "query-params",
+        "persist_state": "session",
+    }
     place = image_number.number_input("Image", 1.0, float(len(table)), key="data_sample", **whole)
     another.button(
         "Another image", icon=":material/shuffle:", width="stretch",

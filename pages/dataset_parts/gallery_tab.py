@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -128,7 +129,7 @@ def _scores() -> dict[str, float]:
     return dict(zip(found.path, found.probability, strict=True))
 
 
-def _thumbnail(row: tuple, root: Path, scores: dict[str, float]) -> Thumbnail:
+def _thumbnail(row: Any, root: Path, scores: dict[str, float]) -> Thumbnail:
     file = root / row.path
     score = plots.percent(scores[row.path]) if row.path in scores else ""
     told = f", probability {score}" if score else ""

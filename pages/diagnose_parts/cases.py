@@ -110,17 +110,17 @@ def follow_uploads(files: "Iterable[UploadedFile]", *, emptied: bool) -> None:
         emptied: whether the uploader holds nothing because the person was on another page.
     """
     cases = uploaded()
-    files = {file.file_id: file for file in files}
+    held = {file.file_id: file for file in files}
     if emptied:
         for case in cases.values():
             case.earlier = True
         return
     for number in [number for number, case in cases.items() if not case.earlier]:
-        if number not in files:
+        if number not in held:
             del cases[number]
-    new = [number for number in files if number not in cases]
+    new = [number for number in held if number not in cases]
     for number in new:
-        file = files[number]
+        file = held[number]
         cases[number] = Case(number, file.name, Upload(file).read)
         cases[number].put_away()
     if new:
@@ -190,8 +190,8 @@ def explained(case: Case, reader: "Classifier") -> list["Explanation"]:
     they are shown; reads the case unless it has been read."""
     read_by = _key(reader)
     if not any(key[0] == read_by and not METHODS[key[1]].slow for key in case.explanations):
-        case.predictions[read_by], found = reader.read(case.radiograph.pixels)
-        for method, explanation in found.items():
+        case.predictions[read_by], maps = reader.read(case.radiograph.pixels)
+        for method, explanation in maps.items():
             case.explanations[read_by, method] = explanation
     found = [found for (reader, _), found in case.explanations.items() if reader == read_by]
     return sorted(found, key=lambda explanation: METHODS[explanation.method].slow)

@@ -22,6 +22,7 @@ def made() -> dict[str, object]:
     thumbnails = {}
     for example in drawn:
         thumbnail = Case(example.title, example.title, example.load).thumbnail
+        assert thumbnail, "a drawn image can be opened"
         thumbnails[example.title] = base64.b64encode(thumbnail).decode()
     first = drawn[0]
     reader = load(runs.find(runs.SHIPPED))

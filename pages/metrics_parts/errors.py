@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -108,7 +109,7 @@ def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path, thresh
         "Left the reference label, right the probability of pneumonia. Press one to open it."
     )
     asked = st.query_params.get("error")
-    if asked in files:
+    if asked and asked in files:
         (row,) = rows[rows.path == asked].itertuples()
         image_dialog.show(
             plain(Path(asked).name),
@@ -137,7 +138,7 @@ def _file(folder: Path, path: str) -> Path | None:
         return None
 
 
-def _thumbnail(row: tuple, file: Path) -> Thumbnail:
+def _thumbnail(row: Any, file: Path) -> Thumbnail:
     kind = row.subtype or row.label.lower()
     probability = plots.percent(row.probability)
     return Thumbnail(
@@ -191,7 +192,7 @@ def _explained(
     return prediction, list(found.values())
 
 
-def _show_facts(row: tuple, threshold: float) -> None:
+def _show_facts(row: Any, threshold: float) -> None:
     subtype = f" ({row.subtype})" if row.subtype else ""
     st.markdown(f"Reference label: **{row.label.lower()}**{subtype}")
     side = "at or above" if row.probability >= threshold else "below"

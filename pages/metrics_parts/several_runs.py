@@ -1,6 +1,7 @@
 """Tabs that show runs beside each other: curves, and the comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -17,7 +18,9 @@ from pages.shared.text import plain
 
 _FILTERS = ("trained on", "network", "size", "augmentation", "imbalance", "split")
 # What tells one measured run from another in a cache.
-_MEASURED_BY = {Measured: lambda item: (item.run.name, item.split, item.metrics, item.predictions)}
+_MEASURED_BY: dict[str | type[Any], Callable[[Any], Any]] = {
+    Measured: lambda item: (item.run.name, item.split, item.metrics, item.predictions)
+}
 _NAME_WIDTH = 170  # pixels: a long name shall not push the numbers out of sight
 
 

@@ -18,8 +18,10 @@ from pages.shared.viewer import EncodedImage, encoding
 CONFIDENCE_WORDS = ("guess", "unsure", "fair", "sure", "certain")
 
 
-def answer_in_words(answer: str, confidence: int) -> str:
+def answer_in_words(answer: str | None, confidence: int | None) -> str:
     """An answer, and how sure its reader was."""
+    if answer is None or confidence is None:
+        return "no answer"
     return f"{answer}, {CONFIDENCE_WORDS[confidence - 1]}"
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -165,16 +166,20 @@ def _show_ways_on(session: Session) -> None:
     )
 
 
-def _go_on_button(session: Session, **look: object) -> None:
-    st.button(
-        f"Go on with case {session.current.position}",
-        key="go_on_reading",
-        icon=":material/arrow_forward:",
-        width="stretch",
-        on_click=st.query_params.pop,
-        args=("case",),
-        **look,
-    )
+def _go_on_button(session: Session, **look: Any) -> None:
+    if current := session.current:
+        st.button(
+            f"Go on with case {current.position}",
+            key="go_on_reading",
+            icon=":material/arrow_forward:",
+            width="stretch",
+            on_click=_leave_earlier_case,
+            **look,
+        )
+
+
+def _leave_earlier_case() -> None:
+    st.query_params.pop("case", None)
 
 
 def _show_model(
@@ -310,15 +315,16 @@ def _button(
     reading: Reading,
     shortcut: str,
     acts: Actions,
-    **look: object,
+    **look: Any,
 ) -> None:
+    options: dict[str, Any] = {"width": "stretch"} | look
     st.button(
         label,
         key=f"{key}-{reading.id}",
         shortcut=shortcut,
         on_click=actions.do,
         args=(acts[shortcut].run,),
-        **{"width": "stretch"} | look,
+        **options,
     )
 
 

@@ -59,10 +59,11 @@ def _known() -> None:
         if not chosen:
             continue
         st.header(title, anchor=False)
+        titles = {uid: session_title(session) for uid, session in chosen.items()}
         uid = st.selectbox(
             title,
             list(chosen),
-            format_func=lambda uid, chosen=chosen: session_title(chosen[uid]),
+            format_func=titles.__getitem__,
             key=f"sessions_{key}",
             label_visibility="collapsed",
         )

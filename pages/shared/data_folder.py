@@ -113,7 +113,7 @@ def follow_download(download: Download) -> None:
         st.rerun()
 
 
-def show_place(table: "pd.DataFrame", folder: Path) -> None:
+def show_place(table: "pd.DataFrame", folder: Path | None) -> None:
     """Where the data set is, and what to know of it before it is trained on."""
     place, change = st.columns([5, 1], vertical_alignment="center")
     place.caption(f"{number(len(table))} images in {plain(table.attrs['root'])}")

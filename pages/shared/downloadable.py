@@ -1,8 +1,9 @@
 """What the tabs share: figures and tables that can be taken along, and the image folder."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -36,7 +37,7 @@ def offer_downloads(draw: Callable[[], "Figure"], name: str) -> None:
             st.download_button(
                 kind,
                 # What draws is loaded when somebody wants it.
-                lambda kind=kind: (plots.png if kind == "PNG" else plots.svg)(draw()),
+                partial(_drawn, draw, kind),
                 f"{name}.{kind.lower()}",
                 mime,
                 key=f"{name}.{kind}",
@@ -46,16 +47,20 @@ def offer_downloads(draw: Callable[[], "Figure"], name: str) -> None:
             )
 
 
+def _drawn(draw: Callable[[], "Figure"], kind: str) -> bytes | str:
+    return plots.png(draw()) if kind == "PNG" else plots.svg(draw())
+
+
 def show_table(
     table: pd.DataFrame,
     name: str,
     alt: str,
     *,
     csv: pd.DataFrame | None = None,
-    columns: Mapping[str, object] | None = None,
+    columns: Mapping[str, Any] | None = None,
 ) -> None:
     """A table with a download as CSV, of ``csv`` where that has more digits."""
-    height = "content" if len(table) <= _WHOLE_ROWS else "auto"
+    height: Literal["content", "auto"] = "content" if len(table) <= _WHOLE_ROWS else "auto"
     st.dataframe(table, hide_index=True, alt=alt, column_config=columns, height=height)
     st.download_button(
         "CSV",

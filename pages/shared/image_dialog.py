@@ -36,7 +36,10 @@ def show(
         if place is not None and has(by):
             st.query_params[parameter] = neighbours[place + by]
 
-    @st.dialog(title, width="large", on_dismiss=lambda: st.query_params.pop(parameter, None))
+    def close() -> None:
+        st.query_params.pop(parameter, None)
+
+    @st.dialog(title, width="large", on_dismiss=close)
     def dialog() -> None:
         if st.query_params.get(parameter) != shown:
             st.rerun()  # on to another

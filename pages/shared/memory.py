@@ -5,12 +5,9 @@ import sys
 import threading
 import time
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
 
 from streamlit import runtime
-
-if TYPE_CHECKING:
-    from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of glibc's malloc.h
 _LARGE = 4 * 2**20  # bytes
@@ -39,11 +36,14 @@ def _tidy(libc: ctypes.CDLL | None) -> None:
         time.sleep(_EVERY)
 
 
-def let_closed_pages_go(sessions: "WebsocketSessionManager") -> None:
+def let_closed_pages_go(sessions: Any) -> None:
     """Drop the pages, with their uploads, that were closed two minutes ago or longer.
 
     Streamlit keeps a closed page for that time, in case its browser comes back, but looks for those
     whose time is over only when the next page is closed: the last ones would stay for hours.
+
+    Args:
+        sessions: Streamlit's ``WebsocketSessionManager``, of which this uses what is not public.
     """
     with sessions._storage_lock:
         sessions._session_storage._cache.expire()

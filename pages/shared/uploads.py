@@ -39,7 +39,9 @@ class Upload:
     """An uploaded file, which counts for as long as a page holds it."""
 
     def __init__(self, file: "UploadedFile") -> None:
-        self.key = (get_script_run_ctx().session_id, file.file_id)
+        context = get_script_run_ctx()
+        assert context, "only pages hold uploads"
+        self.key = (context.session_id, file.file_id)
         self.data = file.getvalue()
         with _counting:
             _held.add(self)
@@ -64,7 +66,7 @@ def set_up() -> None:
     """Have Streamlit's server keep uploads in memory, within bounds."""
     # What is above this is spooled to an unnamed file on the disk.
     MultiPartParser.spool_max_size = MAX_BYTES + 2**20
-    MemoryUploadedFileManager.add_file = _add_within_bounds
+    setattr(MemoryUploadedFileManager, "add_file", _add_within_bounds)  # noqa: B010  # mypy
 
 
 def _add_within_bounds(

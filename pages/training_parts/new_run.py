@@ -181,7 +181,7 @@ def show_field(name: str, field: FieldInfo) -> Any:
     }
     kind = field.annotation
     if get_origin(kind) is Literal:
-        change = {"on_change": suit_network} if name == "network" else {}
+        change: dict[str, Any] = {"on_change": suit_network} if name == "network" else {}
         st.selectbox(options=get_args(kind), **options, **change)
     elif kind is bool:
         st.toggle(**options)
