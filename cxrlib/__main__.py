@@ -161,19 +161,21 @@ def _sweep(options: argparse.Namespace) -> int:
 
     asked = sweeps.read(options.file)
     options.data = options.data or asked.data
-    data = _place_of_data(options)
+    options.cluster = options.cluster or asked.cluster
+    data = _place_of_data(options).resolve()
+    asked = asked.model_copy(update={"data": data, "cluster": options.cluster})
     known = sweeps.trials(asked, options.models)
-    sweeps.keep(asked, options.models)
-    try:
-        if options.cluster:
-            cluster.connect(options.cluster)
-            from cxrlib.training.cluster_sweep import train_there
+    with sweep.held(asked, options.models):
+        try:
+            if options.cluster:
+                cluster.connect(options.cluster)
+                from cxrlib.training.cluster_sweep import train_there
 
-            train_there(asked, known, data.resolve(), options.models, options.cluster)
-        else:
-            sweep.train_here(known, data, options.models)
-    except StoppedError:
-        print("Stopped. The same command goes on.", file=sys.stderr)
+                train_there(asked, known, data, options.models, options.cluster)
+            else:
+                sweep.train_here(known, data, options.models)
+        except (StoppedError, KeyboardInterrupt):
+            print("Stopped. The same command goes on.", file=sys.stderr)
     print(sweep.report(asked, known))
     return 0 if all(trial.over for trial in known) else 1
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.shared import front_door
 from pages.shared.permissions import why_not
-from pages.training_parts import actions, finished, in_progress, new_run
+from pages.training_parts import actions, finished, in_progress, new_run, sweeps_tab
 
 front_door.enter()
 st.title("Train", anchor=False)
@@ -14,7 +14,9 @@ if reason := why_not("train"):
     finished.show(may_change=False)
     st.stop()
 tabs = st.tabs(
-    ["New run", actions.IN_PROGRESS, "Finished"], key="training_tab", bind="query-params"
+    ["New run", actions.IN_PROGRESS, "Finished", "Sweeps"],
+    key="training_tab",
+    bind="query-params",
 )
 with tabs[0]:
     if tabs[0].open:
@@ -25,3 +27,6 @@ with tabs[1]:
 with tabs[2]:
     if tabs[2].open:
         finished.show(may_change=True)
+with tabs[3]:
+    if tabs[3].open:
+        sweeps_tab.show()

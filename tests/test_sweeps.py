@@ -75,7 +75,7 @@ def test_a_search_draws_the_same_trials_again_and_more_on_request(tmp_path: Path
         (("[values]", "[valves]"), "valves"),
         (('"rates"', '"a/b"'), "letters, digits"),
         (("[1e-3, 1e-4]", "[]"), "no values"),
-        (('name = "rates"', "name = "), "no TOML"),
+        (('name = "rates"', "name = "), "no sweep's file"),
     ],
 )
 def test_what_cannot_be_is_said_with_the_setting(
@@ -130,6 +130,73 @@ def test_a_trial_stopped_early_keeps_its_history_and_is_not_gone_on_with(tmp_pat
     assert shown.epochs["made-02"] == 3
     assert shown.validation_auc["made-02"] == "0.920"
     assert sweeps.best(known) is None
+
+
+def test_the_page_shows_trials_and_the_best_and_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    from cxrlib.training import sweep as background
+
+    asked = Sweep(name="made", settings=made_runs.CNN, values={"learning_rate": [1e-3, 1e-4]})
+    config = asked.configurations()[0].model_dump(exclude={"name"})
+    made_runs.make_run(tmp_path, "made-01", made_runs.pictures(), **config)
+    sweeps.keep(asked, tmp_path)
+    launched = []
+    monkeypatch.setenv("CXR_TRAINING", "on")
+    monkeypatch.setattr(runs, "MODELS", tmp_path)
+    monkeypatch.setattr(background, "launch", lambda *given: launched.append(given))
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    page.switch_page("pages/training.py")
+    page.query_params["training_tab"] = "Sweeps"
+    page.run()
+    assert not page.exception
+    shown = " ".join(one.value for one in page.markdown)
+    assert "1 of 2 trials done" in shown
+    assert "**made-01**, AUC" in shown.replace("\\", "")
+    table = page.dataframe[0].value
+    assert list(table.trial) == ["made-01", "made-02"]
+    assert list(table.state) == ["finished", "not begun"]
+    page.button(key="sweep_go_made").click().run()
+    assert launched == [(asked, tmp_path)]
+
+
+def test_the_form_makes_a_sweep_of_its_settings_and_several_values(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    from cxrlib.training import sweep as background
+    from pages.training_parts.new_run import starting_values
+
+    launched = []
+    monkeypatch.setenv("CXR_TRAINING", "on")
+    monkeypatch.setenv("CXR_DATA_DIR", str(phantoms))
+    monkeypatch.setattr(runs, "MODELS", tmp_path)
+    monkeypatch.setattr(background, "launch", lambda asked, models: launched.append(asked))
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    page.switch_page("pages/training.py")
+    page.query_params["training_tab"] = "Sweeps"
+    for name, value in starting_values("cnn").items():
+        page.session_state[f"new_{name}"] = value
+    page.session_state["sweep_fields"] = ["learning_rate", "classes"]
+    page.run()
+    page.text_input(key="sweep_values_learning_rate").set_value("1e-3, 0.01")
+    page.text_input(key="sweep_values_classes").set_value("2, 4").run()
+    assert "Classes" in page.error[0].value or "classes" in page.error[0].value
+    (start,) = (button for button in page.button if button.label == "Start 4 runs")
+    assert start.disabled
+    page.text_input(key="sweep_values_classes").set_value("2").run()
+    page.text_input(key="sweep_name").set_value("mine").run()
+    (start,) = (button for button in page.button if button.label == "Start 2 runs")
+    start.click().run()
+    assert not page.exception
+    (asked,) = launched
+    assert asked.name == "mine"
+    assert Path(asked.data) == phantoms
+    assert [one.learning_rate for one in asked.configurations()] == [1e-3, 0.01]
+    assert {one.network for one in asked.configurations()} == {"cnn"}
 
 
 @pytest.mark.slow

@@ -66,6 +66,7 @@ class Sweep(BaseModel):
     Attributes:
         name: what the runs are called after.
         data: a data-set folder; by default the one in use.
+        cluster: the Ray cluster, ``HOST:PORT``, that trains; by default this machine.
         settings: of `TrainingConfig`, for all trials.
         values: several values a setting. Without ``trials`` every combination is one.
         ranges: where a search draws numbers from; needs ``trials``.
@@ -81,6 +82,7 @@ class Sweep(BaseModel):
 
     name: str
     data: Path | None = None
+    cluster: str | None = None
     settings: dict[str, Any] = {}
     values: dict[str, list[Any]] = {}
     ranges: dict[str, Range] = {}
@@ -129,7 +131,9 @@ class Sweep(BaseModel):
         """
         found = []
         for number, varied in enumerate(self._varied(), start=1):
-            asked = {"split_seed": self.settings.get("seed", 0)} | self.settings | varied
+            asked = self.settings | varied
+            if asked.get("split_seed") is None:
+                asked["split_seed"] = self.settings.get("seed", 0)
             network = asked.pop("network", TrainingConfig.model_fields["network"].default)
             asked["name"] = f"{self.name}-{number:02}"
             try:
@@ -200,17 +204,20 @@ class Trial:
 
 
 def read(file: Path) -> Sweep:
-    """A sweep from its TOML file.
+    """A sweep from its file, TOML, or the JSON that `keep` writes.
 
     Raises:
-        SweepError: the file is missing, is no TOML, or asks for what cannot be.
+        SweepError: the file is missing, cannot be read, or asks for what cannot be.
     """
     try:
-        asked = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        asked = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+        if not isinstance(asked, dict):
+            raise ValueError("it holds no table of settings")
     except OSError as error:
         raise SweepError(f"{file} cannot be opened: {error.strerror}.") from error
     except ValueError as error:
-        raise SweepError(f"{file} is no TOML file: {error}.") from error
+        raise SweepError(f"{file} is no sweep's file: {error}.") from error
     return _checked(asked, file)
 
 
@@ -244,19 +251,26 @@ def trials(sweep: Sweep, models: Path) -> list[Trial]:
     return found
 
 
+def file_of(name: str, models: Path, ending: str = ".json") -> Path:
+    """A file that is kept of a sweep beside the runs."""
+    return models / _FOLDER / f"{name}{ending}"
+
+
 def keep(sweep: Sweep, models: Path) -> None:
     """Keep what was asked for beside the runs, where `kept` finds it."""
-    folder = models / _FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{sweep.name}.json").write_text(sweep.model_dump_json(indent=1), encoding="utf-8")
+    file = file_of(sweep.name, models)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(sweep.model_dump_json(indent=1), encoding="utf-8")
 
 
 def kept(models: Path) -> list[Sweep]:
-    """The sweeps that were begun in a folder of runs, by name."""
-    return [
-        _checked(json.loads(file.read_text(encoding="utf-8")), file)
-        for file in sorted((models / _FOLDER).glob("*.json"))
-    ]
+    """The sweeps that were begun in a folder of runs, the latest first.
+
+    Raises:
+        SweepError: the file of one is damaged.
+    """
+    files = (models / _FOLDER).glob("*.json")
+    return [read(file) for file in sorted(files, key=lambda file: -file.stat().st_mtime)]
 
 
 def table(sweep: Sweep, known: Sequence[Trial]) -> pd.DataFrame:

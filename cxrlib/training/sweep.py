@@ -1,15 +1,22 @@
-"""A sweep's trials, trained one after the other on this machine."""
+"""A sweep's trials, trained one after the other on this machine; and sweeps in the background."""
 
+import os
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from cxrlib.runs import sweeps
 from cxrlib.runs.folder import Run, StoppedError
-from cxrlib.runs.sweeps import Sweep, Trial
+from cxrlib.runs.sweeps import Sweep, SweepError, Trial
 from cxrlib.training import jobs
 
+_PROJECT = Path(__file__).resolve().parents[2]
 _LOOK_SECONDS = 0.5
 
 
@@ -58,3 +65,70 @@ def report(sweep: Sweep, known: Sequence[Trial]) -> str:
             names = " and ".join(trial.run.name for trial in equals)
             lines.append(f"Its interval reaches {names}: validation does not tell them apart.")
     return "\n".join(lines)
+
+
+@contextmanager
+def held(sweep: Sweep, models: Path) -> Iterator[None]:
+    """While in it, this process is the one that works on the sweep.
+
+    Raises:
+        SweepError: another one does.
+    """
+    sweeps.keep(sweep, models)
+    lock = FileLock(sweeps.file_of(sweep.name, models, ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise SweepError(f"The sweep {sweep.name} is running already.") from error
+    with lock:
+        # A server in the background may have been told to ignore it, and so would what it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _pid_file(sweep, models).write_text(str(os.getpid()), encoding="ascii")
+        yield
+
+
+def _pid_file(sweep: Sweep, models: Path) -> Path:
+    return sweeps.file_of(sweep.name, models, ".pid")
+
+
+def alive(sweep: Sweep, models: Path) -> bool:
+    """Whether a process works on the sweep."""
+    try:
+        with FileLock(sweeps.file_of(sweep.name, models, ".lock")).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def launch(sweep: Sweep, models: Path) -> None:
+    """Work on a sweep in a process of its own, which outlives this one.
+
+    Raises:
+        SweepError: it cannot be begun, or is running already.
+    """
+    sweeps.trials(sweep, models)
+    if alive(sweep, models):
+        raise SweepError(f"The sweep {sweep.name} is running already.")
+    sweeps.keep(sweep, models)
+    file = sweeps.file_of(sweep.name, models)
+    command = [sys.executable, "-m", "cxrlib", "sweep", str(file), "--models", str(models)]
+    with file.with_suffix(".log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=_PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    while process.poll() is None and not alive(sweep, models):
+        time.sleep(0.05)
+    if process.returncode == 2:
+        said = file.with_suffix(".log").read_text(encoding="utf-8").strip()
+        raise SweepError(said.splitlines()[-1])
+
+
+def stop(sweep: Sweep, models: Path) -> None:
+    """Ask the process that works on the sweep to stop, as an interrupt at its terminal does."""
+    if alive(sweep, models):
+        os.kill(int(_pid_file(sweep, models).read_text(encoding="ascii")), signal.SIGINT)
