@@ -291,6 +291,14 @@ def _stress(options: argparse.Namespace) -> int:
     return 0
 
 
+def _describe(options: argparse.Namespace) -> int:
+    from cxrlib.data import summary
+
+    run = runs.find(options.run)
+    run.save_data_summary(summary.summarize(run, dataset.index(_data(options))))
+    return 0
+
+
 def _faithfulness(options: argparse.Namespace) -> int:
     from cxrlib.evaluation import boxes
     from cxrlib.inference import methods
@@ -481,6 +489,7 @@ _COMMANDS = {
     "train-lungs": _train_lungs,
     "evaluate": _evaluate,
     "stress": _stress,
+    "describe": _describe,
     "faithfulness": _faithfulness,
     "ensemble": _ensemble,
     "predict": _predict,

@@ -84,6 +84,14 @@ def parser() -> argparse.ArgumentParser:
         "named from the table's folder, places as shares of the image",
     )
 
+    command = commands.add_parser(
+        "describe",
+        help="keep with a run what it was trained on in numbers: Data set shows them where the "
+        "images are not",
+    )
+    _add_data(command)
+    _add_run(command)
+
     command = commands.add_parser("ensemble", help="keep the mean of several runs as a run")
     command.add_argument("name", help="what it shall be called")
     command.add_argument("members", nargs="+", metavar="RUN", help="two or more finished runs")

@@ -3,7 +3,13 @@
 import streamlit as st
 
 from cxrlib.data import dataset
-from pages.dataset_parts import augmentation_tab, gallery_tab, overview_tab, shortcuts_tab
+from pages.dataset_parts import (
+    augmentation_tab,
+    gallery_tab,
+    overview_tab,
+    shortcuts_tab,
+    stored_tabs,
+)
 from pages.shared import data_folder, front_door
 
 front_door.enter()
@@ -20,6 +26,7 @@ if folder:
         data_folder.show_problem(str(error))
 if table is None:
     data_folder.ask_for_data(folder)
+    stored_tabs.show()
     st.stop()
 data_folder.show_place(table, folder)
 tabs = st.tabs(

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from cxrlib import runs
 from cxrlib.data import dataset
 
 if TYPE_CHECKING:
@@ -55,6 +56,23 @@ def test_without_a_data_set_it_says_how_to_get_one(
     page.text_input[0].set_value(str(phantoms))
     next(button for button in page.button if button.label == "Open the folder").click().run()
     assert "images in" in words(page)
+
+
+def test_without_a_data_set_the_run_tells_what_it_was_trained_on(
+    open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_TRAINING", "off")
+    page = open_page(None)
+    held_out = runs.find(runs.SHIPPED).predictions.query("split == 'validation'")
+    split = page.dataframe[1].value
+    assert split.loc["Validation", "pictures"] == len(held_out)
+    assert split.loc["Validation", "patients"] == held_out.patient.nunique()
+    shown = words(page)
+    assert "are locked" in shown and "Always answering *pneumonia*" in shown
+    page = open_page(None, data_tab="Shortcuts")
+    assert "Contrast" in page.dataframe[0].value.Alone.tolist()
+    page = open_page(None, data_tab="Augmentation")
+    assert "Drawn by a program" in words(page) and len(page.get("image")) > 10
 
 
 def test_a_wrong_or_broken_folder_is_named(

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_runs import make_run
 from sklearn.metrics import roc_auc_score
 
-from cxrlib.data import dataset, overview
+from cxrlib import runs
+from cxrlib.data import dataset, overview, summary
+from cxrlib.data.folds import assign_folds
 
 
 def small_table() -> pd.DataFrame:
@@ -44,7 +47,7 @@ def test_counts_by_side() -> None:
 def test_imbalance_and_completeness_in_words() -> None:
     table = small_table()
     assert "**2.0 with pneumonia**" in overview.imbalance(table)
-    assert "right in 67 %" in overview.imbalance(table)
+    assert "right 67 %" in overview.imbalance(table)
     healthy = table[(table.label == "NORMAL") | (table.patient == "person1")]
     assert "**1.5 normal ones**" in overview.imbalance(healthy)
     assert "train has 5 of 5,216, val has 2 of 16, test has 2 of 624" in overview.completeness(
@@ -61,6 +64,24 @@ def test_shared_between_sides_does_not_count_numbers_of_the_test_folder() -> Non
     ]
     left_out = table.split.where(table.digest != "c", "excluded")
     assert overview.shared(table, left_out).copies == []
+
+
+def test_what_a_run_was_trained_on_is_kept_and_of_no_other_images(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    table = dataset.index(phantoms)
+    folds = assign_folds(table, validation_fraction=0.15, seed=0)
+    run = make_run(tmp_path, "good", table.assign(split=folds)[folds == "validation"])
+    run.save_data_summary(summary.summarize(run, table))
+    kept = run.data_summary
+    assert kept["images"] == len(table)
+    sides = {row["side"]: row for row in kept["counts"]["split"]}
+    assert sides["validation"]["pictures"] == (folds == "validation").sum()
+    assert kept["shared"]["split"] == {"patients": 0, "copies": 0}
+    assert set(kept["histograms"]) >= {"brightness", "contrast"}
+    assert len(kept["separations"]) == len(kept["histograms"])
+    with pytest.raises(runs.RunError, match="other images"):
+        summary.summarize(run, dataset.index(phantoms).iloc[:-4])
 
 
 def test_separation_is_the_auc_whichever_class_is_larger() -> None:

@@ -129,10 +129,10 @@ def imbalance(table: pd.DataFrame) -> str:
     larger = max(positive, negative)
     what = "with pneumonia" if more == "pneumonia" else "normal ones"
     return (
-        f"For each {fewer} image there are **{larger / (len(table) - larger):.1f} {what}**. Who "
-        f"always says *{more}* is right in {100 * larger / len(table):.0f} % of these images and "
-        "has understood nothing: accuracy alone says little here. Runs weigh the rarer class more "
-        "by default, and are judged by sensitivity and specificity."
+        f"For each {fewer} image there are **{larger / (len(table) - larger):.1f} {what}**. "
+        f"Always answering *{more}* would be right {100 * larger / len(table):.0f} % of the time: "
+        "accuracy alone says little here. Runs weigh the rarer class more by default, and are "
+        "judged by sensitivity and specificity."
     )
 
 
@@ -295,6 +295,33 @@ def univariate_auc(table: pd.DataFrame, values: pd.Series) -> Separation:
     if value < 0.5:
         return Separation(covering(1 - value, 1 - high, 1 - low), NORMAL)
     return Separation(covering(value, low, high), PNEUMONIA)
+
+
+def separations(table: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    """How far each measure alone separates the classes, in train and val and in test.
+
+    Args:
+        table: rows of `dataset.index`.
+        values: a column a measure, aligned with it.
+
+    Returns:
+        One row a measure, as text: AUC with its interval, what that means, and median and
+        quartiles by class.
+    """
+    official = table.split == "test"
+    rows = []
+    for name in values:
+        row: dict[str, str] = {"Alone": MEASURES[name].partition(" (")[0]}
+        for title, part in (("AUC, train and val", ~official), ("AUC, test", official)):
+            if part.any():
+                found = univariate_auc(table[part], values[name][part])
+                row[title] = str(found.auc)
+                row.setdefault("In words", found.words)
+        for label, title in CLASSES.items():
+            low, middle, high = values[name][table.label == label].quantile([0.25, 0.5, 0.75])
+            row[title] = f"{middle:.3g} ({low:.3g}–{high:.3g})"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def histogram(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:

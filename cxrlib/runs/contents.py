@@ -156,6 +156,26 @@ def check_stress(table: "pd.DataFrame") -> None:
         raise ValueError("it has no mild step")
 
 
+def check_data_summary(summary: Mapping[str, Any]) -> None:
+    """Check a ``data.json``."""
+    sides = {"folders": list, "split": list}
+    shared = {name: {"patients": int, "copies": int} for name in sides}
+    _check(
+        summary,
+        {
+            "images": int,
+            "imbalance": str,
+            "completeness": str,
+            "counts": sides,
+            "copies": {"files": int, "images": int},
+            "shared": shared,
+            "constant": dict,
+            "separations": list,
+            "histograms": dict,
+        },
+    )
+
+
 def check_faithfulness(table: "pd.DataFrame") -> None:
     """Check a ``faithfulness.csv``."""
     _check_columns(table, ("method", "measure"), ("value", "low", "high"))

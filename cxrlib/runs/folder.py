@@ -31,6 +31,7 @@ _METRICS = "metrics.json"
 _CARD = "card.md"
 _OUT_OF_DISTRIBUTION = "novelty.npz"  # the name that runs have had from the first
 _STRESS = "stress.csv"
+_DATA = "data.json"
 _FAITHFULNESS = "faithfulness.csv"
 _KEPT = "kept.json"
 _KEPT_PREDICTIONS = "kept.csv"
@@ -174,6 +175,13 @@ class Run:
     def stress(self) -> "pd.DataFrame | None":
         """What `stress.measure` found; None where it has not been asked to."""
         return self._csv(_STRESS, contents.check_stress) if self._file(_STRESS).exists() else None
+
+    @property
+    def data_summary(self) -> dict[str, Any] | None:
+        """What `summary.summarize` found of its images; None where it has not been asked to."""
+        if not self._file(_DATA).exists():
+            return None
+        return self._json(_DATA, contents.check_data_summary)
 
     @property
     def faithfulness(self) -> "pd.DataFrame | None":
@@ -409,6 +417,10 @@ class Run:
     def save_stress(self, table: "pd.DataFrame") -> None:
         """Keep what `stress.measure` found."""
         self._write(_STRESS, table.to_csv(index=False, float_format="%.6g"))
+
+    def save_data_summary(self, found: dict[str, Any]) -> None:
+        """Keep what `summary.summarize` found."""
+        self._write(_DATA, json.dumps(found, indent=1))
 
     def save_faithfulness(self, table: "pd.DataFrame") -> None:
         """Keep what `faithfulness.measure` found."""

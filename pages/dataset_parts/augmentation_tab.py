@@ -10,11 +10,13 @@ import streamlit as st
 from cxrlib import plots
 from cxrlib.images import preprocess
 from cxrlib.images.style import style_of
+from cxrlib.synthetic import phantom
 from cxrlib.training.augment import PRESETS, augment, describe
 from pages.dataset_parts.gallery_tab import read
 from pages.shared.text import plain
 
 VARIANTS = 6
+_DRAWN = 512  # pixels, the side of a drawn radiograph
 TREATMENTS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "As taken": (
         "What the network is given, unless its run says otherwise.",
@@ -43,12 +45,16 @@ def other_image(images: int) -> None:
     st.session_state.data_sample = float(np.random.default_rng().integers(images)) + 1
 
 
+INTRODUCTION = (
+    "In training, every image is changed a little at random each time it is seen, so that the "
+    "network cannot rely on what does not matter: how the child lay, how the film was exposed, "
+    "what shape the image has."
+)
+
+
 def show(table: pd.DataFrame) -> None:
-    st.markdown(
-        "In training, every image is changed a little at random each time it is seen, so that "
-        "the network cannot lean on what does not matter: how the child lay, how the film was "
-        "exposed, what shape the image has."
-    )
+    """On an image of the data set."""
+    st.markdown(INTRODUCTION)
     image_number, another, draw, size, _ = st.columns([2, 2, 2, 2, 2], vertical_alignment="bottom")
     # Whole numbers, asked for as others: an address that says 1e400 fails a field of whole ones.
     whole: dict[str, Any] = {
@@ -75,13 +81,36 @@ def show(table: pd.DataFrame) -> None:
     radiograph = read(table, row.path)
     if radiograph is None:
         return
-    square = preprocess.prepare(radiograph.pixels, int(side))
     others = table.path[table.label != row.label]
     other = read(table, others.iloc[int(seed) % len(others)]) if len(others) else None
-    style = style_of(preprocess.prepare(other.pixels, int(side))) if other else None
+    _show_variants(radiograph.pixels, other and other.pixels, int(seed), int(side))
+
+
+def show_drawn() -> None:
+    """On a drawn radiograph, where no data set is at hand."""
+    st.markdown(INTRODUCTION)
+    draw, _ = st.columns([2, 8])
+    seed = draw.number_input(
+        "Draw", 1.0, 9999.0, step=1.0, format="%.0f", key="data_draw", bind="query-params",
+        persist_state="session",
+        help="Another radiograph, and another throw of the dice.",
+    )  # fmt: skip
+    st.caption(":material/draw: Drawn by a program, not taken of a patient.")
+    drawn, other = (
+        phantom.phantom(int(seed), pneumonia=pneumonia, size=_DRAWN).pixels
+        for pneumonia in (True, False)
+    )
+    _show_variants(drawn, other, int(seed), 224)
+
+
+def _show_variants(pixels: np.ndarray, other: np.ndarray | None, seed: int, side: int) -> None:
+    """A radiograph ``uint8 [height, width]`` under each preset and treatment; some presets mix in
+    the style of another one."""
+    square = preprocess.prepare(pixels, side)
+    style = None if other is None else style_of(preprocess.prepare(other, side))
     for name, recipe in PRESETS.items():
         st.markdown(f"**Preset {name}:** {describe(recipe)}.")
-        rng = np.random.default_rng(int(seed))
+        rng = np.random.default_rng(seed)
         with st.grid(VARIANTS, min_column_width=110):
             for variant in range(1 if name == "none" else VARIANTS):
                 st.image(
@@ -95,7 +124,7 @@ def show(table: pd.DataFrame) -> None:
         "Histogram equalization and CLAHE can be chosen for a run, which then treats every "
         "image alike, in training and in reading. Edges are for your eyes only."
     )
-    shown = plots.for_screen(radiograph.pixels)
+    shown = plots.for_screen(pixels)
     with st.grid(5, min_column_width=150):
         for title, (words, treat) in TREATMENTS.items():
             with st.container(gap="xsmall"):
@@ -103,7 +132,7 @@ def show(table: pd.DataFrame) -> None:
                     treat(shown),
                     width="stretch",
                     output_format="JPEG",
-                    alt=f"{title} of {row.path}",
+                    alt=title,
                 )
                 st.markdown(f"**{title}**")
                 st.caption(words)

@@ -48,8 +48,8 @@ def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
     return folds, source
 
 
-def show_counts(table: pd.DataFrame, sides: pd.Series, label: str) -> None:
-    counts = overview.counts(table, sides)
+def show_counts(counts: pd.DataFrame, label: str) -> None:
+    """What `overview.counts` found."""
     counts = counts.reindex([side for side in SIDES if side in counts.index]).rename(index=SIDES)
     st.dataframe(
         counts.assign(share=100 * counts.share).rename_axis("Side"),
@@ -122,7 +122,7 @@ def go_to_copies() -> None:
 def show(table: pd.DataFrame) -> None:
     st.markdown(overview.imbalance(table))
     st.header("Official folders", anchor=False)
-    show_counts(table, table.split, "Images and patients of each official folder")
+    show_counts(overview.counts(table, table.split), "Images and patients of each official folder")
     st.caption(
         f"{overview.completeness(table)} The official val folder has too few images to steer a "
         "training by."
@@ -133,7 +133,9 @@ def show(table: pd.DataFrame) -> None:
     except dataset.DatasetError as error:
         show_problem(str(error))
         return
-    show_counts(table, folds, "Images and patients on each side of the split in use")
+    show_counts(
+        overview.counts(table, folds), "Images and patients on each side of the split in use"
+    )
     st.caption(
         f"Train and val together, {source} Whole patients go to one side. The test folder stays "
         "as it is."

@@ -1,5 +1,7 @@
 """What tells the classes apart without a look at the lungs."""
 
+from collections.abc import Mapping
+
 import altair as alt
 import pandas as pd
 import streamlit as st
@@ -7,6 +9,12 @@ import streamlit as st
 from cxrlib import plots
 from cxrlib.data import overview
 from pages.shared.text import plain
+
+INTRODUCTION = (
+    "A network learns whatever tells the classes apart. If the size of an image alone does, it "
+    "need not look at the lungs. Below is how well each simple measure, alone, separates pneumonia "
+    "from normal: **AUC 0.5 is chance, 1 is always right**."
+)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -20,21 +28,7 @@ def exposure_task(fingerprint: str, _table: pd.DataFrame) -> overview.ExposureTa
 def separations(
     fingerprint: str, known: tuple[str, ...], _table: pd.DataFrame, _values: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row a measure: median and quartiles by class, and how far it tells them apart."""
-    official = _table.split == "test"
-    rows = []
-    for name in known:
-        row: dict[str, str] = {"Alone": overview.MEASURES[name].partition(" (")[0]}
-        for title, part in (("AUC, train and val", ~official), ("AUC, test", official)):
-            if part.any():
-                found = overview.univariate_auc(_table[part], _values[name][part])
-                row[title] = str(found.auc)
-                row.setdefault("In words", found.words)
-        for label, title in overview.CLASSES.items():
-            low, middle, high = _values[name][_table.label == label].quantile([0.25, 0.5, 0.75])
-            row[title] = f"{middle:.3g} ({low:.3g}–{high:.3g})"
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return overview.separations(_table, _values)
 
 
 @st.fragment(run_every=1)
@@ -49,11 +43,7 @@ def follow_exposure(task: overview.ExposureTask) -> None:
 
 
 def show(table: pd.DataFrame, fingerprint: str) -> None:
-    st.markdown(
-        "A network learns whatever tells the classes apart. If the size of an image alone does, "
-        "it need not look at the lungs. Below is how far each trivial number, alone, separates "
-        "pneumonia from normal: **AUC 0.5 is guessing, 1 is always right**."
-    )
+    st.markdown(INTRODUCTION)
     task = exposure_task(fingerprint, table)
     if task.is_alive():
         follow_exposure(task)
@@ -61,17 +51,32 @@ def show(table: pd.DataFrame, fingerprint: str) -> None:
         st.warning(plain(task.problem))
         st.button("Try again", icon=":material/refresh:", on_click=exposure_task.clear)
     values = overview.measures(table, task.result)
-    constant = [name for name in values if values[name].nunique() == 1]
+    constant = {name: values[name].iloc[0] for name in values if values[name].nunique() == 1}
+    values = values.drop(columns=list(constant))
+    found = separations(fingerprint, tuple(values), table, values) if len(values.columns) else None
+    show_found(found, {name: overview.histogram(table, values[name]) for name in values}, constant)
+
+
+def show_found(
+    separations: pd.DataFrame | None,
+    histograms: Mapping[str, pd.DataFrame],
+    constant: Mapping[str, float],
+) -> None:
+    """What tells the classes apart.
+
+    Args:
+        separations: as `overview.separations`; None where all measures are constant.
+        histograms: `overview.histogram` by measure.
+        constant: measures with one value, and that value.
+    """
     if constant:
         listed = ", ".join(
-            f"{overview.MEASURES[name].lower()} {values[name].iloc[0]:.3g}" for name in constant
+            f"{overview.MEASURES[name].lower()} {value:.3g}" for name, value in constant.items()
         )
-        st.caption(f"The same in all images, and so no help: {listed}.")
-    values = values.drop(columns=constant)
-    if values.empty:
+        st.caption(f"The same in all images, and so no shortcut: {listed}.")
+    if separations is None:
         return
-    found = separations(fingerprint, tuple(values), table, values)
-    st.dataframe(found, hide_index=True, alt="How far trivial numbers tell the classes apart")
+    st.dataframe(separations, hide_index=True, alt="How far simple measures separate the classes")
     st.caption(
         "AUC with its 95 % interval, bootstrapped over patients; median and quartiles by class. "
         "Where an AUC is high, prefer the augmentation preset *strong*: it varies shape, "
@@ -79,14 +84,14 @@ def show(table: pd.DataFrame, fingerprint: str) -> None:
         "differ, such a shortcut fails on the test images."
     )
     with st.grid(3, min_column_width=280):
-        for name in values:
+        for name, histogram in histograms.items():
             with st.container():
-                show_spread(table, values[name], overview.MEASURES[name])
+                show_spread(histogram, overview.MEASURES[name])
 
 
-def show_spread(table: pd.DataFrame, values: pd.Series, title: str) -> None:
+def show_spread(histogram: pd.DataFrame, title: str) -> None:
     st.markdown(f"**{title}**")
-    spread = overview.histogram(table, values).replace({"label": overview.CLASSES})
+    spread = histogram.replace({"label": overview.CLASSES})
     scale = alt.Scale(domain=list(overview.CLASSES.values()), range=list(plots.SERIES[:2]))
     chart = (
         alt.Chart(spread)
