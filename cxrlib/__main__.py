@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from cxrlib import arguments, cluster, runs
-from cxrlib.data import dataset
+from cxrlib.data import classes, dataset, entries
 from cxrlib.images import files
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import lung_fields
@@ -74,7 +74,27 @@ def _data(options: argparse.Namespace) -> Path:
             "No data set was named: pass --data FOLDER or set CXR_DATA_DIR. "
             "`python -m cxrlib download` fetches it."
         )
+    if options.meaning:
+        _give_meanings(folder, options.meaning)
     return folder
+
+
+def _give_meanings(folder: Path, said: Sequence[str]) -> None:
+    """Keep what classes of a data set mean, ``CLASS=MEANING`` each."""
+    meanings = dict(one.rpartition("=")[::2] for one in said)
+    for name, meaning in meanings.items():
+        if not name or meaning not in classes.MEANINGS:
+            raise dataset.DatasetError(
+                f"--meaning takes CLASS=MEANING, where the meaning is one of "
+                f"{', '.join(classes.MEANINGS)}."
+            )
+    classes.give(folder, meanings)
+    known = entries.meanings(folder)
+    if unknown := [name for name in meanings if name not in known]:
+        raise dataset.DatasetError(
+            f"The folder {folder} has no class {unknown[0]} to give a meaning. It has: "
+            f"{', '.join(known) or 'NORMAL, PNEUMONIA'}."
+        )
 
 
 def _download(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from cxrlib import runs
+from cxrlib.data.classes import MEANINGS
 from cxrlib.inference.methods import METHODS
 from cxrlib.runs import options
 
@@ -167,6 +168,14 @@ def _add_cluster(parser: argparse.ArgumentParser, help_text: str) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    parser.add_argument(
+        "--meaning",
+        action="append",
+        default=[],
+        metavar="CLASS=MEANING",
+        help="what a class of the data set means, where its name does not tell: "
+        f"{', '.join(MEANINGS)}; kept for the folder",
+    )
 
 
 def _add_measured(parser: argparse.ArgumentParser, *, split: str) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cxrlib.data import dataset
+from cxrlib.data import dataset, entries
 from pages.dataset_parts import (
     augmentation_tab,
     gallery_tab,
@@ -22,6 +22,8 @@ if folder:
     try:
         fingerprint = dataset.fingerprint(folder)
         table = data_folder.load(str(folder), fingerprint)
+    except entries.UnknownClassesError as error:
+        data_folder.ask_unknown(error)
     except (dataset.DatasetError, OSError) as error:
         data_folder.show_problem(str(error))
 if table is None:

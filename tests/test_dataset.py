@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cxrlib.data import dataset, examples, overview
+from cxrlib.data import dataset, entries, examples, overview
 from cxrlib.data.dataset import DatasetError
 from cxrlib.data.downloads import Download
 from cxrlib.data.folds import assign_folds
@@ -64,8 +64,8 @@ def test_the_folder_above_will_do(phantoms: Path) -> None:
     ],
 )
 def test_what_a_file_name_tells(name: str, patient: str, subtype: str) -> None:
-    assert dataset.patient(name, "NORMAL") == patient
-    assert dataset.subtype(name) == subtype
+    assert entries.patient(name, "NORMAL") == patient
+    assert entries.subtype(name) == subtype
 
 
 def test_another_layout_is_refused_and_the_layout_shown(tmp_path: Path) -> None:

@@ -14,6 +14,16 @@ from tarfile import TarError
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
+from cxrlib.data import layout
+from cxrlib.data.entries import (
+    LAYOUT,
+    SPLITS,
+    DatasetError,
+    class_files,
+    find_root,
+    list_entries,
+    official_root,
+)
 from cxrlib.images import files
 from cxrlib.images.limits import RadiographError
 from cxrlib.labels import BINARY, NORMAL, PNEUMONIA
@@ -28,12 +38,6 @@ KAGGLE_HANDLE = "paultimothymooney/chest-xray-pneumonia"
 # found again without a connection.
 _KAGGLE_VERSION = f"{KAGGLE_HANDLE}/versions/2"
 KAGGLE_PICTURES = {"train": 5216, "val": 16, "test": 624}
-SPLITS = ("train", "val", "test")
-LAYOUT = """\
-chest_xray/
-  train/NORMAL/*.jpeg   train/PNEUMONIA/*.jpeg
-  val/NORMAL/*.jpeg     val/PNEUMONIA/*.jpeg      (optional)
-  test/NORMAL/*.jpeg    test/PNEUMONIA/*.jpeg     (optional)"""
 # A few images of the official test folder that are worth fetching singly.
 KAGGLE_EXAMPLES = (
     ("test", "NORMAL", "IM-0001-0001.jpeg"),
@@ -50,18 +54,11 @@ To get the data set by hand:
 
 _ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # of a whole JPEG and PNG file
 _QUICK = (b"\xff\xd8\xff", b"\x89PNG")  # whose size is told without decoding them
-_PATIENT = re.compile(r"(?:NORMAL2-)?IM-\d+|person\d+")
 # Of a whole name; the ending is left out.
 _PICTURE = re.compile(
     r"((?:NORMAL2-)?IM-\d{4}-\d{4}(?:-\d{4})?|person\d{1,5}_(?:bacteria|virus)_\d{1,5})(?:\.jpeg)?",
     re.ASCII,
 )
-_SUBTYPE = re.compile(r"person\d+_(bacteria|virus)_")
-_SUBTYPES = {"bacteria": "bacterial", "virus": "viral"}
-
-
-class DatasetError(ValueError):
-    """The data set is missing, incomplete or laid out otherwise; says what to do."""
 
 
 def configured_folder() -> Path | None:
@@ -70,41 +67,22 @@ def configured_folder() -> Path | None:
     return Path(folder) if folder else downloaded_folder()
 
 
-def find_root(folder: Path) -> Path:
-    """The folder that holds the official folders: ``folder`` itself or ``chest_xray`` in it.
-
-    Any of them is enough to look at images and to measure runs; training needs ``train``.
-
-    Raises:
-        DatasetError: there is no such folder; the message shows the layout.
-    """
-    problem = "is not laid out as a data set" if folder.is_dir() else "does not exist"
-    for candidate in (folder, folder / "chest_xray"):
-        present = [split for split in SPLITS if (candidate / split).is_dir()]
-        missing = [
-            f"{split}/{label}"
-            for split in present
-            for label in BINARY
-            if not (candidate / split / label).is_dir()
-        ]
-        if missing:
-            problem = f"is incomplete: {missing[0]} is missing"
-        elif present:
-            return candidate
-    raise DatasetError(f"The folder {folder} {problem}. It should look like this:\n{LAYOUT}")
-
-
 def examples(folder: Path, count: int = 4) -> list[Path]:
     """A few images of each class, held out ones where the folder has them.
 
     Raises:
         DatasetError: wrong layout.
     """
-    root = find_root(folder)
-    split = next(name for name in ("test", "val", "train") if (root / name).is_dir())
+    entries = list_entries(find_root(folder))
+    splits = {entry.split for entry in entries}
+    split = next(name for name in ("test", "val", "train") if name in splits)
     found: list[Path] = []
     for label in BINARY:
-        images = (file for file in _class_files(root, split, label) if not files.problem(file))
+        images = (
+            entry.file
+            for entry in entries
+            if (entry.split, entry.label) == (split, label) and not files.problem(entry.file)
+        )
         found += islice(images, count)
     return found
 
@@ -124,10 +102,14 @@ def picture_file(folder: Path, path: str) -> Path:
     split, _, rest = path.partition("/")
     label, _, name = rest.partition("/")
     # The name is looked up among those that are there, never joined to a path as it came.
-    if split in SPLITS and label in BINARY:
-        for file in _class_files(root, split, label):
+    if official_root(root) and split in SPLITS and label in BINARY:
+        for file in class_files(root, split, label):
             if file.name == name and not files.problem(file):
                 return file
+    elif found := layout.known(root):
+        for entry in found.entries:
+            if entry.file == root / path and not files.problem(entry.file):
+                return entry.file
     raise DatasetError(f"The data set in {root} has no image {path}.")
 
 
@@ -142,24 +124,14 @@ def fingerprint(folder: Path) -> str:
     """
     root = find_root(folder)
     key = hashlib.blake2b(digest_size=12)
-    for file in _files(root):
-        status = file.lstat()
-        name = file.relative_to(root).as_posix()
-        key.update(os.fsencode(f"{name}|{status.st_size}|{status.st_mtime_ns}\n"))
+    for entry in list_entries(root, checked=False):
+        status = entry.file.lstat()
+        name = entry.file.relative_to(root).as_posix()
+        facts = f"{name}|{status.st_size}|{status.st_mtime_ns}"
+        if not entry.official:
+            facts += f"|{entry.split}|{entry.label}|{entry.subtype}|{entry.patient}"
+        key.update(os.fsencode(facts + "\n"))
     return key.hexdigest()
-
-
-def _files(root: Path) -> list[Path]:
-    return [
-        file for split in SPLITS for label in BINARY for file in _class_files(root, split, label)
-    ]
-
-
-def _class_files(root: Path, split: str, label: str) -> list[Path]:
-    """All that lies in a class folder, whatever it is; hidden files left out."""
-    return sorted(
-        file for file in (root / split / label).glob("*") if not file.name.startswith(".")
-    )
 
 
 def index(folder: Path) -> "pd.DataFrame":
@@ -180,7 +152,8 @@ def index(folder: Path) -> "pd.DataFrame":
     import pandas as pd
 
     root = find_root(folder)
-    images, left_out = files.sort_out(_files(root))
+    entries = {entry.file: entry for entry in list_entries(root)}
+    images, left_out = files.sort_out(list(entries))
     with ThreadPoolExecutor() as pool:
         facts = list(pool.map(_facts, images))
     broken = [
@@ -198,24 +171,29 @@ def index(folder: Path) -> "pd.DataFrame":
     table = pd.DataFrame(
         {
             "path": file.relative_to(root).as_posix(),
-            "split": file.parent.parent.name,
-            "label": file.parent.name,
-            "subtype": subtype(file.name),
-            "patient": patient(file.name, file.parent.name),
+            "split": entries[file].split,
+            "label": entries[file].label,
+            "subtype": entries[file].subtype,
+            "patient": entries[file].patient,
             "width": width,
             "height": height,
             "digest": digest,
         }
         for file, (width, height, digest) in zip(images, filter(None, facts), strict=True)
     )
-    filled = {file.parent for file in images}
-    for split in SPLITS:
+    filled = set(zip(table["split"], table["label"], strict=True)) if len(table) else set()
+    for split in SPLITS if official_root(root) else ():
         for label in BINARY:
-            if (root / split).is_dir() and root / split / label not in filled:
+            if (root / split).is_dir() and (split, label) not in filled:
                 raise DatasetError(
                     f"The folder {root / split / label} has no images. It should look like "
                     f"this:\n{LAYOUT}"
                 )
+    if missing := set(BINARY) - {label for _, label in filled}:
+        raise DatasetError(
+            f"The folder {root} has no image that means {' or '.join(sorted(missing)).lower()}. "
+            f"It should look like this:\n{LAYOUT}"
+        )
     table = table.sort_values("path", ignore_index=True)
     table.attrs["root"] = str(root)
     table.attrs["left_out"] = {
@@ -262,26 +240,6 @@ def _facts(file: Path) -> tuple[int, int, str] | None:
 
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def patient(name: str, label: str) -> str:
-    """The patient a file name of the set speaks of; else the name itself, within its class.
-
-    >>> patient("person12_bacteria_46.jpeg", "PNEUMONIA"), patient("img_000.jpeg", "NORMAL")
-    ('person12', 'NORMAL/img_000')
-    """
-    match = _PATIENT.match(name)
-    return match[0] if match else f"{label}/{Path(name).stem}"
-
-
-def subtype(name: str) -> str:
-    """``bacterial``, ``viral``, or empty where the file name does not say.
-
-    >>> subtype("person13_virus_47.jpeg")
-    'viral'
-    """
-    match = _SUBTYPE.match(name)
-    return _SUBTYPES[match[1]] if match else ""
 
 
 def duplicates(table: "pd.DataFrame") -> "pd.DataFrame":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from cxrlib.data import dataset
+from cxrlib.data import classes, dataset, entries
 from cxrlib.data.downloads import Download
 from pages.shared.permissions import allowed, why_not
 from pages.shared.text import number, plain
@@ -52,6 +52,39 @@ def show_problem(message: str) -> None:
     st.error(plain(sentence), icon=":material/folder_off:")
     if layout:
         st.code(layout, language=None)
+
+
+def ask_meanings(root: Path, found: "dict[str, tuple[int, str]]") -> None:
+    """What each class of a data set means, as far as its names do not tell."""
+    with st.form("meanings", border=True):
+        st.markdown(
+            f"**{plain(str(root))}** is not laid out as the Kaggle set. What do its classes mean?"
+        )
+        chosen = {
+            name: st.selectbox(
+                f"{plain(name)} ({number(count)} files)",
+                list(classes.MEANINGS),
+                index=list(classes.MEANINGS).index(meaning) if meaning else None,
+                placeholder="choose",
+                key=f"meaning_{name}",
+            )
+            for name, (count, meaning) in found.items()
+        }
+        if st.form_submit_button("Use these meanings", icon=":material/check:"):
+            if all(chosen.values()):
+                classes.give(root, chosen)
+                st.rerun()
+            st.error("Choose a meaning for every class; leave-out is one.")
+
+
+def ask_unknown(error: entries.UnknownClassesError) -> None:
+    """Ask for the meanings that are open, and go no further."""
+    if reason := why_not("train"):
+        st.info(reason, icon=":material/lock:")
+    else:
+        counts, known = error.counts, error.meanings
+        ask_meanings(error.root, {name: (counts[name], known[name]) for name in counts})
+    st.stop()
 
 
 def ask_for_data(folder: Path | None) -> None:
@@ -120,5 +153,8 @@ def show_place(table: "pd.DataFrame", folder: Path | None) -> None:
     if allowed():
         with change.popover("Change", icon=":material/folder:", width="stretch"):
             ask_folder(folder)
+    if found := entries.meanings(folder):
+        with st.expander("What the classes mean", icon=":material/label:"):
+            ask_meanings(Path(table.attrs["root"]), found)
     for sentence in dataset.warnings(table):
         st.warning(plain(sentence))

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from cxrlib import runs
-from cxrlib.data import dataset
+from cxrlib.data import dataset, entries
 from cxrlib.images import preprocess, radiograph
 from cxrlib.images.style import style_of
 from cxrlib.labels import is_pneumonia
@@ -58,6 +58,8 @@ def show() -> None:
     if folder:
         try:
             table = data_folder.load(str(folder), dataset.fingerprint(folder))
+        except entries.UnknownClassesError as error:
+            data_folder.ask_unknown(error)
         except (dataset.DatasetError, OSError) as error:
             data_folder.show_problem(str(error))
     if table is None:
