@@ -9,6 +9,7 @@ of log-odds, the layer ``evidence``, whose smooth maximum is the score.
 Backbones are registered with a decorator in `backbones`; the tests walk the registry.
 """
 
+import random
 from pathlib import Path
 
 import keras
@@ -83,7 +84,9 @@ def build(
     features = layers.GlobalAveragePooling2D(name="pool")(backbone.output)
     if hidden_units:
         features = layers.Dense(hidden_units, activation="relu", name="hidden")(features)
-    features = layers.Dropout(dropout, name="dropout")(features)
+    # Without a seed of its own, dropout on PyTorch draws from a state that no checkpoint has.
+    seed = random.randint(1, 10**9) if keras.backend.backend() == "torch" else None
+    features = layers.Dropout(dropout, seed=seed, name="dropout")(features)
     # float32 under mixed precision too: 16-bit probabilities saturate and tie.
     probability = layers.Dense(
         1 if head == "sigmoid" else classes,

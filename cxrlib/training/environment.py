@@ -24,8 +24,14 @@ def environment() -> dict[str, object]:
 
 def gpus() -> list[str]:
     """The GPUs that the Keras backend can use, by its names for them."""
-    if keras.backend.backend() == "torch":  # which Keras lists no devices for
-        import torch
+    match keras.backend.backend():
+        case "torch":  # which Keras lists no devices for
+            import torch
 
-        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+            return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        case "jax":  # which fails where it is asked for GPUs and there are none
+            import jax
+
+            found = jax.local_devices()
+            return [f"gpu:{device.id}" for device in found if device.platform == "gpu"]
     return keras.distribution.list_devices("gpu")
