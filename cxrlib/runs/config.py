@@ -167,7 +167,7 @@ class TrainingConfig(BaseModel):
     fine_tune_layers: int | None = Field(
         None,
         ge=1,
-        description="fine-tune_depth as it was counted before version 0.3: all of Keras' layers, "
+        description="fine-tune_depth as it was counted before version 0.2: all of Keras' layers, "
         "with or without weights",
         json_schema_extra=LEGACY,
     )
