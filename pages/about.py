@@ -28,12 +28,13 @@ insist.
 
 ## Privacy
 Uploaded images stay in the server's memory while your page is open and for two minutes more, in
-case its connection comes back. They are not written to disk, not logged and not sent anywhere. Of a DICOM file only the image is used; names, dates and
-numbers in it are neither shown nor kept. What is kept are readings in the *Reading room*: the name
-that the reader gave, answers, comments and times, and of images in a folder of the reader's own
-where each file lies, until they are deleted there. Files that you download carry the file's name,
-as you gave it. Where people log in, the name and address that their identity provider sends stay
-in a signed cookie in their browser, for at most 30 days; they are not written to the server's disk.
+case its connection comes back. They are not written to disk, not logged and not sent anywhere.
+Of a DICOM file only the image is used; names, dates and numbers in it are neither shown nor
+kept. What is kept are readings in the *Reading room*: the name that the reader gave, answers,
+comments and times, and of images in a folder of the reader's own where each file lies, until
+they are deleted there. Files that you download carry the file's name, as you gave it. Where
+people log in, the name and address that their identity provider sends stay in a signed cookie
+in their browser, for at most 30 days; they are not written to the server's disk.
 """
 )
 st.markdown("## Heatmaps")
