@@ -27,9 +27,9 @@ st.set_page_config(
 # The X-ray shall be the largest thing on the page: Streamlit leaves much room around it.
 st.html(
     "<style>.stMainBlockContainer{padding:2.5rem clamp(1rem,3vw,3rem)}"
-    # Wide tables of the model card scroll by themselves on a phone.
-    "@media(max-width:640px){[data-testid=stMarkdownContainer] table{display:block;max-width:100%;"
-    "overflow-x:auto}}"
+    # Tables of the model card fit a phone: what scrolls by itself, no key reaches.
+    "@media(max-width:640px){[data-testid=stMarkdownContainer] :is(td,th){padding:.2rem;"
+    "font-size:.7rem;overflow-wrap:anywhere}}"
     "h1{font-size:1.9rem!important}h2{font-size:1.4rem!important}"
     # White words need a darker ground than the dark theme's accent colour, which has to be bright
     # enough to be read itself.

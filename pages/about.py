@@ -19,22 +19,21 @@ not for diagnosis**.
 
 ## How an image is read
 The image becomes grey, upright and square. A first network finds the lung fields; the network of
-the run in use then reads the box around them, or the whole image, as that run was trained. Its
-answer is calibrated (temperature and class offsets; Alexandari et al., ICML 2020) on images of
-patients that it was not trained on, and held against an operating point chosen on the same
-images. Where the probability lies within the operating point's 95 % interval, the verdict is
-*uncertain*. An image without lungs, or unlike the training images, is *not read* unless you
-insist.
+the run in use then reads the box around them, or the whole image, depending on how it was trained.
+Its output is calibrated (temperature and class offsets; Alexandari et al., ICML 2020) on images of
+patients it was not trained on, and compared with a threshold chosen on the same images. Where the
+probability lies within the threshold's 95 % interval, the verdict is *uncertain*. An image without
+lungs, or unlike the training images, is *rejected*, unless you choose *Analyze anyway*.
 
 ## Privacy
 Uploaded images stay in the server's memory while your page is open and for two minutes more, in
-case its connection comes back. They are not written to disk, not logged and not sent anywhere.
-Of a DICOM file only the image is used; names, dates and numbers in it are neither shown nor
-kept. What is kept are readings in the *Reading room*: the name that the reader gave, answers,
-comments and times, and of images in a folder of the reader's own where each file lies, until
-they are deleted there. Files that you download carry the file's name, as you gave it. Where
-people log in, the name and address that their identity provider sends stay in a signed cookie
-in their browser, for at most 30 days; they are not written to the server's disk.
+case its connection comes back. They are not written to disk, not logged and not sent anywhere. Of a
+DICOM file only the image is used; names, dates and numbers in it are neither shown nor kept. The
+*Reading room* keeps the name a reader gives, answers, comments and times, and for images in a
+reader's own folder the path of each file, until they are deleted there. Files you download carry
+the name of your file. Where people log in, the name and address that their identity provider sends
+stay in a signed cookie in their browser, for at most 30 days; they are not written to the server's
+disk.
 """
 )
 st.markdown("## Heatmaps")
@@ -46,11 +45,10 @@ st.markdown(
 )
 st.markdown(
     """\
-Which of them to believe is measured and not a matter of taste: what happens to the score when the
-bright places are blurred away or put back (Petsiuk et al., BMVC 2018), whether they find an
-opacity whose place is known (Zhang et al., IJCV 2018), whether the map changes when the network
-forgets all it learned (Adebayo et al., NeurIPS 2018). The numbers of the run in use are under
-*Metrics*, *Robustness*.
+How far to believe each is measured: what happens to the score when the bright regions are blurred
+or restored (Petsiuk et al., BMVC 2018), whether they find an opacity at a known place (Zhang et
+al., IJCV 2018), and whether the map changes when the network's weights are randomized (Adebayo et
+al., NeurIPS 2018). The figures of the run in use are under *Metrics*, *Robustness*.
 """
 )
 if "run" in st.session_state:

@@ -116,7 +116,7 @@ def test_overview_counts_both_splits(phantoms: Path, open_page: Callable[..., Ap
     assert own.index.tolist() == ["Train", "Validation", "Test"]
     assert (shared == 0).all(axis=None)
     assert "not the whole Kaggle set" in words(page)
-    assert "No image is there twice" in words(page)
+    assert "There are no identical images" in words(page)
 
 
 def test_shortcuts_are_measured(phantoms: Path, open_page: Callable[..., AppTest]) -> None:

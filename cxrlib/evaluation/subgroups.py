@@ -83,7 +83,7 @@ def as_table(groups: Mapping[str, Subgroup]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "group": label,
-            "pictures": group.pictures,
+            "images": group.pictures,
             "with pneumonia": group.pneumonia,
             "ROC-AUC": str(group.roc_auc),
             "sensitivity": str(group.sensitivity),

@@ -237,7 +237,7 @@ def phase_starts(history: "pd.DataFrame") -> list[int]:
 def learning_charts(history: "pd.DataFrame") -> dict[str, Spec]:
     """Loss, and what training and validation reached, by epoch; a chart for each panel."""
     epochs = range(1, len(history) + 1)
-    starts = [{"x": start - 0.5} for start in phase_starts(history)]
+    starts = phase_starts(history)
     charts = {}
     for title, columns in learning_panels(history).items():
         rows = [
@@ -249,22 +249,23 @@ def learning_charts(history: "pd.DataFrame") -> dict[str, Spec]:
         encoding["x"]["axis"] = {"tickMinStep": 1, "format": "d"}
         del encoding["y"]["scale"]["domain"]
         tooltip = [{"field": "x", "title": "Epoch"}, *_tooltip(y="Value")]
-        charts[title] = {
-            "height": _LOW,
-            "layer": [
+        layers = [
+            {
+                "data": _data(rows),
+                "mark": {"type": "line", "point": {"size": 25}},
+                "encoding": encoding,
+            },
+            _hover(rows, encoding, tooltip, "Of"),
+        ]
+        if starts:
+            layers.append(
                 {
-                    "data": _data(starts),
+                    "data": _data([{"x": start - 0.5} for start in starts]),
                     "mark": {"type": "rule", "strokeDash": [2, 3], "color": _GREY},
                     "encoding": {"x": encoding["x"]},
-                },
-                {
-                    "data": _data(rows),
-                    "mark": {"type": "line", "point": {"size": 25}},
-                    "encoding": encoding,
-                },
-                _hover(rows, encoding, tooltip, "Of"),
-            ],
-        }
+                }
+            )
+        charts[title] = {"height": _LOW, "layer": layers}
     return charts
 
 

@@ -93,20 +93,20 @@ def show_shared(table: pd.DataFrame, folds: pd.Series) -> None:
     if groups:
         text, button = st.columns([3, 1], vertical_alignment="center")
         text.markdown(
-            f"{len(copies)} files are copies of one another, byte by byte: {groups} different "
-            "images. The split in use keeps copies together."
+            f"{len(copies)} files are byte-identical copies of {groups} images. The split in use "
+            "keeps copies together."
         )
         button.button(
             "Show the copies", on_click=go_to_copies, icon=":material/content_copy:",
             width="stretch",
         )  # fmt: skip
     else:
-        st.markdown("No image is there twice.")
+        st.markdown("There are no identical images.")
     left_out = int((folds == "excluded").sum())
     if left_out:
         st.markdown(
-            f"{left_out} images take no part in the split in use: identical copies of them are "
-            "in the official test folder."
+            f"{left_out} images are left out of the split in use: identical copies are in the "
+            "official test folder."
         )
 
 
@@ -124,8 +124,7 @@ def show(table: pd.DataFrame) -> None:
     st.header("Official folders", anchor=False)
     show_counts(overview.counts(table, table.split), "Images and patients of each official folder")
     st.caption(
-        f"{overview.completeness(table)} The official val folder has too few images to steer a "
-        "training by."
+        f"{overview.completeness(table)} The official val folder is too small to validate on."
     )
     st.header("Split in use", anchor=False)
     try:
@@ -137,8 +136,8 @@ def show(table: pd.DataFrame) -> None:
         overview.counts(table, folds), "Images and patients on each side of the split in use"
     )
     st.caption(
-        f"Train and val together, {source} Whole patients go to one side. The test folder stays "
-        "as it is."
+        f"Train and val together, {source} All images of a patient are on one side. The test "
+        "folder stays as it is."
     )
     if not (table.split == "test").any():
         st.info(
@@ -149,7 +148,7 @@ def show(table: pd.DataFrame) -> None:
     st.header("Shared between sides", anchor=False)
     show_shared(table, folds)
     st.caption(
-        "Who is who is told from the file names. In the official test folder patient numbers "
-        "start again, so a number that is in train and in test is no sign of the same child; "
-        "whether children are in both cannot be told."
+        "Patients are identified by the file names. In the official test folder patient numbers "
+        "start again: the same number in train and in test does not mean the same child, and "
+        "whether a child is in both is not known."
     )

@@ -50,9 +50,9 @@ def _show_overview(summary: dict[str, Any]) -> None:
     overview_tab.show_counts(_counts(summary, "split"), "Images and patients on each side")
     patients, copies = (summary["shared"]["split"][name] for name in ("patients", "copies"))
     st.caption(
-        f"Train and val together, whole patients on one side. Patients on both sides: {patients}; "
-        f"identical images on both sides: {copies}. {summary['copies']['files']} files are copies "
-        f"of one another, {summary['copies']['images']} different images."
+        "Train and val together, all images of a patient on one side. Patients on both sides: "
+        f"{patients}; identical images on both sides: {copies}. {summary['copies']['files']} files "
+        f"are byte-identical copies of {summary['copies']['images']} images."
     )
 
 

@@ -171,9 +171,9 @@ def show_calibration(measured: Measured, point: str) -> None:
             "Histograms of the probability by class, with the threshold as a line",
         )
     st.caption(
-        f"On the dotted line a probability of 70 % is right in 70 of 100 cases. Each point is of "
-        f"{CALIBRATION_IMAGES} images or more, with its 95 % interval. ECE, the calibration "
-        "error, is the mean distance from the line. Calibration, a temperature "
+        f"On the dotted line, 70 of 100 images with a probability of 70 % show pneumonia. Each "
+        f"point is of {CALIBRATION_IMAGES} images or more, with its 95 % interval. ECE, the "
+        "calibration error, is the mean distance from the line. Calibration, a temperature "
         f"({measured.metrics['calibration']['temperature']:.2f}) and an offset for each class, was "
         "fitted on validation for the smallest log loss: where the ECE is small already, it may "
         "rise a little."
@@ -216,7 +216,7 @@ def show_subgroups(measured: Measured, point: str) -> None:
             )
     st.caption(
         "Subtypes are compared with the same normal images, so that specificity is that of all. "
-        "Small groups have wide intervals: a difference within them says nothing."
+        "Small groups have wide intervals: a difference within them means little."
     )
 
 
@@ -236,7 +236,7 @@ def _show_classes(measured: Measured, found: three_classes.ByClass) -> None:
         st.markdown(found.sentence())
         left_out = f" Left out: {found.unknown} whose names do not tell." if found.unknown else ""
         st.caption(
-            "What is bacterial and what viral is told by the data set's file names alone; on a "
+            "Bacterial and viral are told apart by the data set's file names alone; on a "
             f"radiograph the two look much alike.{left_out}"
         )
     st.markdown("**Pneumonia against normal, by subtype**")

@@ -133,6 +133,7 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
         for name in ("threshold", *compare_runs.TABLE_METRICS)
     }
     columns["run"] = st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)
+    columns["pictures"] = st.column_config.NumberColumn("images")
     columns |= {
         f"{name} interval": st.column_config.TextColumn("95 % interval")
         for name in ("roc_auc", "sensitivity", "specificity")

@@ -59,7 +59,7 @@ def _matrix(calls: pd.DataFrame) -> None:
     for pair in pairs.itertuples():
         agreed = round(pair.agreement * pair.cases) if pair.cases else 0
         words = (
-            f"{agreed} of {pair.cases} agree (κ {pair.kappa})" if pair.cases else "none in common"
+            f"{agreed} of {pair.cases} agree, κ {pair.kappa}" if pair.cases else "none in common"
         )
         square.loc[pair.one, pair.other] = square.loc[pair.other, pair.one] = words
     for name in calls.columns:

@@ -91,20 +91,20 @@ def ask_for_data(folder: Path | None) -> None:
     """What there is to do where no data set is at hand."""
     st.markdown(
         "The X-rays of the data set come from Kaggle: 5,856 frontal radiographs of children of one "
-        "to five years, normal or with pneumonia (Kermany et al. 2018, CC BY 4.0). Reading "
-        "images of your own on the page Diagnose needs none of it."
+        "to five years, normal or with pneumonia (Kermany et al. 2018, CC BY 4.0). *Diagnose* "
+        "does not need it."
     )
     if reason := why_not("train"):
         st.info(reason, icon=":material/lock:")
         return
     fetch, own = st.columns(2, gap="large")
     with own:
-        st.header("It is on this computer", anchor=False)
+        st.header("Open it on this computer", anchor=False)
         ask_folder(folder)
     with fetch:
-        st.header("Get it from Kaggle", anchor=False)
+        st.header("Download it from Kaggle", anchor=False)
         offer_download()
-        with st.expander("Get it by hand"):
+        with st.expander("Download it yourself"):
             st.code(dataset.INSTRUCTIONS, language=None, wrap_lines=True)
 
 
@@ -114,14 +114,14 @@ def offer_download() -> None:
         follow_download(download)
         return
     if download:
-        # What follows the sentence is shown below as "Get it by hand".
+        # What follows the sentence is shown below as "Download it yourself".
         show_problem(download.problem.partition("\n")[0])
     if st.button("Download the data set (2.3 GB)", type="primary", icon=":material/download:"):
         downloads()["kaggle"] = Download()
         st.rerun()
     st.caption(
-        "Needs no account. It goes on while you are elsewhere in this app; a download that broke "
-        "off goes on where it stopped."
+        "Needs no account. It continues while you use other pages; an interrupted download "
+        "resumes where it stopped."
     )
 
 
@@ -131,9 +131,9 @@ def follow_download(download: Download) -> None:
     if share is None:
         words = "Connecting to Kaggle"
     elif share < 1:
-        words = f"{100 * share:.0f} % fetched"
+        words = f"{100 * share:.0f} % downloaded"
     else:
-        words = "Fetched; unpacking the images"
+        words = "Downloaded; unpacking the images"
     st.progress(share or 0.0, words)
     if st.button("Stop", icon=":material/stop_circle:"):
         download.stop()

@@ -1,4 +1,4 @@
-"""What the tabs share: figures and tables that can be taken along, and the image folder."""
+"""What the tabs share: figures and tables with downloads, and the image folder."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
