@@ -134,6 +134,7 @@ def test_form_refuses_bad_values_in_words(
     open_training(page, serve(CXR_DATA_DIR=str(phantoms)))
     start = page.get_by_role("button", name="Start training")
     expect(start).to_be_enabled()
+    page.get_by_text("Advanced", exact=True).click()
     for label, value, complaint in (
         ("Name", "a/b", "letters, digits, dots"),
         ("Batch size", "500", "Choose a smaller batch"),
@@ -176,13 +177,13 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     page.keyboard.press("Escape")
     page.get_by_role("button", name="More").click()
     page.get_by_role("button", name="New run with these settings").click()
-    epochs = page.get_by_label("Fine tune epochs", exact=True)
+    epochs = page.get_by_label("Epochs of fine-tuning", exact=True)
     expect(epochs).to_have_value(str(config["fine_tune_epochs"]))
     # Where its files lie is not kept with a run: the form asks for them, and knows runs of here.
     page.get_by_text("Advanced", exact=True).click()
     no_file = page.get_by_role("alert").filter(has_text=f"There is no file {config['weights']}")
     expect(no_file).to_be_visible()
-    page.get_by_role("combobox", name="Weights").click()
+    page.get_by_role("combobox", name="Initial weights").click()
     page.get_by_role("option", name="the run yours").click()
     expect(no_file).to_have_count(0)
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
@@ -194,7 +195,7 @@ def test_finished_run_is_exported_duplicated_renamed_and_deleted(
     page.get_by_role("button", name="New run with these settings").click()
     page.get_by_text("Advanced", exact=True).click()
     beside = str(models / config["weights"])
-    expect(page.get_by_role("combobox", name="Weights")).to_have_value(beside)
+    expect(page.get_by_role("combobox", name="Initial weights")).to_have_value(beside)
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
 
     page.get_by_role("tab", name="Finished").click()

@@ -88,7 +88,7 @@ class TrainingConfig(BaseModel):
     augmentation: AugmentationName = Field(
         "strong", description="preset of random augmentation", json_schema_extra=BASIC
     )
-    batch_size: int = Field(32, ge=2, le=1024, description="images a step", json_schema_extra=BASIC)
+    batch_size: int = Field(32, ge=2, le=1024, description="images a step")
     head_epochs: int = Field(
         5,
         ge=0,

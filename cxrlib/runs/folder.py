@@ -147,6 +147,12 @@ class Run:
         return self._predictions(_KEPT_PREDICTIONS, contents.check_scores)
 
     @property
+    def finished_at(self) -> float:
+        """When it was finished, seconds since 1970; 0 where it is not."""
+        file = self._file(_METRICS)
+        return file.stat().st_mtime if self.finished else 0.0
+
+    @property
     def history(self) -> "pd.DataFrame":
         """One row an epoch."""
         table = self._csv(_HISTORY, contents.check_history)

@@ -6,6 +6,7 @@ a seed. They serve the tests, the offline example and the training demo; they ar
 and nothing measured on them says anything about patients.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,14 @@ def phantom(seed: int, *, pneumonia: bool, size: int = 512, aspect: float = 1.0)
     return Phantom(pixels, PNEUMONIA if pneumonia else NORMAL, weight > 0.5, lungs > 0.5)
 
 
-def write_dataset(folder: Path, *, patients: int, seed: int = 0, size: int = 256) -> None:
+def write_dataset(
+    folder: Path,
+    *,
+    patients: int,
+    seed: int = 0,
+    size: int = 256,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
     """Write phantoms as a folder in the layout and with the file names of the Kaggle set.
 
     ``folder/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg``: a tenth of the ``patients`` (at least
@@ -85,7 +93,7 @@ def write_dataset(folder: Path, *, patients: int, seed: int = 0, size: int = 256
     and viral in turn by name only. Every third patient has two or three images, all in one
     split. Heights scatter around ``size`` and aspect ratios from 1 to 1.4, neither of them
     depending on the label. `MARK` says that they are synthetic. The same arguments give the same
-    bytes.
+    bytes. ``on_progress`` is told after each patient how many are drawn.
 
     Raises ``ValueError`` where six folders cannot each get a patient.
     """
@@ -120,6 +128,8 @@ def write_dataset(folder: Path, *, patients: int, seed: int = 0, size: int = 256
                 name += f"-{number:04d}.jpeg" if images > 1 else ".jpeg"
             _, encoded = cv2.imencode(".jpeg", drawn.pixels)
             (target / name).write_bytes(encoded.tobytes())
+        if on_progress:
+            on_progress(patient)
 
 
 def _allotted(patients: int) -> list[tuple[str, str]]:

@@ -328,8 +328,8 @@ def train_now(run: Run, config: TrainingConfig, data: Path, *, gpu: bool) -> Non
             "(pip install 'tensorflow[and-cuda]'), or train on the CPU."
         )
     if data == practice.folder() and not data.is_dir():
-        run.write_progress("drawing synthetic radiographs")
-        practice.draw()
+        what = "drawing synthetic radiographs"
+        practice.draw(lambda done: run.write_progress(what, done=done, of=practice.PATIENTS))
     train(config, data, run=run)
 
 

@@ -1,6 +1,7 @@
 """Training without a data set: phantoms, and a run on them that takes about a minute on a CPU."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ def folder() -> Path:
     return (cache_folder() / f"synthetic-{PATIENTS}").resolve()
 
 
-def draw() -> None:
+def draw(on_progress: Callable[[int], None] | None = None) -> None:
     """Draw the data set, which takes half a minute.
+
+    Args:
+        on_progress: told after each of `PATIENTS` how many are drawn.
 
     Raises:
         OSError: the cache cannot be written.
@@ -28,7 +32,7 @@ def draw() -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as partial:
         drawn = Path(partial) / place.name
-        phantom.write_dataset(drawn, patients=PATIENTS, size=_PIXELS)
+        phantom.write_dataset(drawn, patients=PATIENTS, size=_PIXELS, on_progress=on_progress)
         try:
             drawn.rename(place)
         except OSError:

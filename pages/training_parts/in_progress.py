@@ -1,11 +1,14 @@
 """Runs that are not finished: where they are, how they learn, stop and resume."""
 
 import math
+import time
+from contextlib import suppress
 
 import pandas as pd
 import streamlit as st
 
 from cxrlib import plots, runs
+from cxrlib.images.preprocess import cache_folder
 from cxrlib.networks import depth
 from cxrlib.training import devices, jobs
 from pages.shared.data_folder import show_problem
@@ -14,6 +17,7 @@ from pages.training_parts import actions, finished
 from pages.training_parts.new_run import duplicate, duration
 
 SECONDS = 2
+VISIT = "training-visit"
 WORDS = {
     "queued": (":material/hourglass_empty:", "queued"),
     "running": (":material/play_arrow:", "running"),
@@ -48,7 +52,8 @@ def show() -> None:
     jobs.start_waiting(runs.MODELS)
     known = runs.unfinished()
     watched: set[str] = st.session_state.setdefault("training_watched", set())
-    done = [run for run in runs.finished() if run.name in watched]
+    since = last_visit()
+    done = [run for run in runs.finished() if run.name in watched or ended_after(run, since)]
     announced: set[str] = st.session_state.setdefault("training_done", set())
     if not announced.issuperset(run.name for run in done):
         announced.update(run.name for run in done)
@@ -65,6 +70,25 @@ def show() -> None:
                 st.caption("This run has just changed.")  # deleted or finished meanwhile
     if not known and not done:
         st.markdown("No run is in progress. Start one under *New run*.")
+
+
+def last_visit() -> float:
+    """When somebody last looked at runs in progress before this visit, seconds since 1970.
+
+    Kept on disk, so that a run that ended overnight is still told of in the morning.
+    """
+    file = cache_folder() / VISIT
+    if "training_visit" not in st.session_state:
+        st.session_state.training_visit = file.stat().st_mtime if file.exists() else time.time()
+    with suppress(OSError):  # a folder that may not be written: then each visit is the first
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return st.session_state.training_visit
+
+
+def ended_after(run: runs.Run, since: float) -> bool:
+    """Whether a run was trained on this machine to its end after a moment."""
+    return run.log_file.exists() and run.finished_at > since
 
 
 def show_run(run: runs.Run, watched: set[str]) -> None:
@@ -135,7 +159,9 @@ def show_progress(run: runs.Run, state: jobs.State) -> None:
     now = run.progress
     if "step" not in now:
         if state == "running":
-            st.progress(0.0, (now.get("activity") or "starting").capitalize())
+            words = (now.get("activity") or "starting").capitalize()
+            done, of = now.get("done", 0), now.get("of", 0)
+            st.progress(done / of if of else 0.0, f"{words}: {done} of {of}" if of else words)
         return
     share = ((now["epoch"] - 1) * now["steps"] + now["step"]) / (now["epochs"] * now["steps"])
     words = f"{now['phase'].capitalize()}: epoch {now['epoch']} of at most {now['epochs']}, "

@@ -1,30 +1,25 @@
 """The form of a new run, made from `TrainingConfig`; what it will take; the start."""
 
-import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from cxrlib import runs
 from cxrlib.data import dataset, entries
 from cxrlib.images import preprocess, radiograph
 from cxrlib.images.style import style_of
 from cxrlib.labels import is_pneumonia
-from cxrlib.networks import depth
 from cxrlib.runs.config import (
     AMOUNTS,
-    LEGACY_FIELDS,
     TrainingConfig,
     amounts,
     describe_augmentation,
-    for_network,
     group_of,
     problems,
     repeat_settings,
@@ -36,20 +31,16 @@ from cxrlib.training.estimate import estimate
 from pages.shared import data_folder
 from pages.shared.text import number, plain
 from pages.training_parts import actions
+from pages.training_parts.fields import (
+    FIELDS,
+    is_set_before,
+    show_depth,
+    show_field,
+    starting_values,
+    title,
+)
 
-FIELDS = TrainingConfig.model_fields
 VARIANTS = 6
-UNITS = {
-    "rotation": "±°",
-    "shift": "± share",
-    "zoom": "± share",
-    "brightness": "± share",
-    "contrast": "± share",
-    "noise": "grey levels",
-}
-STEPS = {"rotation": 5.0, "shift": 0.05, "zoom": 0.05, "brightness": 0.05, "contrast": 0.1} | {
-    "noise": 5.0
-}
 
 
 def show() -> None:
@@ -124,41 +115,6 @@ def show_form(table: pd.DataFrame, root: Path) -> None:
         st.caption(f"Fix these settings first: {where}.")
 
 
-def is_set_before(name: str) -> bool:
-    """Whether a setting of earlier versions was taken over from a run."""
-    return name in LEGACY_FIELDS and st.session_state[f"new_{name}"] is not None
-
-
-def show_depth() -> None:
-    """Which layers are fine-tuned."""
-    if not st.session_state.new_fine_tune_layers:
-        known = depth.names(
-            st.session_state.new_network, cnn_blocks=st.session_state.new_cnn_blocks or 4
-        )
-        st.caption(f"Trains {depth.describe(known, st.session_state.new_fine_tune_depth)}.")
-
-
-def starting_values(network: str | None) -> dict[str, Any]:
-    """What the form's fields start from; ``name`` is text there."""
-    defaults = {name: field.default for name, field in FIELDS.items()}
-    return defaults | for_network(network or defaults["network"]) | {"name": ""}
-
-
-def suit_network() -> None:
-    """Set what depends on the network to what suits the one just chosen."""
-    values = starting_values(st.session_state.new_network)
-    for name in (
-        "weights",
-        "size",
-        "head_epochs",
-        "fine_tune_epochs",
-        "learning_rate",
-        "cnn_width",
-        "cnn_blocks",
-    ):
-        st.session_state[f"new_{name}"] = values[name]
-
-
 def duplicate(config: dict[str, Any]) -> None:
     """Fill the form with another run's configuration."""
     for name, value in (
@@ -166,62 +122,6 @@ def duplicate(config: dict[str, Any]) -> None:
     ).items():
         st.session_state[f"new_{name}"] = value
     st.session_state.training_tab = "New run"
-
-
-def title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def show_field(name: str, field: FieldInfo) -> Any:
-    """A field's widget; returns the place below it where what is wrong is said."""
-    description = field.description or ""
-    options: dict[str, Any] = {
-        "label": title(name),
-        "help": description[0].upper() + description[1:] + ".",
-        "key": f"new_{name}",
-        "persist_state": "session",
-    }
-    kind = field.annotation
-    if get_origin(kind) is Literal:
-        change: dict[str, Any] = {"on_change": suit_network} if name == "network" else {}
-        st.selectbox(options=get_args(kind), **options, **change)
-    elif kind is bool:
-        st.toggle(**options)
-    elif kind is int:
-        st.number_input(step=1, **options)
-    elif kind == int | None:
-        st.number_input(step=1, value=None, placeholder="all", **options)
-    elif name in AMOUNTS:
-        preset = getattr(PRESETS[st.session_state.new_augmentation], name)
-        options["label"] += f" ({UNITS[name]})"
-        st.number_input(step=STEPS[name], format="%g", placeholder=f"{preset:g}", **options)
-    elif kind is float:
-        # A rate of 0.0001 is stepped through otherwise than a share of 0.2.
-        step = 10.0 ** (math.floor(math.log10(field.default or 0.1)) - 1)
-        st.number_input(step=step, format="%g", **options)
-    elif name == "weights":
-        of_runs = networks_at_hand(st.session_state.new_network)
-        st.selectbox(
-            options=("imagenet", "none", *of_runs),
-            format_func=lambda weights: of_runs.get(weights, weights),
-            accept_new_options=True,
-            **options,
-        )
-    else:
-        st.text_input(placeholder="network, size and time", **options)
-    return st.empty()
-
-
-def networks_at_hand(architecture: str) -> dict[str, str]:
-    """What finished runs of an architecture have learned: files, and the words for them."""
-    found = {}
-    for run in runs.finished():
-        try:
-            if run.config.get("network") == architecture:
-                found[str(run.model_file)] = f"the run {run.name}"
-        except runs.RunError:
-            continue  # the tab of finished runs says what is wrong with it
-    return found
 
 
 def choose_devices() -> list[Device]:

@@ -16,7 +16,7 @@ from cxrlib.runs.sweeps import Sweep, SweepError, Trial
 from cxrlib.training import devices, sweep
 from pages.shared import data_folder
 from pages.shared.text import plain
-from pages.training_parts.new_run import FIELDS, title
+from pages.training_parts.fields import FIELDS, title
 
 SECONDS = 2
 MOST_FIELDS = 3
