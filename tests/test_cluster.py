@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,7 +46,12 @@ def cluster() -> Iterator[object]:
     """A cluster of a head without cores, and one node with a core; tests add and remove nodes."""
     from ray.cluster_utils import Cluster
 
-    with pytest.MonkeyPatch.context() as patch:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        # A socket's path may have no more than about 100 characters.
+        tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as place,
+    ):
+        patch.setenv("RAY_TMPDIR", place)
         patch.setenv("PYTHONPATH", str(ROOT))
         # Jobs call the node's Python by name.
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

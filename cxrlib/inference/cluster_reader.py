@@ -40,7 +40,7 @@ def read_on_cluster(
     import ray.data
 
     ray.data.DataContext.get_current().enable_progress_bars = False  # there is one for all rounds
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     folders = ray.put(_packed(Run(settings.run)))
     readers = ray.data.ActorPoolStrategy(min_size=1, max_size=int(ray.cluster_resources()["CPU"]))
     while batch := list(islice(paths, _ROUND)):
