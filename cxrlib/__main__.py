@@ -20,8 +20,8 @@ from cxrlib.images import files
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import lung_fields
 from cxrlib.inference.archive import ArchiveError
-from cxrlib.inference.classifier import Classifier, Prediction
-from cxrlib.inference.ensemble import EnsembleClassifier, load
+from cxrlib.inference.classifier import Prediction
+from cxrlib.inference.ensemble import Reader, load
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL, PNEUMONIA
 from cxrlib.runs import config, ensembles, provenance, records, sweeps
@@ -264,7 +264,7 @@ def _keep(
     model_card.rewrite_card(run)
 
 
-def _pictures(options: argparse.Namespace, reader: Classifier | EnsembleClassifier) -> pd.DataFrame:
+def _pictures(options: argparse.Namespace, reader: Reader) -> pd.DataFrame:
     """The images of ``--split``, with the split's name."""
     table = dataset.index(_data(options))
     for sentence in dataset.warnings(table):

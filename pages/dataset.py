@@ -26,7 +26,7 @@ if folder:
         data_folder.ask_unknown(error)
     except (dataset.DatasetError, OSError) as error:
         data_folder.show_problem(str(error))
-if table is None:
+if table is None or folder is None:
     data_folder.ask_for_data(folder)
     stored_tabs.show()
     st.stop()

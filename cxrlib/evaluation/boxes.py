@@ -16,8 +16,7 @@ from cxrlib import metrics
 from cxrlib.data.dataset import DatasetError
 from cxrlib.images import radiograph
 from cxrlib.images.radiograph import RadiographError
-from cxrlib.inference.classifier import Classifier
-from cxrlib.inference.ensemble import EnsembleClassifier
+from cxrlib.inference.ensemble import Reader
 from cxrlib.inference.methods import METHODS, SAME_PLACE
 
 COLUMNS = ["file", "left", "top", "width", "height"]
@@ -67,7 +66,7 @@ def read(file: Path) -> dict[Path, np.ndarray]:
     return masks
 
 
-def measure(reader: Classifier | EnsembleClassifier, file: Path) -> pd.DataFrame:
+def measure(reader: Reader, file: Path) -> pd.DataFrame:
     """How the quick heatmaps of a run lie to the boxes of a table.
 
     Args:

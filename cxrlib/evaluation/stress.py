@@ -21,8 +21,7 @@ from cxrlib.evaluation import machines
 from cxrlib.evaluation.perturbations import SHIFTS, UNCHANGED, Shift
 from cxrlib.evaluation.stress_table import DRAWN, MACHINES
 from cxrlib.images import radiograph
-from cxrlib.inference.classifier import Classifier
-from cxrlib.inference.ensemble import EnsembleClassifier
+from cxrlib.inference.ensemble import Reader
 from cxrlib.inference.lung_fields import LungFinder
 from cxrlib.labels import PNEUMONIA, is_pneumonia
 from cxrlib.synthetic.opacities import draw_opacities
@@ -33,7 +32,7 @@ _CHUNK = 64  # radiographs held decoded at a time
 
 
 def measure(
-    reader: Classifier | EnsembleClassifier,
+    reader: Reader,
     images: pd.DataFrame,
     *,
     split: str,
@@ -91,7 +90,7 @@ def measure(
 
 
 def _read(
-    reader: Classifier | EnsembleClassifier,
+    reader: Reader,
     images: pd.DataFrame,
     steps: Sequence[Shift],
     name: str,
@@ -111,7 +110,7 @@ def _read(
 
 
 def _by_machine(
-    reader: Classifier | EnsembleClassifier, images: pd.DataFrame, plain: pd.DataFrame, split: str
+    reader: Reader, images: pd.DataFrame, plain: pd.DataFrame, split: str
 ) -> list[dict[str, float | str]]:
     """A row for each group of images of the same look, unchanged."""
     root = Path(images.attrs["root"])
@@ -130,7 +129,7 @@ def _by_machine(
 
 
 def _drawn_into(
-    reader: Classifier | EnsembleClassifier,
+    reader: Reader,
     images: pd.DataFrame,
     plain: pd.DataFrame,
     split: str,
@@ -186,7 +185,7 @@ def _share(marked: pd.Series) -> metrics.Estimate:
 
 
 def _row(
-    reader: Classifier | EnsembleClassifier,
+    reader: Reader,
     images: pd.DataFrame,
     predictions: pd.DataFrame,
     name: str,

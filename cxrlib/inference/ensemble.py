@@ -136,7 +136,10 @@ def _mean(found: Sequence[Explanation]) -> Explanation:
     return Explanation(found[0].method, values, found[0].shape)
 
 
-def load(run: Run, *, point: str | None = None) -> Classifier | EnsembleClassifier:
+Reader = Classifier | EnsembleClassifier
+
+
+def load(run: Run, *, point: str | None = None) -> Reader:
     """What reads X-rays for a finished run.
 
     Args:

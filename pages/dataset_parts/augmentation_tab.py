@@ -83,7 +83,7 @@ def show(table: pd.DataFrame) -> None:
         return
     others = table.path[table.label != row.label]
     other = read(table, others.iloc[int(seed) % len(others)]) if len(others) else None
-    _show_variants(radiograph.pixels, other and other.pixels, int(seed), int(side))
+    _show_variants(radiograph.pixels, other.pixels if other else None, int(seed), int(side))
 
 
 def show_drawn() -> None:

@@ -20,9 +20,9 @@ def show() -> None:
             continue
         with tab:
             match title:
-                case "Overview":
+                case "Overview" if summary:
                     _show_overview(summary)
-                case "Shortcuts":
+                case "Shortcuts" if summary:
                     _show_shortcuts(summary)
                 case _:
                     augmentation_tab.show_drawn()

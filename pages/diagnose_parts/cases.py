@@ -18,12 +18,13 @@ from pages.shared.viewer import encoding
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from cxrlib.inference.classifier import Classifier, Prediction
+    from cxrlib.inference.classifier import Prediction
+    from cxrlib.inference.ensemble import Reader
     from cxrlib.inference.explain import Explanation, Progress
     from pages.shared.viewer import EncodedImage
 
 # A run's name, and when its networks were written: another may be trained under the same name.
-_Reader = tuple[str, tuple[float, ...]]
+_ReadBy = tuple[str, tuple[float, ...]]
 
 
 @dataclass
@@ -57,8 +58,8 @@ class Case:
     synthetic: bool = False
     description: str = ""
     thumbnail: bytes | None = None
-    predictions: dict[_Reader, "Prediction"] = field(default_factory=dict)
-    explanations: dict[tuple[_Reader, str], "Explanation"] = field(default_factory=dict)
+    predictions: dict[_ReadBy, "Prediction"] = field(default_factory=dict)
+    explanations: dict[tuple[_ReadBy, str], "Explanation"] = field(default_factory=dict)
     _radiograph: Radiograph | None = None
     _image: "EncodedImage | None" = None
 
@@ -161,7 +162,7 @@ def of_example(example: Example) -> Case:
     return case
 
 
-def read_all(cases: list[Case], reader: "Classifier") -> None:
+def read_all(cases: list[Case], reader: "Reader") -> None:
     """Predict what the run in use has not seen yet, with progress where it takes a while."""
     read_by = _key(reader)
     todo = [case for case in cases if not case.error and read_by not in case.predictions]
@@ -177,7 +178,7 @@ def read_all(cases: list[Case], reader: "Classifier") -> None:
         bar.empty()
 
 
-def judged(case: Case, reader: "Classifier", point: str) -> "Prediction":
+def judged(case: Case, reader: "Reader", point: str) -> "Prediction":
     """What the run says of a case at an operating point."""
     prediction = case.predictions[_key(reader)].held_against(reader.points[point])
     if case.synthetic:
@@ -185,7 +186,7 @@ def judged(case: Case, reader: "Classifier", point: str) -> "Prediction":
     return prediction.insist() if case.insisted else prediction
 
 
-def explained(case: Case, reader: "Classifier") -> list["Explanation"]:
+def explained(case: Case, reader: "Reader") -> list["Explanation"]:
     """The heatmaps that come with a reading, and those that were asked for, in the order in which
     they are shown; reads the case unless it has been read."""
     read_by = _key(reader)
@@ -198,7 +199,7 @@ def explained(case: Case, reader: "Classifier") -> list["Explanation"]:
 
 
 def explain_with(
-    case: Case, reader: "Classifier", method: str, on_progress: "Progress | None" = None
+    case: Case, reader: "Reader", method: str, on_progress: "Progress | None" = None
 ) -> None:
     """Add the heatmap of one more method to those of a case; see `Classifier.explain`."""
     case.explanations[_key(reader), method] = reader.explain(
@@ -206,5 +207,5 @@ def explain_with(
     )
 
 
-def _key(reader: "Classifier") -> _Reader:
+def _key(reader: "Reader") -> _ReadBy:
     return reader.run.name, modified(reader.run)

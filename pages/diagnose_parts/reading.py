@@ -23,7 +23,8 @@ from pages.shared.viewer import encoding
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cxrlib.inference.classifier import Classifier, Prediction
+    from cxrlib.inference.classifier import Prediction
+    from cxrlib.inference.ensemble import Reader
     from cxrlib.inference.explain import Explanation
 
 ANOTHER_RUN = "Choose another run, or restore this one's folder."
@@ -73,7 +74,7 @@ def show_files(files: list[Case], layout: Layout) -> None:
             case.put_away()
 
 
-def _suspicion(case: Case, reader: "Classifier", point: str) -> float:
+def _suspicion(case: Case, reader: "Reader", point: str) -> float:
     """Sorts the most suspicious first, what has no verdict last."""
     if case.error or judged(case, reader, point).refused:
         return 1.0
@@ -84,9 +85,7 @@ def _step(order: list[str], shown: str, by: int) -> None:
     st.session_state.shown = order[(order.index(shown) + by) % len(order)]
 
 
-def _in_strip(
-    case: Case, number: int, reader: "Classifier", point: str, *, current: bool
-) -> Thumbnail:
+def _in_strip(case: Case, number: int, reader: "Reader", point: str, *, current: bool) -> Thumbnail:
     mark, words = "⊘", "Cannot be opened"
     if not case.error:
         prediction = judged(case, reader, point)
@@ -107,7 +106,7 @@ def _in_strip(
     )
 
 
-def _show_table(files: list[Case], reader: "Classifier", point: str) -> None:
+def _show_table(files: list[Case], reader: "Reader", point: str) -> None:
     # Who does not open it holds no pandas: 70 MB of a small server.
     table = st.expander(
         "Table of all files", icon=":material/table:", key="table", on_change="rerun"
@@ -117,7 +116,7 @@ def _show_table(files: list[Case], reader: "Classifier", point: str) -> None:
             _fill_table(files, reader, point)
 
 
-def _fill_table(files: list[Case], reader: "Classifier", point: str) -> None:
+def _fill_table(files: list[Case], reader: "Reader", point: str) -> None:
     import pandas as pd
 
     rows = []
@@ -153,13 +152,13 @@ def _fill_table(files: list[Case], reader: "Classifier", point: str) -> None:
     )
 
 
-def _record(table: "pd.DataFrame", reader: "Classifier", point: str) -> "pd.DataFrame":
+def _record(table: "pd.DataFrame", reader: "Reader", point: str) -> "pd.DataFrame":
     return table.assign(
         operating_point=point, threshold=reader.points[point].threshold, run=reader.run.name
     )
 
 
-def classifier() -> "Classifier":
+def classifier() -> "Reader":
     """The classifier of the run in use; the page ends with the reason where there is none."""
     if "run" not in st.session_state:
         st.info("There is no finished run in `models/`. Train one with `python train.py`.")
@@ -276,7 +275,7 @@ def panel_of(prediction: "Prediction", run: runs.Run, label: str, prevalence: in
 
 def _show_more(
     case: Case,
-    reader: "Classifier",
+    reader: "Reader",
     prediction: "Prediction",
     explanations: list["Explanation"],
 ) -> None:
@@ -329,7 +328,7 @@ def _show_more(
         )
 
 
-def _compute_heatmap(case: Case, reader: "Classifier", explanations: list["Explanation"]) -> None:
+def _compute_heatmap(case: Case, reader: "Reader", explanations: list["Explanation"]) -> None:
     """Compute the method that was chosen, unless it is there already, and show it."""
     method = st.session_state.get("method")
     if method not in reader.methods or any(found.method == method for found in explanations):
@@ -353,7 +352,7 @@ def _stop() -> None:
 
 def _report(
     case: Case,
-    reader: "Classifier",
+    reader: "Reader",
     prediction: "Prediction",
     explanations: list["Explanation"],
 ) -> bytes:

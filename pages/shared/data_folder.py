@@ -71,8 +71,9 @@ def ask_meanings(root: Path, found: "dict[str, tuple[int, str]]") -> None:
             for name, (count, meaning) in found.items()
         }
         if st.form_submit_button("Use these meanings", icon=":material/check:"):
-            if all(chosen.values()):
-                classes.give(root, chosen)
+            given = {name: meaning for name, meaning in chosen.items() if meaning}
+            if len(given) == len(chosen):
+                classes.give(root, given)
                 st.rerun()
             st.error("Choose a meaning for every class; leave-out is one.")
 
@@ -146,7 +147,7 @@ def follow_download(download: Download) -> None:
         st.rerun()
 
 
-def show_place(table: "pd.DataFrame", folder: Path | None) -> None:
+def show_place(table: "pd.DataFrame", folder: Path) -> None:
     """Where the data set is, and what to know of it before it is trained on."""
     place, change = st.columns([5, 1], vertical_alignment="center")
     place.caption(f"{number(len(table))} images in {plain(table.attrs['root'])}")

@@ -7,18 +7,17 @@ from cxrlib import runs
 from cxrlib.runs import ensembles
 
 if TYPE_CHECKING:
-    from cxrlib.inference.classifier import Classifier
-    from cxrlib.inference.ensemble import EnsembleClassifier
+    from cxrlib.inference.ensemble import Reader
 
 # Bytes of networks' files, and in memory about twice as much: a small server has 690 MB in all.
 _KEPT = 100 * 2**20
 _Key = tuple[str, tuple[float, ...]]
 # With the size of their files; the one that was asked for last comes last.
-_loaded: "dict[_Key, tuple[Classifier | EnsembleClassifier, int]]" = {}
+_loaded: "dict[_Key, tuple[Reader, int]]" = {}
 _loading = threading.Lock()
 
 
-def classifier_of(run: runs.Run) -> "Classifier | EnsembleClassifier":
+def classifier_of(run: runs.Run) -> "Reader":
     """The classifier of a finished run; loaded again where its networks changed.
 
     Raises:

@@ -53,7 +53,7 @@ def show() -> None:
             data_folder.ask_unknown(error)
         except (dataset.DatasetError, OSError) as error:
             data_folder.show_problem(str(error))
-    if table is None:
+    if table is None or folder is None:
         st.header("Try it without a data set", anchor=False)
         show_practice()
         st.divider()
