@@ -20,7 +20,7 @@ from cxrlib.images import files
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import lung_fields
 from cxrlib.inference.archive import ArchiveError
-from cxrlib.inference.classifier import Prediction
+from cxrlib.inference.classifier import Classifier, Prediction
 from cxrlib.inference.ensemble import Reader, load
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL, PNEUMONIA
