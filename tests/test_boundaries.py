@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the top: a folder, or file, of the package imports only what stands on a lower floor.
 FLOORS = [
     {"__main__"},
-    {"arguments"},
+    {"arguments", "commands"},
     {"training"},
     {"evaluation"},
     {"inference", "reviews"},

@@ -1,0 +1,148 @@
+"""Commands that train runs and write what they read with."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from cxrlib import cluster, runs
+from cxrlib.commands.data import folder_of
+from cxrlib.data import dataset
+from cxrlib.runs import config, ensembles, sweeps
+from cxrlib.runs.folder import StoppedError
+from cxrlib.runs.legacy import RENAMED
+from cxrlib.training import devices
+
+
+def train(options: argparse.Namespace) -> int:
+    from cxrlib.training import jobs
+
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name in config.TrainingConfig.model_fields or name in RENAMED
+    }
+    on = [devices.on_cluster(options.cluster)] if options.cluster else None
+    on = [options.device] if options.device else on
+    if options.resume:
+        if given or options.config:
+            print(
+                "--resume goes on with what the run was asked to do: of the options only --data, "
+                "--models, --device and --cluster go with it.",
+                file=sys.stderr,
+            )
+            return 2
+        run = runs.find_unfinished(options.resume, models=options.models)
+        changed = {"data": str(_place_of_data(options).resolve())} if options.data else {}
+        run.save_task(run.task | changed | ({"devices": on} if on else {}))
+        return _work(run)
+    if options.config:
+        try:
+            recorded = json.loads(options.config.read_text(encoding="utf-8"))
+            if not isinstance(recorded, dict):
+                raise ValueError("it holds no settings")
+            given = config.repeat_settings(recorded, options.models) | given
+        except (OSError, ValueError) as error:
+            print(f"{options.config} is not a run's config.json: {error}", file=sys.stderr)
+            return 2
+    network = given.pop("network", config.TrainingConfig.model_fields["network"].default)
+    wanted = config.TrainingConfig(**config.for_network(network, **given))
+    run = jobs.create(wanted, _place_of_data(options), on=on, models=options.models)
+    keeps_reason = False
+    try:
+        return _work(run)
+    except OSError:
+        keeps_reason = True  # and is resumed when the disk has room
+        raise
+    finally:
+        followed = run.pending and run.task.get("job")  # a cluster goes on with it
+        if not (run.finished or run.has_checkpoint or keeps_reason or followed):
+            runs.delete(run)  # it never got to learn anything
+
+
+def _place_of_data(options: argparse.Namespace) -> Path:
+    """The data set to train on, which this machine need not see where a cluster does."""
+    folder = folder_of(options)
+    return folder if options.cluster and not folder.is_dir() else dataset.find_root(folder)
+
+
+def _work(run: runs.Run) -> int:
+    from cxrlib.training import jobs
+
+    try:
+        jobs.work(run)
+    except StoppedError:
+        how = (
+            f" Go on with: python -m cxrlib train --resume {run.name}" if run.has_checkpoint else ""
+        )
+        print(f"Stopped.{how}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        # cxrlib's errors say what to do; of others, the way to them is needed.
+        if not type(error).__module__.startswith("cxrlib."):
+            raise
+        print(error, file=sys.stderr)
+        return 2
+    print(f"\nThe run is in {run.folder}\n\n{run.card}")
+    return 0
+
+
+def sweep(options: argparse.Namespace) -> int:
+    from cxrlib.training import sweep
+
+    asked = sweeps.read(options.file)
+    options.data = options.data or asked.data
+    options.cluster = options.cluster or asked.cluster
+    data = _place_of_data(options).resolve()
+    asked = asked.model_copy(update={"data": data, "cluster": options.cluster})
+    known = sweeps.trials(asked, options.models)
+    with sweep.held(asked, options.models):
+        try:
+            if options.cluster:
+                cluster.connect(options.cluster)
+                from cxrlib.training.cluster_sweep import train_there
+
+                train_there(asked, known, data, options.models, options.cluster)
+            else:
+                sweep.train_here(known, data, options.models)
+        except (StoppedError, KeyboardInterrupt):
+            print("Stopped. The same command goes on.", file=sys.stderr)
+    print(sweep.report(asked, known))
+    return 0 if all(trial.over for trial in known) else 1
+
+
+def train_lungs(options: argparse.Namespace) -> int:
+    from cxrlib.training import lungs
+
+    run = lungs.train(
+        folder_of(options),
+        options.lung_masks,
+        name=runs.check_name(options.name),
+        epochs=options.epochs,
+        seed=options.seed,
+        models=options.models,
+    )
+    print(f"\nThe run is in {run.folder}\n\n{run.card}")
+    return 0
+
+
+def export_run(options: argparse.Namespace) -> int:
+    run = runs.find(options.run)
+    if options.out and options.out.suffix not in (".keras", ".h5"):
+        print(f"{options.out} shall end in .keras or .h5.", file=sys.stderr)
+        return 2
+    if members := ensembles.member_names(run):
+        raise runs.RunError(
+            f"{run.name} is the mean of several networks: export {' and '.join(members)}, each for "
+            "itself."
+        )
+    if options.out is None:
+        from cxrlib.training.export import export
+
+        export(run)
+        print(f"{run.onnx_file} is what the run reads with.")
+        return 0
+    from cxrlib.networks.loading import load_network
+
+    load_network(run).save(options.out)  # in the format of the file's ending
+    return 0
