@@ -34,7 +34,8 @@ st.html(
     # White words need a darker ground than the dark theme's accent colour, which has to be bright
     # enough to be read itself.
     "button[kind^=primary]:enabled{background:#0b7285;border-color:#0b7285}"
-    "button[kind^=primary]:enabled:hover{background:#095c6b}</style>"
+    "button[kind^=primary]:enabled:hover{background:#095c6b}"
+    "button[kind^=primary] kbd{color:#fff!important;opacity:1!important}</style>"
 )
 page = st.navigation(
     [

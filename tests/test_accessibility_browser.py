@@ -113,6 +113,23 @@ def test_a_diagnosis(page: "Page", url: str) -> None:
     assert not found, "\n".join(found)
 
 
+def test_a_case_blind_and_with_the_model(page: "Page", url: str) -> None:
+    page.goto(f"{url}/review")
+    page.get_by_role("textbox", name="Name or initials").fill("AB")
+    page.keyboard.press("Enter")
+    page.get_by_text("Synthetic practice list").click()
+    settled(page)
+    page.get_by_role("button", name="Begin").click()
+    page.locator("[data-ready$='-1-first']").wait_for()
+    found = look_over(page, "blind")
+    for key in "n4":
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    page.locator("[data-ready$='-1-second']").wait_for(timeout=NETWORK_LOADED)
+    found += look_over(page, "with the model")
+    assert not found, "\n".join(found)
+
+
 # Marks what one acts on, and remembers how it looks without the focus. Of tabs and of radio buttons
 # one is reached by Tab, the others by arrows.
 MARK = """() => {

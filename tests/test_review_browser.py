@@ -110,6 +110,10 @@ def test_whole_session_with_the_keyboard_alone_and_a_restart(app, file, store, p
     enter(page, url)
     uid = begin(page, "AB", cases=3)
 
+    header = page.get_by_test_id("stHeader").bounding_box()
+    first_line = page.get_by_text("Case 1 of 3").bounding_box()
+    assert first_line["y"] >= header["y"] + header["height"] - 8, "the header covers nothing"
+
     # Looking: every key changes what is seen, and nothing else.
     plain = pixel(page)
     page.keyboard.press("i")

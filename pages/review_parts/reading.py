@@ -23,8 +23,11 @@ from pages.shared.data_folder import folder_in_use
 from pages.shared.text import plain
 from pages.shared.viewer import encoding
 
-# What stands above and below the radiograph.
-_STYLE = "<style>.st-key-case { --above: 12rem; }</style>"
+# Streamlit's header covers nothing; what stands above and below the radiograph.
+_STYLE = """<style>
+.stMainBlockContainer { padding-top: 4rem; }
+.st-key-case { --above: 13.5rem; }
+</style>"""
 
 
 def chosen(session: Session) -> Reading | None:
