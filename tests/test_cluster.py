@@ -245,17 +245,12 @@ def test_a_cluster_of_another_version_is_one_clear_sentence(
     assert f"this machine Ray {importlib.metadata.version('ray')}" in said
 
 
-def test_a_node_without_the_files_is_one_clear_sentence(cluster) -> None:
-    # The nodes of this test share a disk with it: the nodes are asked for what nobody has.
-    code = (
-        "import sys; from pathlib import Path; from cxrlib import cluster\n"
-        "cluster.connect(sys.argv[1])\n"
-        "try: cluster.check_nodes([Path.cwd(), Path('/nowhere/chest_xray')])\n"
-        "except cluster.ClusterError as error: print(error)"
-    )
-    command = [sys.executable, "-c", code, cluster.address]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def test_a_node_without_the_data_set_is_one_clear_sentence(cluster, tmp_path: Path) -> None:
+    asked = ["--models", tmp_path, "--name", "none", "--cluster", cluster.address]
+    said = complaint("train", "--data", "/nowhere/chest_xray", *asked)
+    assert said.startswith("The node ")
     assert "has no /nowhere/chest_xray" in said
+    assert not (tmp_path / "none").exists(), "a run that never began was left"
 
 
 def test_the_page_offers_the_cluster_as_a_device(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from cxrlib import cluster, runs
@@ -96,19 +97,19 @@ def sweep(options: argparse.Namespace) -> int:
     data = _place_of_data(options).resolve()
     asked = asked.model_copy(update={"data": data, "cluster": options.cluster})
     known = sweeps.trials(asked, options.models)
-    with sweep.held(asked, options.models):
-        try:
-            if options.cluster:
-                cluster.connect(options.cluster)
-                from cxrlib.training.cluster_sweep import train_there
+    with sweep.held(asked, options.models), suppress(StoppedError, KeyboardInterrupt):
+        if options.cluster:
+            cluster.connect(options.cluster)
+            from cxrlib.training.cluster_sweep import train_there
 
-                train_there(asked, known, data, options.models, options.cluster)
-            else:
-                sweep.train_here(known, data, options.models)
-        except (StoppedError, KeyboardInterrupt):
-            print("Stopped. The same command goes on.", file=sys.stderr)
+            train_there(asked, known, data, options.models, options.cluster)
+        else:
+            sweep.train_here(known, data, options.models)
     print(sweep.report(asked, known))
-    return 0 if all(trial.over for trial in known) else 1
+    if all(trial.over for trial in known):
+        return 0
+    print("Not all trials are done: the same command goes on.", file=sys.stderr)
+    return 1
 
 
 def train_lungs(options: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ class _Following:
         data = Path(self._run.task["data"])
         cluster.check_nodes([] if data == practice.folder() else [data])
         self._run.save_task({**self._run.task, "job": ""})
-        return lay_on_shelf(self._run, self._name, gpu=self._gpus > 0)
+        return lay_on_shelf(self._run, self._name, gpu=self._gpus > 0, lifetime="detached")
 
     def to_the_end(self) -> None:
         import ray
@@ -141,13 +141,16 @@ class _Following:
         self._printed = len(log)
 
 
-def lay_on_shelf(run: Run, name: str, *, gpu: bool) -> tuple[Any, int]:
-    """Make a shelf of that name with the run's files; returns it and the number of the change."""
+def lay_on_shelf(run: Run, name: str, *, gpu: bool, lifetime: str | None = None) -> tuple[Any, int]:
+    """Make a shelf of that name with the run's files; returns it and the number of the change.
+
+    It goes with this process, or is there for the next one with ``lifetime="detached"``.
+    """
     import ray
 
-    # On the head: it lasts as long as the cluster.
+    # On the head, which lasts as long as the cluster.
     options = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
-    named: Any = ray.remote(Shelf).options(name=name, lifetime="detached", **options)
+    named: Any = ray.remote(Shelf).options(name=name, lifetime=lifetime, **options)
     shelf = named.remote(order(run, gpu=gpu))
     files = contents(run)
     return shelf, ray.get(shelf.put.remote(files, list(files)))

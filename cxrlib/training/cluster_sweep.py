@@ -69,7 +69,9 @@ def train_there(
             grace_period=min(sweep.grace_epochs, longest),
             reduction_factor=sweep.reduction,
         )
-    train = partial(_train, names=[trial.run.name for trial in known], cpus=sweep.cpus)
+    # What an earlier process left, had it been killed, is not taken for this one's.
+    names = [f"{trial.run.name}-{time.time()}" for trial in known]
+    train = partial(_train, names=names, cpus=sweep.cpus)
     with tempfile.TemporaryDirectory(prefix="cxrlib-") as place:
         tune.Tuner(
             tune.with_resources(train, {"cpu": sweep.cpus, "gpu": gpus}),
@@ -81,7 +83,7 @@ def train_there(
                 name=sweep.name,
                 storage_path=place,
                 verbose=0,
-                callbacks=[_Home(known, data, models, address, gpu=gpus > 0)],
+                callbacks=[_Home(known, names, data, models, address, gpu=gpus > 0)],
                 failure_config=tune.FailureConfig(max_failures=_FAILURES),
             ),
         ).fit()
@@ -91,9 +93,16 @@ class _Home(tune.Callback):
     """Keeps the runs' folders here as their trials go on; called in this process."""
 
     def __init__(
-        self, known: Sequence[Trial], data: Path, models: Path, address: str, *, gpu: bool
+        self,
+        known: Sequence[Trial],
+        names: Sequence[str],
+        data: Path,
+        models: Path,
+        address: str,
+        *,
+        gpu: bool,
     ) -> None:
-        self._known, self._data, self._models = known, data, models
+        self._known, self._names, self._data, self._models = known, names, data, models
         self._on, self._gpu = [devices.on_cluster(address)], gpu
         self._shelves: dict[int, Any] = {}
         self._seen: dict[int, int] = {}
@@ -110,7 +119,9 @@ class _Home(tune.Callback):
         self._locks[number] = FileLock(run.lock_file)
         self._locks[number].acquire(timeout=2)
         run.clear_marks()
-        self._shelves[number], self._seen[number] = lay_on_shelf(run, run.name, gpu=self._gpu)
+        self._shelves[number], self._seen[number] = lay_on_shelf(
+            run, self._names[number], gpu=self._gpu
+        )
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict, **_: object

@@ -128,6 +128,14 @@ def launch(sweep: Sweep, models: Path) -> None:
         raise SweepError(said.splitlines()[-1])
 
 
+def log_tail(sweep: Sweep, models: Path, lines: int = 12) -> str:
+    """The last lines of what the sweep's process in the background printed."""
+    file = sweeps.file_of(sweep.name, models, ".log")
+    if not file.exists():
+        return ""
+    return "\n".join(file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
 def stop(sweep: Sweep, models: Path) -> None:
     """Ask the process that works on the sweep to stop, as an interrupt at its terminal does."""
     if alive(sweep, models):

@@ -194,6 +194,10 @@ def show_sweep(asked: Sweep, known: list[Trial]) -> None:
         hide_index=True,
         key=f"sweep_table_{asked.name}",
     )
+    if log := sweep.log_tail(asked, runs.MODELS):
+        failed = not running and over < len(known)
+        with st.expander("Log", expanded=failed, key=f"sweep_log_{asked.name}"):
+            st.code(log, language=None, wrap_lines=True)
 
 
 def curves(known: list[Trial], best: str) -> dict[str, Any]:
