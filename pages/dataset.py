@@ -47,6 +47,6 @@ with tabs[2]:
 with tabs[3]:
     if tabs[3].open:
         augmentation_tab.show(table)
-asked = st.query_params.get("data_picture")
+asked = st.query_params.get("data_image")
 if asked:
     gallery_tab.show_radiograph(table, asked, neighbours)

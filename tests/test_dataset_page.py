@@ -144,9 +144,9 @@ def test_a_picture_of_the_address_is_one_of_the_data_set(
     phantoms: Path, open_page: Callable[..., AppTest]
 ) -> None:
     table = dataset.index(phantoms)
-    page = open_page(phantoms, data_picture=table.path[0])
+    page = open_page(phantoms, data_image=table.path[0])
     assert any(button.label == "Diagnose this one" for button in page.button)
-    page = open_page(phantoms, data_picture="../../secret.jpeg")
+    page = open_page(phantoms, data_image="../../secret.jpeg")
     assert "has no image" in words(page)
     assert not any(button.label == "Diagnose this one" for button in page.button)
 
@@ -158,7 +158,7 @@ def test_a_picture_too_small_to_read_does_not_stop_the_page(
     tiny = folder / "test" / "NORMAL" / "IM-0000-0001.png"
     Image.new("L", (20, 20)).save(tiny)
     address = tiny.relative_to(folder).as_posix()
-    page = open_page(folder, data_tab="Gallery", data_order="By name", data_picture=address)
+    page = open_page(folder, data_tab="Gallery", data_order="By name", data_image=address)
     assert "64" in page.error[0].value
     assert any(
         item["instead"] and not item["url"]
@@ -207,7 +207,7 @@ def test_from_the_gallery_to_a_picture_and_on(
     dialog.get_by_text("Aspect ratio").wait_for()
     dialog.locator(".viewer[data-ready]").wait_for()
     first = page.url
-    assert "data_picture=" in first
+    assert "data_image=" in first
     name = dialog.get_by_role("heading").inner_text()
     dialog.get_by_role("button", name="Next").click()
     expect(dialog.get_by_role("heading")).not_to_have_text(name)
@@ -226,7 +226,7 @@ def test_from_the_gallery_to_a_picture_and_on(
     assert page.url != first
     dialog.get_by_role("button", name="Close").click()
     dialog.wait_for(state="hidden")
-    page.wait_for_url(lambda address: "data_picture" not in address)
+    page.wait_for_url(lambda address: "data_image" not in address)
 
     page.goto(first)
     page.get_by_role("dialog").get_by_role("button", name="Augment this one").click()

@@ -79,11 +79,11 @@ def read(table: pd.DataFrame, path: str) -> radiograph.Radiograph | None:
 
 
 def open_image(path: str) -> None:
-    st.query_params["data_picture"] = path
+    st.query_params["data_image"] = path
 
 
 def close_image() -> None:
-    st.query_params.pop("data_picture", None)
+    st.query_params.pop("data_image", None)
 
 
 def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
@@ -189,7 +189,7 @@ def show_radiograph(table: pd.DataFrame, path: str, neighbours: list[str]) -> No
 
     image_dialog.show(
         plain(Path(path).name),
-        parameter="data_picture",
+        parameter="data_image",
         shown=path,
         neighbours=neighbours,
         image=show_image,

@@ -112,7 +112,7 @@ def _thumbnail(example: Example, *, current: bool) -> Thumbnail:
     return Thumbnail(
         example.title,
         ", ".join(filter(None, [kind, source])).capitalize(),
-        None if example.remote else _picture(example),
+        None if example.remote else _image(example),
         instead="Fetch from Kaggle",
         caption=kind.capitalize(),
         badge=source if example.synthetic else "",
@@ -120,7 +120,7 @@ def _thumbnail(example: Example, *, current: bool) -> Thumbnail:
     )
 
 
-def _picture(example: Example) -> bytes | None:
+def _image(example: Example) -> bytes | None:
     if example.synthetic:
         return stored.reading().thumbnails[example.title]
     from cxrlib.images.radiograph import RadiographError

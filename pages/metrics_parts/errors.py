@@ -16,7 +16,7 @@ from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference.classifier import Prediction
 from cxrlib.inference.explain import Explanation
 from pages.shared import image_dialog, thumbnails, viewer
-from pages.shared.downloadable import picture_folder, show_table
+from pages.shared.downloadable import image_folder, show_table
 from pages.shared.loaded_models import classifier_of, modified
 from pages.shared.text import file_stem, plain
 from pages.shared.thumbnails import Thumbnail
@@ -67,7 +67,7 @@ def images_of(measured: Measured) -> Path | None:
 
     Images of another set may have the same names.
     """
-    folder = picture_folder()
+    folder = image_folder()
     if folder and measured.data and dataset.fingerprint(folder) != measured.data:
         st.caption(
             f"{plain(measured.split)} was measured on another folder than the one in use: open "

@@ -74,7 +74,7 @@ def show_table(
     )
 
 
-def picture_folder() -> Path | None:
+def image_folder() -> Path | None:
     """The data set's folder; without one the page says how to have images here, and goes on."""
     folder = folder_in_use()
     if folder is None:

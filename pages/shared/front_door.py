@@ -33,5 +33,5 @@ def return_to_place(page: str) -> None:
         st.query_params.from_dict(places.pop(page))
         st.rerun()
     places[page] = st.query_params.to_dict()
-    for dialog in ("data_picture", "error"):
+    for dialog in ("data_image", "error"):
         places[page].pop(dialog, None)

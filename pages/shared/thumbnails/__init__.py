@@ -20,13 +20,13 @@ _mount = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One picture to press.
+    """One image to press.
 
     Attributes:
         id: what `show` reports when it is pressed.
         label: what it is, for those who cannot see it, and under the mouse.
-        picture: a small JPEG, or None.
-        instead: what stands there where there is no picture.
+        image: a small JPEG, or None.
+        instead: what stands there where there is no image.
         caption: the line below it.
         badge: a few letters on its left, such as the class.
         mark: a few letters on its right, such as the verdict.
@@ -35,7 +35,7 @@ class Thumbnail:
 
     id: str
     label: str
-    picture: bytes | None
+    image: bytes | None
     instead: str = ""
     caption: str = ""
     badge: str = ""
@@ -66,6 +66,6 @@ def show(
 
 def _item(thumbnail: Thumbnail) -> dict[str, object]:
     item = asdict(thumbnail)
-    picture = item.pop("picture")
-    url = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}" if picture else ""
+    image = item.pop("image")
+    url = f"data:image/jpeg;base64,{base64.b64encode(image).decode()}" if image else ""
     return item | {"url": url, "title": thumbnail.label}
