@@ -28,7 +28,7 @@ from cxrlib.runs.sweeps import Sweep, Trial
 from cxrlib.training import devices, jobs, practice
 from cxrlib.training.cluster_jobs import lay_on_shelf
 from cxrlib.training.failures import Reported
-from cxrlib.training.shelf import Carrier, Order, take_down, unpack
+from cxrlib.training.shelf import Carrier, Order, data_of, take_down, unpack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,8 +185,7 @@ def _train(asked: dict[str, int], *, names: Sequence[str], cpus: float) -> None:
         run, config = unpack(wanted, shelf, Path(place))
         with Carrier(run, shelf), suppress(StoppedError), Reported(run):
             run.clear_marks()
-            data = wanted.data or practice.folder()
-            jobs.train_now(_ReportingRun(run.folder), config, data, gpu=wanted.gpu)
+            jobs.train_now(_ReportingRun(run.folder), config, data_of(wanted), gpu=wanted.gpu)
 
 
 def _shelf(name: str) -> Any:

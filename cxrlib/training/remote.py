@@ -3,6 +3,7 @@
 ``python -m cxrlib.training.remote SHELF``, submitted by `cluster_jobs`.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -12,9 +13,9 @@ from typing import Any
 
 from cxrlib.cluster import NAMESPACE
 from cxrlib.runs.folder import StoppedError
-from cxrlib.training import devices, jobs, practice
+from cxrlib.training import devices, jobs
 from cxrlib.training.failures import Reported
-from cxrlib.training.shelf import Carrier, Order, unpack
+from cxrlib.training.shelf import Carrier, Order, data_of, unpack
 
 
 def main(name: str) -> None:
@@ -23,7 +24,7 @@ def main(name: str) -> None:
 
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     devices.keep_memory()
-    ray.init(namespace=NAMESPACE, log_to_driver=False)
+    ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     shelf: Any = ray.get_actor(name)
     wanted: Order = ray.get(shelf.order.remote())
     with tempfile.TemporaryDirectory(prefix="cxrlib-") as place:
@@ -31,7 +32,7 @@ def main(name: str) -> None:
         # Who asked reads in the folder how it ended.
         with Carrier(run, shelf), suppress(StoppedError), Reported(run):
             run.clear_marks()
-            jobs.train_now(run, config, wanted.data or practice.folder(), gpu=wanted.gpu)
+            jobs.train_now(run, config, data_of(wanted), gpu=wanted.gpu)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cxrlib.data import classes
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.runs.folder import Run
 from cxrlib.training import practice
@@ -30,6 +31,7 @@ class Order:
         data: the data set's folder on the nodes; None for synthetic radiographs, which a node draws
             where it has none.
         gpu: whether it is given a GPU.
+        meanings: that were given to the data set's classes (`classes.give`).
         source: the name of the folder with the weights to begin with; empty for weights by name.
         source_files: what that folder holds.
     """
@@ -38,6 +40,7 @@ class Order:
     config: TrainingConfig
     data: Path | None
     gpu: bool
+    meanings: Mapping[str, str]
     source: str = ""
     source_files: Mapping[str, bytes] | None = None
 
@@ -47,13 +50,14 @@ def order(run: Run, *, gpu: bool) -> Order:
     task = run.task
     config, data = TrainingConfig(**task["config"]), Path(task["data"])
     place = None if data == practice.folder() else data
+    meanings = classes.given(data)
     file = Path(config.weights)
     if not file.suffix:
-        return Order(run.name, config, place, gpu)
+        return Order(run.name, config, place, gpu, meanings)
     # Of another run's network also what that run held out is asked for.
     found = Run(file.parent).files if file.suffix == ".keras" else {file.name: file}
     contents = {name: path.read_bytes() for name, path in found.items()}
-    return Order(run.name, config, place, gpu, file.parent.name, contents)
+    return Order(run.name, config, place, gpu, meanings, file.parent.name, contents)
 
 
 class Shelf:
@@ -167,6 +171,15 @@ def take_down(run: Run, shelf: Any, since: int) -> int:
     if changes != since:
         run.replace_files(changed, names)
     return changes
+
+
+def data_of(wanted: Order) -> Path:
+    """The data set on this node; its classes mean what they mean to who asked."""
+    if wanted.data is None:
+        return practice.folder()
+    if wanted.meanings:
+        classes.give(wanted.data, wanted.meanings)
+    return wanted.data
 
 
 def unpack(wanted: Order, shelf: Any, place: Path) -> tuple[Run, TrainingConfig]:
