@@ -24,7 +24,7 @@ from cxrlib.training import devices, jobs
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 120
+SECONDS = 300
 SWEEP = """
 name = "both"
 reduction = 1
@@ -38,7 +38,7 @@ augmentation = "none"
 [values]
 learning_rate = [1e-3, 1e-4]
 """
-EPOCHS = 60
+EPOCHS = 40
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def cluster() -> Iterator[object]:
 def replace_node(cluster) -> None:
     """Kill the cluster's node and add another one."""
     (node,) = cluster.worker_nodes
-    cluster.add_node(num_cpus=1)
     cluster.remove_node(node)
+    cluster.add_node(num_cpus=1)
 
 
 def wait(true: Callable[[], bool], run: runs.Run) -> None:
