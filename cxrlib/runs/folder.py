@@ -9,12 +9,12 @@ folder that is either whole or says that it is not.
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrlib.runs import contents
 from cxrlib.runs.legacy import upgrade
+from cxrlib.runs.stored import PARTIAL, RunError, Stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,30 +45,16 @@ _PROGRESS = "progress.json"
 _STOP = "stop-requested"
 _STOPPED = "stopped"
 _FAILURE = "failure.txt"
-_PARTIAL = "partial-"  # what files are called while they are written
 
 _LOG_TAIL = 2**16  # bytes
-_LARGEST = 2**26  # bytes of a file that is read whole; of 200,000 images there are 20 MB
-
-
-class RunError(ValueError):
-    """A run is missing, unfinished or damaged; says what to do."""
 
 
 class StoppedError(Exception):
     """Training was asked to stop, and has kept what it learned."""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Stored):
     """A run folder. Reading is lazy: nothing is opened before it is asked for."""
-
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.name
 
     @property
     def finished(self) -> bool:
@@ -144,7 +130,7 @@ class Run:
     @property
     def kept_predictions(self) -> "pd.DataFrame":
         """One row an image of those sets, as `predictions`; ``split`` is the set's name."""
-        return self._predictions(_KEPT_PREDICTIONS, contents.check_scores)
+        return self._read_predictions(_KEPT_PREDICTIONS, contents.check_scores)
 
     @property
     def finished_at(self) -> float:
@@ -166,11 +152,7 @@ class Run:
     @property
     def predictions(self) -> "pd.DataFrame":
         """One row a held-out image: split, path, label, subtype, patient, score and more."""
-        return self._predictions(_PREDICTIONS, contents.check_predictions)
-
-    def _predictions(self, name: str, check: Callable[["pd.DataFrame"], None]) -> "pd.DataFrame":
-        texts = dict.fromkeys(contents.PREDICTION_TEXTS, str)
-        return self._csv(name, check, keep_default_na=False, dtype=texts)
+        return self._read_predictions(_PREDICTIONS, contents.check_predictions)
 
     @property
     def card(self) -> str:
@@ -293,7 +275,7 @@ class Run:
         return {
             file.relative_to(self.folder).as_posix(): file
             for file in sorted(self.folder.rglob("*"))
-            if file.is_file() and file.name not in own and not file.name.startswith(_PARTIAL)
+            if file.is_file() and file.name not in own and not file.name.startswith(PARTIAL)
         }
 
     def replace_files(self, contents: Mapping[str, bytes], names: Collection[str]) -> None:
@@ -306,7 +288,7 @@ class Run:
         for name, data in contents.items():
             file = self._file(name)
             file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f"{_PARTIAL}{os.getpid()}-{file.name}")
+            partial = file.with_name(f"{PARTIAL}{os.getpid()}-{file.name}")
             partial.write_bytes(data)
             partial.replace(file)
         gone = [file for name, file in self.files.items() if name not in names]
@@ -362,7 +344,7 @@ class Run:
         """Forget how the last attempt ended, and what it left half written."""
         for file in (_STOP, _STOPPED, _FAILURE, _PROGRESS):
             self._file(file).unlink(missing_ok=True)
-        for partial in self.folder.glob(f"{_PARTIAL}*"):
+        for partial in self.folder.glob(f"{PARTIAL}*"):
             partial.unlink()
 
     def save_config(self, text: str) -> None:
@@ -435,58 +417,3 @@ class Run:
     def save_card(self, card: str) -> None:
         """Keep the model card, Markdown, in place of the last."""
         self._write(_CARD, card)
-
-    def _file(self, name: str) -> Path:
-        return self.folder / name
-
-    def _write(self, name: str, text: str) -> None:
-        self._replace(name, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-    def _replace(self, name: str, save: Callable[[Path], object]) -> None:
-        partial = self.folder / f"{_PARTIAL}{os.getpid()}-{name}"
-        try:
-            save(partial)
-            partial.replace(self._file(name))
-        finally:
-            # On a full disk this is what makes room to say so.
-            partial.unlink(missing_ok=True)
-
-    def _json(self, name: str, check: Callable[[dict[str, Any]], None] | None = None) -> dict:
-        def read(file: Path) -> dict[str, Any]:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(found, dict):
-                raise ValueError("it is no table of names and values")
-            if check:
-                check(found)
-            return found
-
-        return self._read(name, read)
-
-    def _csv(
-        self, name: str, check: Callable[["pd.DataFrame"], None], **options: Any
-    ) -> "pd.DataFrame":
-        import pandas as pd  # the app's first page, which lists runs, does not wait for it
-
-        def read(file: Path) -> pd.DataFrame:
-            table = pd.read_csv(file, **options)
-            check(table)
-            return table
-
-        return self._read(name, read)
-
-    def _read(self, name: str, reader: Callable[[Path], Any]) -> Any:
-        file = self._file(name)
-        try:
-            if file.stat().st_size > _LARGEST:
-                raise ValueError(f"it is larger than {_LARGEST >> 20} MB")
-            return reader(file)
-        except FileNotFoundError as error:
-            raise RunError(
-                f"The run {self.name} has no {name}: it was not copied whole, or did not finish. "
-                "Copy the folder again or retrain."
-            ) from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(
-                f"The file {name} of the run {self.name} is damaged ({error}). Copy the folder "
-                "again or retrain."
-            ) from error

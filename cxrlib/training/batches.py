@@ -120,7 +120,9 @@ class Batches(keras.utils.PyDataset):
         self._boxes, self._size = framing.boxes, framing.size
         self._lungs = np.empty((0, 0, 0), np.uint8) if framing.lungs is None else framing.lungs
         self._variation, self._recipe = variation, variation.recipe
-        self._positive = self.targets[:, -1] >= 0.5
+        # Of three classes the last two are pneumonia, of two the one output is.
+        three = self.targets.shape[1] > 1
+        self._positive = self.targets[:, 0] < 0.5 if three else self.targets[:, 0] >= 0.5
         self._by_class = [self._rows[~self._positive], self._rows[self._positive]]
         self._styles: dict[int, Style] = {}
         self.start_epoch(0)
