@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,13 +86,17 @@ def test_manifests_name_files_once_and_csv_holds_the_same(drawn: Path, tmp_path:
 
 
 def test_killed_in_the_middle_the_same_command_goes_on(drawn: Path, tmp_path: Path) -> None:
-    out = tmp_path / "results.csv"
-    command = [sys.executable, "-m", "cxrlib", "predict", str(drawn), "--out", str(out)]
+    many, out = tmp_path / "many", tmp_path / "results.csv"
+    for number in range(10):
+        shutil.copytree(drawn / "more", many / str(number))
+    command = [sys.executable, "-m", "cxrlib", "predict", str(many), "--out", str(out)]
     killed = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert killed.stderr
-    seen = b""
-    while b"| 5/" not in seen and b"| 6/" not in seen and b"| 7/" not in seen:
-        seen += killed.stderr.read(1)
+    shown = b""
+    while not re.search(rb"\| [1-9]\d+/", shown):
+        more = killed.stderr.read(1)
+        assert more, "it ended before it could be stopped"
+        shown += more
     killed.send_signal(signal.SIGINT)
     assert killed.wait(timeout=60) == 1
     assert not out.exists()
@@ -98,7 +104,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(drawn: Path, tmp_path: Pa
     assert " 0/" not in again.stderr, "it began from the beginning"
     table = pd.read_csv(out)
     assert table.file.is_unique
-    assert len(table) == DRAWN + 2
+    assert len(table) == sum(file.is_file() for file in many.rglob("*.png"))
 
 
 def test_a_process_that_dies_takes_no_file_along(drawn: Path) -> None:
