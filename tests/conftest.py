@@ -41,9 +41,10 @@ def at_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streamlit's `AppTest` has no connection that could tell where its visitor sits."""
     if "pages.shared.permissions" not in sys.modules and "streamlit.testing.v1" not in sys.modules:
         return
-    from pages.shared import permissions
+    from pages.shared import memory, permissions
 
     monkeypatch.setattr(permissions, "local_visitor", lambda: True)
+    monkeypatch.setattr(memory, "set_up", lambda: None)  # there is no server to keep tidy
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,9 @@ class Watch(keras.callbacks.Callback):
         self._between = 0.0  # seconds from one epoch's last batch to the next epoch's first
         self._ended = 0.0
         self._written = 0.0
+        # Seconds a step: of the epoch before until this one's second step is done, and shown for
+        # all of an epoch that is over before the next write.
+        self._pace: float | None = None
         self.stopped = False
 
     def start_epoch(self, epoch: int, step: int, metrics: Sequence[np.ndarray]) -> None:
@@ -71,6 +74,9 @@ class Watch(keras.callbacks.Callback):
             # The first batch also pays for compiling: speed is measured from its end on.
             self._first = (self.step, now)
             self._between = now - self._ended if self._ended else 0.0
+        else:
+            first, since = self._first
+            self._pace = (now - since) / (self.step - first)
         if now - self._written >= _EVERY:
             self._written = now
             self.write_progress("training", by_metric(logs or {}))
@@ -82,10 +88,7 @@ class Watch(keras.callbacks.Callback):
 
     def write_progress(self, activity: str, logs: Mapping[str, float]) -> None:
         """Write where training is, what it has come to, and how fast it goes."""
-        first, since = self._first or (self.step, 0.0)
-        pace = None
-        if self.step > first and activity == "training":
-            pace = (time.monotonic() - since) / (self.step - first)
+        pace = self._pace if activity == "training" else None
         left = self._epochs - self._epoch - 1
         self._run.write_progress(
             activity,
