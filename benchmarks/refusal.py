@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--run", default=runs.SHIPPED)
     options = parser.parse_args()
     reader = load(runs.find(options.run))
-    print(f"| images ({reader.run.name}) | number | turned away (95 % interval) |\n|---|---|---|")
+    print(f"| images ({reader.run.name}) | number | rejected (95 % interval) |\n|---|---|---|")
     for folder in [*options.radiographs, *options.others]:
         tell(folder.name, refused(reader, pictures(folder)))
     some = pictures(options.radiographs[0])

@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="FILE.parquet|FILE.csv",
-        help="write a table, read on all cores; the same command goes on after an interruption",
+        help="write a table, read on all cores; the same command resumes after an interruption",
     )
     command.add_argument(
         "--heatmaps",

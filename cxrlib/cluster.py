@@ -1,4 +1,4 @@
-"""The way to a Ray cluster. What may be in it is said in one sentence, with the remedy.
+"""The connection to a Ray cluster. Each obstacle is one sentence that names the remedy.
 
 Ray is an optional extra and takes a second to import: it is loaded when an address is given.
 """

@@ -140,7 +140,7 @@ def test_a_run_goes_on_where_its_pictures_are_now(
     jobs.create(config.TrainingConfig(**asked), tmp_path / "gone", on=["cpu"], models=tmp_path)
     resume = ["train", "--resume", "tiny", "--models", str(tmp_path)]
     assert main([*resume, "--rate", "0.1"]) == 2
-    assert "goes on with what the run was asked to do" in capsys.readouterr().err
+    assert "keeps the run's configuration" in capsys.readouterr().err
     assert main(resume) == 2
     assert str(tmp_path / "gone") in capsys.readouterr().err
     assert main([*resume, "--data", str(phantoms)]) == 0

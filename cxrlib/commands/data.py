@@ -19,9 +19,9 @@ def folder_of(options: argparse.Namespace) -> Path:
     return folder
 
 
-def _give_meanings(folder: Path, said: Sequence[str]) -> None:
+def _give_meanings(folder: Path, given: Sequence[str]) -> None:
     """Keep what classes of a data set mean, ``CLASS=MEANING`` each."""
-    meanings = dict(one.rpartition("=")[::2] for one in said)
+    meanings = dict(one.rpartition("=")[::2] for one in given)
     for name, meaning in meanings.items():
         if not name or meaning not in classes.MEANINGS:
             raise dataset.DatasetError(

@@ -55,7 +55,7 @@ def _read_archive(options: argparse.Namespace) -> int:
             engine=engine,
         )
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on.", file=sys.stderr)
+        print("Stopped. Run the same command again to resume.", file=sys.stderr)
         return 1
     print(
         f"{options.out}: {summary.files:,} files, of which {summary.refused:,} were refused and "

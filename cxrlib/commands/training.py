@@ -28,7 +28,7 @@ def train(options: argparse.Namespace) -> int:
     if options.resume:
         if given or options.config:
             print(
-                "--resume goes on with what the run was asked to do: of the options only --data, "
+                "--resume keeps the run's configuration: of the options only --data, "
                 "--models, --device and --cluster go with it.",
                 file=sys.stderr,
             )
@@ -108,7 +108,7 @@ def sweep(options: argparse.Namespace) -> int:
     print(sweep.report(asked, known))
     if all(trial.over for trial in known):
         return 0
-    print("Not all trials are done: the same command goes on.", file=sys.stderr)
+    print("Not all trials are done: run the same command again to resume.", file=sys.stderr)
     return 1
 
 

@@ -1,7 +1,7 @@
 """Archives: any number of files, read on all cores into one table.
 
 Results are kept in a SQLite file beside the table as they come, a row a file, and the table is
-written from it at the end. The same command goes on after an interruption, and no file is read or
+written from it at the end. The same command resumes after an interruption, and no file is read or
 listed twice. Memory does not grow with the number of files.
 """
 

@@ -190,7 +190,7 @@ def fit(
         shapes: `shape` of each image's lung fields, ``[n, j]``.
         features: of each image, ``[n, k]``.
         train: rows whose vectors are familiar.
-        validation: rows that the limits are chosen on, so that few of them are turned away.
+        validation: rows that the limits are chosen on, so that few of them are rejected.
     """
     found = ~np.isnan(shapes).any(axis=1)
     lungs = None
