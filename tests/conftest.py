@@ -1,5 +1,6 @@
 """What the tests share: real material, a phantom data set, a trained run, a browser."""
 
+import gc
 import os
 import shutil
 import socket
@@ -34,6 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("browser") or "taught" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def imports_are_no_garbage() -> None:
+    """Streamlit looks for garbage after every run of a page: half a second beside TensorFlow."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
