@@ -2,10 +2,12 @@
 
 import csv
 import io
+import os
 import re
 import secrets
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -180,9 +182,7 @@ def test_neither_the_start_nor_a_foreign_page_makes_the_server_ask_elsewhere(app
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{proxy.server_port}"
     url = app(STREAMLIT_SERVER_ADDRESS="0.0.0.0", http_proxy=address, https_proxy=address)
-    page.goto(url)
-    page.get_by_role("heading").first.wait_for()
-    # Another name is another origin.
+    # Another name is another origin; nobody has opened a page of the app yet.
     page.goto(f"{url.replace('127.0.0.1', 'foreign.localhost')}/_stcore/health")
     opened = page.evaluate(
         """address => new Promise(done => {
@@ -197,3 +197,17 @@ def test_neither_the_start_nor_a_foreign_page_makes_the_server_ask_elsewhere(app
     proxy.server_close()
     assert not opened
     assert proxy.asked == []
+
+
+def test_the_runtime_that_reads_reports_to_nobody(tmp_path: Path) -> None:
+    """ONNX Runtime sends telemetry unless told not to; on CI it does not by itself."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "temporary").mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
+    subprocess.run(
+        [sys.executable, "-c", "import cxrlib.inference.session"],
+        env=environment | {"TMPDIR": str(tmp_path / "temporary")},
+        check=True,
+        cwd=ROOT,
+    )
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []

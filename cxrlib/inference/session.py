@@ -12,10 +12,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from cxrlib.runs.folder import Run, RunError
+
+# Since 1.29 the runtime reports to its maker what it runs, and keeps an identifier of the machine,
+# unless this is set when it is first imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 CLASSIFIER_OUTPUTS = ("logits", "pooled", "features", "features_gradient")
 LUNG_OUTPUTS = ("lung",)

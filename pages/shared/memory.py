@@ -16,7 +16,7 @@ _EVERY = 30  # seconds
 
 @cache
 def set_up() -> None:
-    """To be called by every run of the app; does its work once a server."""
+    """Have the server give back memory; does its work once, whoever calls."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc:
         # What is large goes back when it is freed. Left in the heaps of the threads that decoded
@@ -29,11 +29,11 @@ def set_up() -> None:
 
 
 def _tidy(libc: ctypes.CDLL | None) -> None:
-    while runtime.exists():
+    while True:
+        time.sleep(_EVERY)
         let_closed_pages_go(runtime.get_instance()._session_mgr)
         if libc:
             libc.malloc_trim(0)  # what lies free between what is used: 60 MB after 200 uploads
-        time.sleep(_EVERY)
 
 
 def let_closed_pages_go(sessions: Any) -> None:
