@@ -16,7 +16,7 @@ def enter(*, reading_room: bool = False) -> None:
     operating point and navigation.
     """
     if "entered" not in st.session_state:
-        runpy.run_path(str(_APP))
+        runpy.run_path(str(_APP), run_name="__main__")
         st.stop()
     if not reading_room:
         st.session_state.pop("review_case", None)
