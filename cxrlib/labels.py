@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 NORMAL, PNEUMONIA = "NORMAL", "PNEUMONIA"
 BINARY = (NORMAL, PNEUMONIA)
 SUBTYPES = (NORMAL, "BACTERIAL", "VIRAL")
+CLASSES = {NORMAL: "Normal", PNEUMONIA: "Pneumonia"}  # as pages name them
 
 
 def is_pneumonia(labels: "pd.Series[str]") -> "np.ndarray":

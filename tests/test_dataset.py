@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cxrlib.data import dataset, entries, examples, overview
+from cxrlib.data import dataset, entries, examples, index_cache, overview
 from cxrlib.data.dataset import DatasetError
 from cxrlib.data.downloads import Download
 from cxrlib.data.folds import assign_folds
@@ -119,7 +119,7 @@ def test_fingerprint_follows_the_files(folder: Path) -> None:
 
 def test_the_kept_index_is_the_index(folder: Path, tmp_path: Path) -> None:
     def kept() -> pd.DataFrame:
-        return overview.cached_index(folder, cache=tmp_path / "cache")
+        return index_cache.cached_index(folder, cache=tmp_path / "cache")
 
     # Names that look like numbers must come back as the text they are.
     shutil.copy(next((folder / "train" / "NORMAL").iterdir()), folder / "train/NORMAL/007.jpeg")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cxrlib import reviews
 from cxrlib.__main__ import main
-from cxrlib.data import dataset, overview
+from cxrlib.data import dataset, index_cache
 from cxrlib.images import files
 from cxrlib.images.preprocess import cached_pixels
 from cxrlib.images.radiograph import RadiographError, read_file
@@ -132,7 +132,7 @@ def test_the_data_set_goes_by_content(mixed: Path, folder: Path, tmp_path: Path)
         copy_function=os.link,  # a copy of the sparse file would take all its 20 GB
         ignore=lambda _, names: {"pipe.png"} & {*names},
     )
-    table = overview.cached_index(folder, cache=tmp_path / "cache")
+    table = index_cache.cached_index(folder, cache=tmp_path / "cache")
     assert len(table) == before + len(IMAGES)
     reasons = {Path(file).name: why for file, why in table.attrs["left_out"].items()}
     assert reasons.keys() == (REASONS.keys() - {"pipe.png"}) | {"copy.jpeg"}
@@ -169,7 +169,7 @@ def test_half_a_cache_file_is_made_anew(folder: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
 
     def read() -> tuple[object, np.ndarray]:
-        table = overview.cached_index(folder, cache=cache)
+        table = index_cache.cached_index(folder, cache=cache)
         return table, np.array(cached_pixels(table, 64, folder=cache))
 
     table, pixels = read()

@@ -13,7 +13,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from cxrlib.__main__ import main
-from cxrlib.data import classes, dataset, entries, overview
+from cxrlib.data import classes, dataset, entries, index_cache
 from cxrlib.data.entries import DatasetError, UnknownClassesError
 from cxrlib.data.folds import assign_folds
 from cxrlib.images import radiograph
@@ -74,7 +74,7 @@ def test_class_folders_in_any_spelling_and_depth(tmp_path: Path, folders: list[s
         assert "masks" not in row.path
         assert radiograph.read_file(dataset.picture_file(root, row.path)).pixels.shape == (64, 64)
     assert {"train", "validation"} <= set(assign_folds(table, validation_fraction=0.3, seed=0))
-    assert overview.cached_index(root).equals(overview.cached_index(root))
+    assert index_cache.cached_index(root).equals(index_cache.cached_index(root))
 
 
 def test_subtypes_may_be_class_folders(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_class_whose_name_does_not_tell_is_asked_for(tmp_path: Path) -> None:
     table = dataset.index(root)
     assert set(table.subtype) == {"", "viral"} and len(table) == 8
     classes.give(root, {"COVID": "viral"})
-    assert len(overview.cached_index(root)) == 12
+    assert len(index_cache.cached_index(root)) == 12
 
 
 def test_the_command_line_takes_meanings(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

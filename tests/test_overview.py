@@ -11,7 +11,7 @@ from made_runs import make_run
 from sklearn.metrics import roc_auc_score
 
 from cxrlib import runs
-from cxrlib.data import dataset, overview, summary
+from cxrlib.data import dataset, gallery, overview, shortcuts, summary
 from cxrlib.data.folds import assign_folds
 
 
@@ -90,7 +90,7 @@ def test_separation_is_the_auc_whichever_class_is_larger() -> None:
     values = pd.Series(np.round(rng.normal(size=400) + (label == "PNEUMONIA"), 1))  # with ties
     table = pd.DataFrame({"label": label, "patient": [f"p{number // 2}" for number in range(400)]})
     expected = roc_auc_score(label == "PNEUMONIA", values)
-    found = overview.univariate_auc(table, values)
+    found = shortcuts.univariate_auc(table, values)
     assert found.higher == "PNEUMONIA"
     assert found.auc.value == pytest.approx(expected)
     assert found.auc.low < expected < found.auc.high
@@ -100,16 +100,16 @@ def test_separation_is_the_auc_whichever_class_is_larger() -> None:
     width = 2 * 1.96 * math.sqrt(variance / (120 * 280))
     assert found.auc.high - found.auc.low == pytest.approx(width, rel=0.2)
 
-    turned = overview.univariate_auc(table, -values)
+    turned = shortcuts.univariate_auc(table, -values)
     assert turned.higher == "NORMAL"
     assert turned.auc.value == pytest.approx(expected)
     assert (turned.auc.low, turned.auc.high) == pytest.approx((found.auc.low, found.auc.high))
     assert "normal is larger" in turned.words
 
-    constant = overview.univariate_auc(table, values * 0)
+    constant = shortcuts.univariate_auc(table, values * 0)
     assert (constant.auc.value, constant.auc.low, constant.auc.high) == (0.5, 0.5, 0.5)
     assert constant.words == "says little or nothing"
-    one_class = overview.univariate_auc(table[:100], values[:100])
+    one_class = shortcuts.univariate_auc(table[:100], values[:100])
     assert math.isnan(one_class.auc.value) and one_class.words == "says little or nothing"
 
 
@@ -118,8 +118,8 @@ def test_more_pictures_of_the_same_patients_make_no_interval_narrower() -> None:
     label = np.where(np.arange(90) < 40, "NORMAL", "PNEUMONIA")
     table = pd.DataFrame({"label": label, "patient": [f"p{number}" for number in range(90)]})
     values = pd.Series(rng.normal(size=90) + (label == "PNEUMONIA"))
-    once = overview.univariate_auc(table, values).auc
-    again = overview.univariate_auc(
+    once = shortcuts.univariate_auc(table, values).auc
+    again = shortcuts.univariate_auc(
         pd.concat([table] * 4, ignore_index=True), pd.concat([values] * 4, ignore_index=True)
     ).auc
     assert again.value == pytest.approx(once.value)
@@ -128,16 +128,16 @@ def test_more_pictures_of_the_same_patients_make_no_interval_narrower() -> None:
 
 def test_a_shortcut_built_into_a_data_set_is_seen(phantoms: Path, tmp_path: Path) -> None:
     table = dataset.index(phantoms)
-    plain = overview.measures(table, overview.exposure(table, folder=tmp_path))
-    assert set(plain) == set(overview.MEASURES)
-    assert overview.univariate_auc(table, plain.aspect).auc.low < 0.6, (
+    plain = shortcuts.measures(table, shortcuts.exposure(table, folder=tmp_path))
+    assert set(plain) == set(shortcuts.MEASURES)
+    assert shortcuts.univariate_auc(table, plain.aspect).auc.low < 0.6, (
         "phantoms' shape tells nothing"
     )
 
     # As in the real set: pneumonia wider and brighter.
     ill = table.label == "PNEUMONIA"
     wider = table.assign(width=np.where(ill, table.height * 14 // 10, table.height))
-    found = overview.univariate_auc(wider, overview.measures(wider, None).aspect)
+    found = shortcuts.univariate_auc(wider, shortcuts.measures(wider, None).aspect)
     assert found.words == "nearly gives it away: pneumonia is larger"
 
 
@@ -152,7 +152,7 @@ def test_exposure_does_not_hang_on_the_size_of_a_picture(tmp_path: Path) -> None
         picture = Image.fromarray(phantom(1, pneumonia=False, size=600).pixels)
         small = picture.resize((size, size), Image.Resampling.BOX)
         small.save(folder / "train" / label / "picture.png")
-    exposure = overview.exposure(dataset.index(folder), folder=tmp_path / "cache")
+    exposure = shortcuts.exposure(dataset.index(folder), folder=tmp_path / "cache")
     assert np.ptp(exposure.brightness) < 0.5
     assert np.ptp(exposure.contrast) < 1
     assert exposure.brightness[0] == pytest.approx(np.asarray(picture).mean(), abs=0.5)
@@ -163,17 +163,17 @@ def test_exposure_in_the_background_comes_to_the_same(
 ) -> None:
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path))
     table = dataset.index(phantoms)
-    task = overview.ExposureTask(table)
+    task = shortcuts.ExposureTask(table)
     task.join(30)
     assert (task.share, task.problem) == (1, "")
     assert task.result is not None
-    pd.testing.assert_frame_equal(task.result, overview.exposure(table))
+    pd.testing.assert_frame_equal(task.result, shortcuts.exposure(table))
 
     copy = Path(shutil.copytree(phantoms, tmp_path / "copy"))
     broken = dataset.index(copy)
     (copy / broken.path[3]).write_bytes(b"")
     broken.loc[3, "digest"] = "changed"
-    task = overview.ExposureTask(broken)
+    task = shortcuts.ExposureTask(broken)
     task.join(30)
     assert task.result is None and broken.path[3] in task.problem
 
@@ -181,7 +181,7 @@ def test_exposure_in_the_background_comes_to_the_same(
 def test_histogram_shares_add_up_and_hold_what_lies_outside() -> None:
     table = pd.DataFrame({"label": ["NORMAL"] * 300 + ["PNEUMONIA"] * 900})
     values = pd.Series(np.r_[np.linspace(0, 1, 299), 1e6, np.linspace(0.5, 1.5, 900)])
-    spread = overview.histogram(table, values)
+    spread = shortcuts.histogram(table, values)
     for _, part in spread.groupby("label"):
         assert part.share.iloc[:-1].sum() == pytest.approx(1)
     assert spread.value.max() < 2, "one outlier does not flatten the figure"
@@ -203,8 +203,8 @@ def test_histogram_shares_add_up_and_hold_what_lies_outside() -> None:
 )
 def test_selection(wanted: dict[str, str], expected: list[int]) -> None:
     table = small_table()
-    values = overview.measures(table, None)
-    rows = overview.select(table, values, overview.Selection(**wanted))
+    values = shortcuts.measures(table, None)
+    rows = gallery.select(table, values, gallery.Selection(**wanted))
     if "order" not in wanted:
         expected = table.path[expected].sort_values().index.tolist()
     assert rows.index.tolist() == expected
@@ -212,9 +212,9 @@ def test_selection(wanted: dict[str, str], expected: list[int]) -> None:
 
 def test_facts_of_a_picture() -> None:
     table = small_table()
-    facts = overview.facts(table, table.loc[6], np.full((100, 200), 90, np.uint8))
+    facts = gallery.facts(table, table.loc[6], np.full((100, 200), 90, np.uint8))
     assert facts["Class"] == "Pneumonia, viral"
     assert facts["Identical to"] == table.path[2]
     assert facts["Aspect ratio"] == "2.00"
-    in_test = overview.facts(table, table.loc[8], np.zeros((9, 9), np.uint8))
+    in_test = gallery.facts(table, table.loc[8], np.zeros((9, 9), np.uint8))
     assert in_test["Patient"] == "person1, 1 image", "person1 of train is another child"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrlib.data import dataset, overview
+from cxrlib.data import dataset, overview, shortcuts
 from cxrlib.data.folds import assign_folds
 from cxrlib.data.overview import Shared
 from cxrlib.runs import ensembles
@@ -46,7 +46,7 @@ def summarize(run: Run, table: pd.DataFrame) -> dict[str, Any]:
         RadiographError: an image cannot be read.
     """
     folds = folds_of(run, table)
-    values = overview.measures(table, overview.exposure(table))
+    values = shortcuts.measures(table, shortcuts.exposure(table))
     constant = {name: float(values[name].iloc[0]) for name in values if values[name].nunique() == 1}
     values = values.drop(columns=list(constant))
     copies = dataset.duplicates(table)
@@ -64,9 +64,9 @@ def summarize(run: Run, table: pd.DataFrame) -> dict[str, Any]:
             for name, sides in (("folders", table.split), ("split", folds))
         },
         "constant": constant,
-        "separations": _records(overview.separations(table, values)),
+        "separations": _records(shortcuts.separations(table, values)),
         "histograms": {
-            name: _records(overview.histogram(table, values[name]).round(4)) for name in values
+            name: _records(shortcuts.histogram(table, values[name]).round(4)) for name in values
         },
     }
 

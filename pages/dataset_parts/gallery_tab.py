@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from cxrlib import plots, runs
-from cxrlib.data import overview
+from cxrlib.data import gallery, shortcuts
 from cxrlib.images import radiograph
+from cxrlib.labels import CLASSES
 from pages.shared import image_dialog, thumbnails, viewer
 from pages.shared.text import file_stem, number, plain
 from pages.shared.thumbnails import Thumbnail
@@ -30,15 +31,15 @@ def choose(label: str, options: list[str], key: str) -> str:
     )
 
 
-def selection(table: pd.DataFrame, values: pd.DataFrame) -> overview.Selection:
+def selection(table: pd.DataFrame, values: pd.DataFrame) -> gallery.Selection:
     """What the filters say."""
-    labels = {title: label for label, title in overview.CLASSES.items()}
-    orders = [title for title, (by, _) in overview.ORDERS.items() if by in table or by in values]
+    labels = {title: label for label, title in CLASSES.items()}
+    orders = [title for title, (by, _) in gallery.ORDERS.items() if by in table or by in values]
     with st.grid(6, min_column_width=120):
         split = choose("Folder", [ALL, *table.split.unique()], "data_split")
         label = choose("Class", [ALL, *labels], "data_class")
         subtype = choose("Subtype", [ALL, "bacterial", "viral"], "data_subtype")
-        size = choose("Size", [ALL, *overview.SIZES], "data_size")
+        size = choose("Size", [ALL, *gallery.SIZES], "data_size")
         order = choose("Order", orders, "data_order")
         name = st.text_input(
             "Name contains",
@@ -56,7 +57,7 @@ def selection(table: pd.DataFrame, values: pd.DataFrame) -> overview.Selection:
         on_change=first_page,
     )
     split, subtype, size = ("" if value == ALL else value for value in (split, subtype, size))
-    return overview.Selection(split, labels.get(label, ""), subtype, size, name, copies, order)
+    return gallery.Selection(split, labels.get(label, ""), subtype, size, name, copies, order)
 
 
 @st.cache_data(max_entries=5000, show_spinner=False)
@@ -88,8 +89,8 @@ def close_image() -> None:
 
 def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     """The gallery; returns the paths that the filters let through, in order."""
-    values = overview.measures(table, exposures)
-    rows = overview.select(table, values, selection(table, values))
+    values = shortcuts.measures(table, exposures)
+    rows = gallery.select(table, values, selection(table, values))
     if rows.empty:
         st.info("No image is like that. Take a filter off.", icon=":material/filter_alt_off:")
         return []
@@ -135,11 +136,11 @@ def _thumbnail(row: Any, root: Path, scores: dict[str, float]) -> Thumbnail:
     told = f", probability {score}" if score else ""
     return Thumbnail(
         row.path,
-        f"{file.stem}: {overview.kind(row)}, {row.split}, {row.width} × {row.height}{told}",
+        f"{file.stem}: {gallery.kind(row)}, {row.split}, {row.width} × {row.height}{told}",
         thumbnail(str(file), file.stat().st_mtime_ns),
         instead="Cannot be read",
         caption=file.stem,
-        badge=row.subtype or overview.CLASSES[row.label].lower(),
+        badge=row.subtype or CLASSES[row.label].lower(),
         mark=score,
     )
 
@@ -166,7 +167,7 @@ def show_radiograph(table: pd.DataFrame, path: str, neighbours: list[str]) -> No
         )
 
     def show_facts() -> None:
-        st.markdown(f"Reference label: **{overview.kind(row).lower()}**")
+        st.markdown(f"Reference label: **{gallery.kind(row).lower()}**")
         for warning in image.warnings:
             st.warning(warning)
         if st.button(
@@ -182,7 +183,7 @@ def show_radiograph(table: pd.DataFrame, path: str, neighbours: list[str]) -> No
         ):
             st.rerun()
         st.table(
-            {name: plain(fact) for name, fact in overview.facts(table, row, image.pixels).items()},
+            {name: plain(fact) for name, fact in gallery.facts(table, row, image.pixels).items()},
             border="horizontal",
             hide_header=True,
         )

@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from cxrlib import plots
-from cxrlib.data import overview
+from cxrlib.data import shortcuts
+from cxrlib.labels import CLASSES
 from pages.shared.text import plain
 
 INTRODUCTION = (
@@ -18,8 +19,8 @@ INTRODUCTION = (
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def exposure_task(fingerprint: str, _table: pd.DataFrame) -> overview.ExposureTask:
-    task = overview.ExposureTask(_table)
+def exposure_task(fingerprint: str, _table: pd.DataFrame) -> shortcuts.ExposureTask:
+    task = shortcuts.ExposureTask(_table)
     task.join(timeout=0.5)  # long enough where it was measured before
     return task
 
@@ -28,11 +29,11 @@ def exposure_task(fingerprint: str, _table: pd.DataFrame) -> overview.ExposureTa
 def separations(
     fingerprint: str, known: tuple[str, ...], _table: pd.DataFrame, _values: pd.DataFrame
 ) -> pd.DataFrame:
-    return overview.separations(_table, _values)
+    return shortcuts.separations(_table, _values)
 
 
 @st.fragment(run_every=1)
-def follow_exposure(task: overview.ExposureTask) -> None:
+def follow_exposure(task: shortcuts.ExposureTask) -> None:
     st.progress(
         task.share,
         "Measuring brightness and contrast of every image. This is done once; you can go "
@@ -50,11 +51,11 @@ def show(table: pd.DataFrame, fingerprint: str) -> None:
     if task.problem:
         st.warning(plain(task.problem))
         st.button("Try again", icon=":material/refresh:", on_click=exposure_task.clear)
-    values = overview.measures(table, task.result)
+    values = shortcuts.measures(table, task.result)
     constant = {name: values[name].iloc[0] for name in values if values[name].nunique() == 1}
     values = values.drop(columns=list(constant))
     found = separations(fingerprint, tuple(values), table, values) if len(values.columns) else None
-    show_found(found, {name: overview.histogram(table, values[name]) for name in values}, constant)
+    show_found(found, {name: shortcuts.histogram(table, values[name]) for name in values}, constant)
 
 
 def show_found(
@@ -65,13 +66,13 @@ def show_found(
     """What tells the classes apart.
 
     Args:
-        separations: as `overview.separations`; None where all measures are constant.
-        histograms: `overview.histogram` by measure.
+        separations: as `shortcuts.separations`; None where all measures are constant.
+        histograms: `shortcuts.histogram` by measure.
         constant: measures with one value, and that value.
     """
     if constant:
         listed = ", ".join(
-            f"{overview.MEASURES[name].lower()} {value:.3g}" for name, value in constant.items()
+            f"{shortcuts.MEASURES[name].lower()} {value:.3g}" for name, value in constant.items()
         )
         st.caption(f"The same in all images, and so no shortcut: {listed}.")
     if separations is None:
@@ -86,13 +87,13 @@ def show_found(
     with st.grid(3, min_column_width=280):
         for name, histogram in histograms.items():
             with st.container():
-                show_spread(histogram, overview.MEASURES[name])
+                show_spread(histogram, shortcuts.MEASURES[name])
 
 
 def show_spread(histogram: pd.DataFrame, title: str) -> None:
     st.markdown(f"**{title}**")
-    spread = histogram.replace({"label": overview.CLASSES})
-    scale = alt.Scale(domain=list(overview.CLASSES.values()), range=list(plots.SERIES[:2]))
+    spread = histogram.replace({"label": CLASSES})
+    scale = alt.Scale(domain=list(CLASSES.values()), range=list(plots.SERIES[:2]))
     chart = (
         alt.Chart(spread)
         .mark_line(interpolate="step-after", strokeWidth=2)
@@ -103,7 +104,7 @@ def show_spread(histogram: pd.DataFrame, title: str) -> None:
             strokeDash=alt.StrokeDash(
                 "label:N",
                 title=None,
-                scale=alt.Scale(domain=list(overview.CLASSES.values()), range=[[1, 0], [5, 3]]),
+                scale=alt.Scale(domain=list(CLASSES.values()), range=[[1, 0], [5, 3]]),
             ),
             tooltip=[
                 alt.Tooltip("label:N", title="Class"),

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cxrlib import metrics, plots
-from cxrlib.data import overview
+from cxrlib.data import index_cache, shortcuts
 from cxrlib.data.dataset import DatasetError
 from cxrlib.evaluation import compare_runs, subgroups, three_classes
 from cxrlib.evaluation.run_on_split import CALIBRATION_IMAGES, Measured
@@ -244,7 +244,7 @@ def _show_classes(measured: Measured, found: three_classes.ByClass) -> None:
 
 def _by_file(measured: Measured, threshold: float, folder: Path) -> dict[str, subgroups.Subgroup]:
     try:
-        table = overview.cached_index(folder)
+        table = index_cache.cached_index(folder)
         root = table.attrs["root"]
         table = measured.predictions.merge(table[["path", "width", "height", "digest"]], on="path")
         if table.empty:
@@ -252,7 +252,7 @@ def _by_file(measured: Measured, threshold: float, folder: Path) -> dict[str, su
             return {}
         table.attrs["root"] = root
         with st.spinner("Measuring the images"):
-            brightness = overview.exposure(table).brightness
+            brightness = shortcuts.exposure(table).brightness
     except (DatasetError, RadiographError, OSError) as error:
         st.warning(str(error))
         return {}

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @st.cache_data(max_entries=4, show_spinner="Reading the data set. The first time takes a while.")
 def load(folder: str, fingerprint: str) -> "pd.DataFrame":
-    from cxrlib.data import overview  # the first page of the app waits for no pandas
+    from cxrlib.data import index_cache  # the first page of the app waits for no pandas
 
-    return overview.cached_index(Path(folder))
+    return index_cache.cached_index(Path(folder))
 
 
 @st.cache_resource(show_spinner=False)
