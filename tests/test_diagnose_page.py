@@ -197,7 +197,7 @@ def test_real_examples_where_a_data_set_is_configured(
 
 
 def test_no_such_example_is_said(app: AppTest) -> None:
-    assert "no such example" in text(opened(example="nonsense"))
+    assert "no example of that name" in text(opened(example="nonsense"))
 
 
 def test_pictures_of_kaggle_are_offered(app: AppTest) -> None:

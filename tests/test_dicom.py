@@ -161,7 +161,7 @@ def test_colour_dicom_becomes_grey():
     [
         ({"Modality": "CT"}, "computed tomography"),
         ({"Modality": "OT"}, "another kind"),
-        ({"BodyPartExamined": "HAND"}, "another part of the body"),
+        ({"BodyPartExamined": "HAND"}, "another body part"),
         ({"BodyPartExamined": "PORT CHEST"}, ""),
         ({"BodyPartExamined": "", "Modality": "DX"}, ""),
         ({"ViewPosition": "LL"}, "lateral"),

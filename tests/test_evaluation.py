@@ -96,11 +96,11 @@ def test_trust_says_what_was_and_was_not_measured() -> None:
     )
     text = model_card.trust_statement(found, "youden", 0.9)
     assert "200 validation images" in text
-    assert "not measured on test images" in text
+    assert "not been measured on test images" in text
     assert "children" not in text
     of_kaggle = model_card.trust_statement(found | {"trained_on": "kaggle"}, "youden", 0.9)
-    assert "not measured on official test images" in of_kaggle
-    assert "children from one hospital" in of_kaggle
+    assert "not been measured on official test images" in of_kaggle
+    assert "children at one hospital" in of_kaggle
     assert "optimistic" in text
     validation = found["splits"]["validation"]
     share = validation["pneumonia"] / validation["pictures"]

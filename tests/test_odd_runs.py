@@ -201,5 +201,5 @@ def test_a_network_of_another_size_or_other_classes_is_not_read_with(tmp_path: P
             found["calibration"]["offsets"] = [0, 0, 0]
         (run.folder / name).unlink()
         (run.folder / name).write_text(json.dumps(found))
-        with pytest.raises(runs.RunError, match="another than"):
+        with pytest.raises(runs.RunError, match="does not match its configuration"):
             Classifier(runs.find(run.folder))

@@ -163,4 +163,4 @@ def test_command_line_refuses_and_can_be_made_to_read(tmp_path: Path, capsys) ->
     assert record["reason"]
     assert 0 <= record["probability"] <= 1
     assert command_line.main(["predict", str(file)]) == 0
-    assert "refused: " in capsys.readouterr().out
+    assert "rejected: " in capsys.readouterr().out

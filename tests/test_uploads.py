@@ -86,7 +86,7 @@ def test_a_closed_page_is_let_go_though_no_other_is_closed(manager) -> None:
     assert not closed()
 
 
-@pytest.mark.parametrize(("session", "says"), [("ada", "your other uploads"), ("cy", "server")])
+@pytest.mark.parametrize(("session", "says"), [("ada", "your uploads"), ("cy", "server")])
 def test_who_is_refused_is_told_what_to_do(manager, monkeypatch, session: str, says: str) -> None:
     assert kept(manager, "ada", "a", 50)
     assert kept(manager, "bo", "b", 50)

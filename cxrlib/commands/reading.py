@@ -22,7 +22,7 @@ def predict(options: argparse.Namespace) -> int:
     images, left_out = _images(options.paths)
     failed = not images
     if failed:
-        print("There are no images in there.", file=sys.stderr)
+        print("No images were found.", file=sys.stderr)
     if left_out:
         print(files.sentence(left_out), file=sys.stderr)
     for file, result in classifier.predict_files(images):
@@ -58,16 +58,16 @@ def _read_archive(options: argparse.Namespace) -> int:
         print("Stopped. Run the same command again to resume.", file=sys.stderr)
         return 1
     print(
-        f"{options.out}: {summary.files:,} files, of which {summary.refused:,} were refused and "
-        f"{summary.errors:,} could not be read; the table says why."
+        f"{options.out}: {summary.files:,} files, of which {summary.refused:,} were rejected and "
+        f"{summary.errors:,} could not be read; the table gives the reasons."
     )
     return 0
 
 
 def _in_words(prediction: Prediction) -> str:
     if prediction.refused:
-        return f"refused: {prediction.reason}"
-    remark = f"  (insisted on; {prediction.reason})" if prediction.reason else ""
+        return f"rejected: {prediction.reason}"
+    remark = f"  (analyzed anyway; {prediction.reason})" if prediction.reason else ""
     return f"{prediction.probability:.3f}  {prediction.verdict}{remark}"
 
 
@@ -93,7 +93,7 @@ def explain_file(options: argparse.Namespace) -> int:
     method = options.method or classifier.methods[0]
     if method not in classifier.methods:
         raise runs.RunError(
-            f"The network of the run {classifier.run.name} has no map of evidence; there are "
+            f"The network of the run {classifier.run.name} has no evidence map. Choose from "
             f"{', '.join(classifier.methods)}."
         )
     prediction = classifier.predict(picture.pixels)

@@ -30,16 +30,17 @@ _TRAINED_ON: dict[TrainedOn, str] = {
     "not the whole of that set.",
 }
 _ELSEWHERE: dict[TrainedOn, str] = {
-    "kaggle": "All of them are children from one hospital. Expect more errors in adults, at other "
+    "kaggle": "All patients were children at one hospital. Expect more errors in adults, at other "
     "hospitals and with other machines.",
-    "other": "All of them come from the data set that it was trained on. Expect more errors in "
+    "other": "All images come from the data set that it was trained on. Expect more errors in "
     "other patients, at other hospitals and with other machines.",
 }
 _ELSEWHERE["kaggle_part"] = _ELSEWHERE["kaggle"]
-_ELSEWHERE["synthetic"] = "All of them were drawn by a program."
+_ELSEWHERE["synthetic"] = "All images were drawn by a program."
 _NOT_TESTED_ON: dict[TrainedOn, str] = {
-    "kaggle": "Trained on children from one hospital. Expect more errors in adults and elsewhere.",
-    "other": "Tested only on its own data set. Expect more errors on other patients.",
+    "kaggle": "Trained on children from one hospital. Expect more errors in adults and at other "
+    "hospitals.",
+    "other": "Tested only on its own data set. Expect more errors in other patients.",
     "synthetic": SYNTHETIC_RUN,
 }
 _NOT_TESTED_ON["kaggle_part"] = _NOT_TESTED_ON["kaggle"]
@@ -55,16 +56,16 @@ def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: flo
         found = estimates(run_metrics, split, point)
         sentences.append(
             f"On {measured['pictures']} {titles[split]} images of {measured['patients']} "
-            f"patients not used for training, it detected {_range(found['sensitivity'])} of the "
-            f"pneumonias and ruled out {_range(found['specificity'])} of the normal images."
+            f"patients not used for training, it detected {_range(found['sensitivity'])} of "
+            f"pneumonias and correctly ruled out {_range(found['specificity'])} of normal images."
         )
         if by_class := three_classes.read(measured):
             sentences.append(
-                "It named the right class (normal, bacterial, viral) in "
+                f"It chose the right class (normal, bacterial, viral) for "
                 f"{_range(by_class.accuracy)} of them."
             )
     if "test" not in run_metrics["splits"]:
-        sentences.append(f"It was not measured on {titles['test']} images.")
+        sentences.append(f"It has not been measured on {titles['test']} images.")
     validation = run_metrics["splits"]["validation"]
     share = validation["pneumonia"] / validation["pictures"]
     rarer = metrics.at_prevalence(probability, share, _RARER)
@@ -72,9 +73,9 @@ def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: flo
         [
             *sentences,
             "Threshold and calibration were fitted on these validation images, so the validation "
-            f"figures are somewhat optimistic. The probability assumes their prevalence of "
-            f"{percent(share)}: where {percent(_RARER)} have pneumonia, {percent(probability)} "
-            f"becomes {percent(rarer)}.",
+            f"figures are somewhat optimistic. The probability assumes the prevalence of these "
+            f"images, {percent(share)}; at a prevalence of {percent(_RARER)} it would be "
+            f"{percent(rarer)}.",
             _ELSEWHERE[kind],
         ]
     )

@@ -125,13 +125,12 @@ def _check(ds: Dataset) -> int:
         colour and not dicom_pixels.reads(syntax, colour=True)
     ):
         raise RadiographError(
-            "The DICOM file holds a colour image of a kind that is not read. "
-            "Export it as JPEG or PNG."
+            "The DICOM file holds a colour image of an unsupported kind. Export it as JPEG or PNG."
         )
     if ds.BitsAllocated not in (8, 16):
         raise RadiographError(
-            f"The DICOM file stores its pixels in {ds.BitsAllocated} bits each; X-rays take 8 or "
-            "16. Export it with 16 bits, or as JPEG or PNG."
+            f"The DICOM file stores {ds.BitsAllocated} bits per pixel; only 8 and 16 are "
+            "supported. Export it with 16 bits, or as JPEG or PNG."
         )
     return weight
 
@@ -195,13 +194,13 @@ def _header_warnings(ds: Dataset) -> list[str]:
     if modality and modality not in _RADIOGRAPHY:
         kind = _MODALITIES.get(modality, "another kind of examination")
         warnings.append(
-            f"The file does not call itself an X-ray but {kind}. "
+            f"The file says that it is {kind}, not an X-ray. "
             "Disregard the result unless you know that it is a chest X-ray."
         )
     letters = re.sub("[^A-Z]", "", body_part)
     if not (_CHEST.search(letters) or _UNKNOWN.fullmatch(letters)):
         warnings.append(
-            "The file says that it shows another part of the body than the chest. "
+            "The file says that it shows another body part, not the chest. "
             "Disregard the result unless you know that it is a chest X-ray."
         )
     if _code(ds, "ViewPosition") in _LATERAL_VIEWS:

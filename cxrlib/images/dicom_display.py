@@ -102,11 +102,11 @@ def displayed(ds: Dataset, stored: np.ndarray) -> tuple[np.ndarray, list[str]]:
         set_by_program |= any(name in left_out for name in ("VOI table", "window"))
     if left_out:
         names = " and ".join(left_out)
-        warnings.append(f"The file's {names} cannot be used and was left out.")
+        warnings.append(f"The file's {names} cannot be used and was ignored.")
     if set_by_program:
         warnings.append(
-            "The file does not say how its values are to be shown, so the program set the contrast."
-            " Compare it with the original, or export the X-ray with its window."
+            "The file does not say how to display its values, so the program set the contrast. "
+            "Compare it with the original, or export the X-ray with its window."
         )
     return seen(shades)[pixels], [" ".join(warnings)] if warnings else []
 

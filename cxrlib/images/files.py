@@ -38,8 +38,7 @@ def load(file: Path) -> bytes:
 def too_large() -> RadiographError:
     """The error for a file of more bytes than are read."""
     return RadiographError(
-        f"The file is larger than the {MAX_BYTES >> 20} MB that are read. "
-        "Save the X-ray as JPEG or PNG."
+        f"The file is larger than the limit of {MAX_BYTES >> 20} MB. Save the X-ray as JPEG or PNG."
     )
 
 

@@ -91,16 +91,16 @@ def identify(data: bytes) -> str:
     if head.startswith(b"\x1f\x8b"):
         raise not_read(*_of_gzip(data))
     if _TEXT.fullmatch(head):
-        raise not_read("a text", _SAVE)
+        raise not_read("a text file", _SAVE)
     raise RadiographError(
-        "The file is not an image that can be read. Save the X-ray as "
+        "The file is not an image of a supported format. Save the X-ray as "
         "JPEG, PNG, BMP, TIFF, WebP or DICOM."
     )
 
 
 def not_read(name: str, way_out: str = _SAVE) -> RadiographError:
     """The error for a kind that is not read, named with its article."""
-    return RadiographError(f"The file is {name}, which is not read. {way_out}")
+    return RadiographError(f"The file is {name}, which is not supported. {way_out}")
 
 
 def jpeg_frame(data: bytes) -> Frame | None:
@@ -129,7 +129,7 @@ def _check_jpeg(data: bytes) -> None:
     if frame.kind in (0xC3, 0xC7, 0xCB, 0xCF):
         raise not_read("a lossless JPEG image outside DICOM")
     if frame.precision != 8:
-        raise not_read(f"a JPEG image of {frame.precision} bits")
+        raise not_read(f"a {frame.precision}-bit JPEG image")
 
 
 def _of_gzip(data: bytes) -> tuple[str, str]:

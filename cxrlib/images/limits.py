@@ -51,7 +51,7 @@ class Source(io.BytesIO):
 def too_many_parts() -> RadiographError:
     """The error for a file that would keep a parser busy for minutes."""
     return RadiographError(
-        "The file is made of more parts than an X-ray has. Save the X-ray as PNG or JPEG."
+        "The file has far more parts than an X-ray should. Save the X-ray as PNG or JPEG."
     )
 
 
@@ -69,13 +69,13 @@ def check_size(width: int, height: int, *, weight: int = 1) -> None:
     limit = MAX_PIXELS // weight
     if width * height > limit:
         raise RadiographError(
-            f"The image has {width} × {height} pixels, more than the {limit // 10**6} "
-            f"megapixels that are read{' of its kind' if weight > 1 else ''}. Save it smaller, for "
-            "example 2000 pixels wide."
+            f"The image has {width} × {height} pixels; the limit "
+            f"{'for its kind ' if weight > 1 else ''}is {limit // 10**6} megapixels. Save it "
+            "smaller, for example 2000 pixels wide."
         )
     if min(width, height) < MIN_SIDE:
         raise RadiographError(
-            f"The image has only {width} × {height} pixels; at least {MIN_SIDE} a side are "
+            f"The image has only {width} × {height} pixels; at least {MIN_SIDE} per side are "
             "needed. Export the X-ray at its original size."
         )
 
@@ -98,7 +98,7 @@ def check_scans(jpeg: bytes) -> None:
     """
     if jpeg.count(b"\xff\xda") > _MAX_SCANS:
         raise RadiographError(
-            "The JPEG image is built up in too many steps. Save the X-ray again, as PNG or as "
+            "The JPEG image has too many progressive scans. Save the X-ray again, as PNG or as "
             "an ordinary JPEG."
         )
 

@@ -91,7 +91,7 @@ def read(
         RunError: files of the run are missing or damaged.
     """
     if out.suffix not in FORMATS:
-        raise ArchiveError(f"{out} shall end in {' or '.join(FORMATS)}.")
+        raise ArchiveError(f"{out} must end in {' or '.join(FORMATS)}.")
     if out.exists():
         raise ArchiveError(f"{out} is there already. Delete it, or choose another name.")
     count = sum(1 for _ in _listed(sources))

@@ -147,8 +147,8 @@ class Classifier:
         logits = self._session.widths["logits"]
         if (self._session.size, max(logits, 2)) != (self.config["size"], len(self.class_names)):
             raise RunError(
-                f"The network of the run {run.name} is another than its configuration says. Copy "
-                "the run's folder again, or retrain."
+                f"The network of the run {run.name} does not match its configuration. Copy the "
+                "run's folder again, or retrain."
             )
         has_evidence = "evidence" in self._session.outputs
         self.methods = tuple(name for name in METHODS if has_evidence or name != "evidence")

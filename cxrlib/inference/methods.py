@@ -34,65 +34,67 @@ class Method:
 METHODS = {
     "evidence": Method(
         "Evidence",
-        "Bright regions are those that speak for pneumonia. The scale is the same for all images: "
-        "at its top a region reaches the operating point by itself, or is the strongest beyond it.",
-        "It learned from drawn opacities what to mark, on a grid of a dozen cells a side: it shows "
-        "where, not how far a finding reaches.",
+        "Bright regions count toward pneumonia. The scale is the same for all images: at its top, "
+        "a region on its own reaches or exceeds the operating point.",
+        "The grid is coarse, about a dozen cells across: the map shows where a finding is, not its "
+        "outline.",
         "Pinheiro and Collobert, CVPR 2015",
         slow=False,
     ),
     "gradcam": Method(
         "Grad-CAM",
-        "Bright regions are those whose high-level features raised the score for pneumonia.",
-        "It is coarse (a few dozen cells across the image) and does not outline a finding.",
+        "Bright regions contain high-level features that raised the score for pneumonia.",
+        "The map is coarse (a few dozen cells across at most) and does not outline findings.",
         "Selvaraju et al., ICCV 2017",
         slow=False,
     ),
     "saliency": Method(
         "Saliency",
-        "Bright pixels are those where a small change of grey would change the score most.",
-        "It marks sensitivity, up or down, and is noisy: single dots mean nothing.",
+        "At bright pixels, a small change of grey level would change the score most.",
+        "The map shows sensitivity in either direction and is noisy: single dots mean nothing.",
         "Simonyan et al., ICLR workshop 2014",
         slow=False,
     ),
     "gradcam++": Method(
         "Grad-CAM++",
-        "Like Grad-CAM, with weights that spread better over several or larger findings.",
-        "It is as coarse as Grad-CAM, and tends to light up more than was needed. In networks that "
-        "end in global average pooling (all here but VGG16) it is nearly LayerCAM.",
+        "Like Grad-CAM, with weights that cover several or larger findings better.",
+        "It is as coarse as Grad-CAM and tends to highlight too much. In networks that end in "
+        "global average pooling (all here except VGG16) it is almost the same as LayerCAM.",
         "Chattopadhyay et al., WACV 2018",
         slow=False,
     ),
     "layercam": Method(
         "LayerCAM",
-        "Like Grad-CAM, but each place is weighted by its own gradient, which keeps it local.",
-        "It shares the coarse grid, and may break one finding into several spots. In networks that "
-        "end in global average pooling (all here but VGG16) it is nearly Grad-CAM++.",
+        "Like Grad-CAM, but each cell is weighted by its own gradient, which keeps the map local.",
+        "It shares the coarse grid and may split one finding into several spots. In networks that "
+        "end in global average pooling (all here except VGG16) it is almost the same as "
+        "Grad-CAM++.",
         "Jiang et al., IEEE TIP 2021",
         slow=False,
     ),
     "scorecam": Method(
         "Score-CAM",
-        "Regions are weighted by the score the network gives when it sees little else.",
-        "It uses the strongest 64 feature maps only; a masked image is unlike any radiograph.",
+        "Each region is weighted by the score that the network gives when it sees little else.",
+        "It uses only the 64 strongest feature maps, and a masked image looks like no radiograph.",
         "Wang et al., CVPR workshops 2020",
     ),
     "smoothgrad": Method(
         "SmoothGrad",
-        "Saliency averaged over slightly noisy copies of the image, hence less speckled.",
-        "It still marks sensitivity, not disease, and hides that single maps disagree.",
+        "Saliency averaged over slightly noisy copies of the image, and so less speckled.",
+        "It still shows sensitivity, not disease, and hides how much the single maps disagree.",
         "Smilkov et al., 2017",
     ),
     "integrated_gradients": Method(
         "Integrated gradients",
-        "Bright pixels are those that add to the score on the way from black to this image.",
-        "Black is an arbitrary start: dark findings and dark lungs can get no share at all.",
+        "Bright pixels add to the score on the way from a black image to this one.",
+        "Black is an arbitrary baseline: dark findings and dark lungs may get no credit at all.",
         "Sundararajan et al., ICML 2017",
     ),
     "occlusion": Method(
         "Occlusion",
-        "Bright patches are those whose covering lowers the score for pneumonia.",
-        "A covered patch is unlike any radiograph, and what two places say together is missed.",
+        "Covering a bright patch lowers the score for pneumonia.",
+        "A covered patch looks like no radiograph, and findings that only count together are "
+        "missed.",
         "Zeiler and Fergus, ECCV 2014",
     ),
 }
@@ -125,31 +127,31 @@ MEASURES = {
     "deletion": Measure(
         "Deletion area",
         "low",
-        "What is left of the log-odds of pneumonia while the brightest places are blurred away, "
-        "on average from none to all of the image (Petsiuk et al., BMVC 2018)?",
+        "How much of the log-odds of pneumonia remains as the brightest regions are blurred away, "
+        "averaged from none to all of the image (Petsiuk et al., BMVC 2018)?",
     ),
     "insertion": Measure(
         "Insertion area",
         "high",
-        "How high are the log-odds while the brightest places are put back into a blurred "
-        "picture (Petsiuk et al., BMVC 2018)?",
+        "How high are the log-odds as the brightest regions are restored in a blurred image "
+        "(Petsiuk et al., BMVC 2018)?",
     ),
     "gain": Measure(
         "Insertion − deletion",
         "high",
-        "Both in one number: 0 where the map knows nothing of what the score rests on.",
+        "Both in one number: 0 if the map knows nothing about what the score depends on.",
     ),
     "pointing": Measure(
         "Pointing game",
         "high",
-        "On how many synthetic radiographs is the brightest place on the opacity, whose place is "
-        "known there (Zhang et al., IJCV 2018)?",
+        "On how many synthetic radiographs does the brightest point lie on the opacity, whose "
+        "position is known (Zhang et al., IJCV 2018)?",
     ),
     "drawn": Measure(
-        "Pointing game, drawn in",
+        "Pointing game, drawn opacities",
         "high",
-        "The same on normal radiographs with opacities drawn into their lungs: on how many is the "
-        "brightest place on one of them?",
+        "The same on normal radiographs with opacities drawn into their lungs: on how many does "
+        "the brightest point lie on one of them?",
     ),
     "lungs": Measure(
         "Share in the lungs",
@@ -157,21 +159,21 @@ MEASURES = {
         "How much of the map's brightness lies inside the lung fields?",
     ),
     "untrained": Measure(
-        "Likeness to an untrained network's map",
+        "Similarity to an untrained network's map",
         "near 0",
         "Rank correlation with the map of the same network with random weights: a method whose "
-        "maps stay alike shows the image, not what was learned (Adebayo et al., NeurIPS 2018).",
+        "maps stay similar shows the image, not what was learned (Adebayo et al., NeurIPS 2018).",
     ),
     "agreement": Measure(
-        "Likeness to other methods",
+        "Similarity to other methods",
         "",
         "Mean rank correlation with the maps of the other methods on the same image.",
     ),
     "box_pointing": Measure(
         "Pointing at boxes",
         "high",
-        "On how many images of another hospital is the brightest place in a box that radiologists "
-        "drew around an opacity?",
+        "On how many images of another hospital does the brightest point lie in a box that "
+        "radiologists drew around an opacity?",
     ),
     "box_share": Measure(
         "Share in boxes", "high", "How much of the map's brightness lies in those boxes?"
@@ -179,9 +181,9 @@ MEASURES = {
     "box_auc": Measure(
         "Boxes, ROC-AUC of pixels",
         "high",
-        "How well does brightness tell pixels in those boxes from the others of the image?",
+        "How well does brightness separate the pixels in those boxes from the rest of the image?",
     ),
-    "seconds": Measure("Seconds an image", "low", "How long does one map take?"),
+    "seconds": Measure("Seconds per image", "low", "How long does one map take?"),
 }
 
 

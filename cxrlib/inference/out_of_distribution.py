@@ -35,19 +35,19 @@ _LEAST_STEP = 0.05  # of the median spread of those that are ever awake
 _ENDS = (0.02, 0.98)
 
 NO_LUNGS = (
-    "No lung fields were found in it. It may be no chest radiograph, or lie on its side, upside "
-    "down or inverted: turn it, or choose a frontal radiograph. If it is a screenshot or has a "
-    "wide border, crop it to the radiograph."
+    "No lung fields were found. The image may not be a chest radiograph, or it may be on its side, "
+    "upside down or inverted: turn it, or choose a frontal radiograph. If it is a screenshot or "
+    "has a wide border, crop it to the radiograph."
 )
 ODD_LUNGS = (
-    "What was found of lung fields has an unusual shape or place. It may be a lateral view, a "
-    "detail, or another part of the body: choose a frontal radiograph that shows both lungs whole. "
+    "The lung fields have an unusual shape or position. The image may be a lateral view, a "
+    "close-up, or another body part: choose a frontal radiograph that shows both lungs completely. "
     "If it is a screenshot or has a wide border, crop it to the radiograph."
 )
 UNLIKE = (
-    "It looks unlike the radiographs that the network was trained on: it may be no frontal chest "
-    "radiograph, or one taken or stored in an unusual way. If it is a screenshot or has a "
-    "wide border, crop it to the radiograph."
+    "The image looks unlike the radiographs that the network was trained on. It may not be a "
+    "frontal chest radiograph, or it was taken or stored in an unusual way. If it is a screenshot "
+    "or has a wide border, crop it to the radiograph."
 )
 
 

@@ -57,8 +57,8 @@ def pdf(
     write(
         0.08,
         0.838,
-        f"Probability of pneumonia {plots.percent(probability)}, held against the operating point "
-        f"{POINT_TITLES[point.name]} at {plots.percent(point.threshold)}.",
+        f"Probability of pneumonia {plots.percent(probability)}. Threshold "
+        f"{plots.percent(point.threshold)} (operating point: {POINT_TITLES[point.name]}).",
     )
     _draw_bar(figure, probability, point)
 
@@ -90,8 +90,8 @@ def pdf(
     write(
         0.08,
         _FOOT,
-        "For education and research. Not for diagnosis: a probability and a heatmap say what\n"
-        "the network computed, not what the patient has.",
+        "For education and research. Not for diagnosis: the probability and the heatmaps show\n"
+        "what the network computed, not what the patient has.",
         9.5,
         linespacing=1.35,
         weight="bold",

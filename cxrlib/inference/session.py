@@ -79,7 +79,7 @@ class Session:
             or not set(outputs).issubset(self.outputs)
         ):
             raise RunError(
-                f"The network of the run {name} is none that cxrlib exported. Copy the run's "
+                f"The network of the run {name} was not exported by cxrlib. Copy the run's "
                 f"folder again, or write it again with: python -m cxrlib export --run {name}"
             )
         self.size: int = inputs[0].shape[1]
@@ -174,9 +174,9 @@ def _load(name: str, network: Path | bytes) -> onnxruntime.InferenceSession:
         )
     except _UNREADABLE as error:
         raise RunError(
-            f"The network of the run {name} cannot be loaded: its file is missing, damaged or not "
-            f"of ONNX Runtime {onnxruntime.__version__}. Copy the run's folder again, or write it "
-            f"again with: python -m cxrlib export --run {name}"
+            f"The network of the run {name} cannot be loaded: its file is missing, damaged or "
+            f"incompatible with ONNX Runtime {onnxruntime.__version__}. Copy the run's folder "
+            f"again, or write it again with: python -m cxrlib export --run {name}"
         ) from error
 
 

@@ -46,7 +46,7 @@ def verdict_bar(probability: float, point: OperatingPoint) -> str:
     )
     return f"""\
 <div role="img" aria-label="{label}" style="padding:0 1.2rem">
-<div style="position:relative;height:.9rem;margin:.6rem 0">
+<div style="position:relative;height:.9rem;margin:.75rem 0 .6rem">
 <div style="{line};inset:0;border-radius:.45rem;opacity:.15"></div>
 <div style="{line};left:0;top:0;bottom:0;width:{probability:.2%};border-radius:.45rem;
 opacity:.3"></div>

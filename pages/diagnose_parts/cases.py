@@ -156,7 +156,7 @@ def of_example(example: Example) -> Case:
         if example.synthetic:
             case.note = (
                 f"{DRAWN} It shows how the page works. The model was trained on real radiographs "
-                "and misses many drawn opacities; this pair was chosen because it tells them apart."
+                "and misses many drawn opacities; this pair is one that it tells apart."
             )
         st.session_state.example_case = case
     return case

@@ -27,8 +27,8 @@ def follow_address() -> None:
             del st.query_params["uploads"]
         else:
             st.info(
-                "The images that were uploaded here are gone: they stay in memory only while the "
-                "page is open, and are no part of its address. Drop them again.",
+                "The uploaded images are gone: they are kept only while the page is open, and are "
+                "not part of its address. Drop them again.",
                 icon=":material/refresh:",
             )
 
@@ -39,8 +39,8 @@ def ask_for_files(label: str) -> None:
         label,
         accept_multiple_files=True,
         key="uploads",
-        help="JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 50 MB each. Images stay in memory and "
-        "are gone when you close the page.",
+        help="JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 50 MB each. Images are kept in memory "
+        "only, and removed after you close the page.",
         on_change=_follow_uploads,
     )
     if not st.session_state.get("cases"):
@@ -81,7 +81,9 @@ def choose_example() -> Example | None:
     if asked and asked not in by_title and dataset.is_picture_name(asked):
         by_title[asked] = examples.from_kaggle(asked)
     if asked and asked not in by_title:
-        st.warning("There is no such example. Here is another one.", icon=":material/search_off:")
+        st.warning(
+            "There is no example of that name. Here is another.", icon=":material/search_off:"
+        )
     chosen = by_title.get(asked or "", found[0])
     thumbnails.show(
         [_thumbnail(example, current=example is chosen) for example in by_title.values()],

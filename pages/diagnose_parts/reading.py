@@ -281,7 +281,7 @@ def _show_more(
 ) -> None:
     with st.expander("More"):
         st.slider(
-            "Patients with pneumonia where you work (prevalence)",
+            "Prevalence of pneumonia among your patients",
             1,
             99,
             PREVALENCE,
@@ -299,7 +299,8 @@ def _show_more(
             key="method",
             bind="query-params",
             placeholder="Choose a method",
-            help="Computed when chosen. Methods with many passes take seconds, and can be stopped.",
+            help="Computed when you choose it. Methods that need many passes take some seconds and "
+            "can be stopped.",
         )
         if len(prediction.classes) > 2:
             st.caption(
@@ -308,13 +309,12 @@ def _show_more(
                     for name, value in prediction.classes.items()
                 )
             )
+        trust = model_card.trust_statement(
+            reader.run.metrics, prediction.point.name, prediction.probability
+        )
         st.caption(
-            f"{case.description}. "
-            + model_card.trust_statement(
-                reader.run.metrics, prediction.point.name, prediction.probability
-            )
-            + " Not every image that is no frontal chest X-ray is rejected. A heatmap shows what "
-            "the model used, not where the disease is."
+            f"{case.description}.\n\n{trust}\n\nMost images that are not frontal chest X-rays are "
+            "rejected, but not all. A heatmap shows what the model used, not where the disease is."
         )
     if not prediction.insisted:
         st.download_button(

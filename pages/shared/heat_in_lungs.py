@@ -18,9 +18,9 @@ def share_warning(prediction: Prediction, heatmap: np.ndarray, heat: str = "the 
     if prediction.lungs.share(heatmap) > by_chance:
         return ""
     return (
-        f"Only {_words(prediction, heatmap, heat)}, no more than if it were spread evenly over "
-        f"what the network sees ({plots.percent(by_chance)}). The answer may rest on something "
-        "else in the image: do not rely on it before you have looked there yourself."
+        f"Only {_words(prediction, heatmap, heat)}, no more than by chance "
+        f"({plots.percent(by_chance)}). The result may depend on something else in the image: look "
+        "there yourself before you rely on it."
     )
 
 

@@ -22,11 +22,11 @@ _SESSION = _SERVER // 2
 # What is kept in place of a file for which there is no room, and what is said of it.
 _NOT_KEPT = {
     b"no room in the session": (
-        f"There is no room for it beside your other uploads: together they may have "
-        f"{_SESSION >> 20} MB. Take some of them away, then add it again."
+        f"This file does not fit: your uploads may take up to {_SESSION >> 20} MB together. "
+        "Remove some of them, then add it again."
     ),
     b"no room on the server": (
-        "The server holds as many uploads as it can at the moment. Add it again in some minutes."
+        "The server cannot hold more uploads at the moment. Add the file again in a few minutes."
     ),
 }
 _SESSION_FULL, _SERVER_FULL = _NOT_KEPT

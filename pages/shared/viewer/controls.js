@@ -18,11 +18,11 @@ const WINDOW_KEYS = {
 };
 // Without a button; `?` lists them.
 const GESTURES = [
-  ["Wheel, pinch or + −", "zoom"],
-  ["Drag or arrow keys", "move a zoomed image"],
-  ["Double click or double tap", "zoom in and back"],
-  ["Right-drag, or Shift and drag", "level (up and down) and width (left and right)"],
-  ["Shift and arrow keys", "level and width"],
+  ["Wheel, pinch or + −", "Zoom"],
+  ["Drag or arrow keys", "Move a zoomed image"],
+  ["Double click or double tap", "Zoom in and back"],
+  ["Right-drag, or Shift and drag", "Level (up and down) and width (left and right)"],
+  ["Shift and arrow keys", "Level and width"],
 ];
 
 function element(tag, properties = {}, ...children) {

@@ -47,12 +47,12 @@ def overlays_of(prediction: Prediction, explanations: Iterable[Explanation]) -> 
             url=_url("png", (explanation.values * 255 + 0.5).astype(np.uint8)),
             box=explanation.box,
             about=_about(prediction, explanation),
-            empty="" if explanation.values.any() else "nothing speaks for pneumonia here",
+            empty="" if explanation.values.any() else "nothing counts toward pneumonia here",
         )
         for explanation in explanations
     ]
     if prediction.lungs.found:
-        overlays.append(Overlay("Lungs", about="The lung fields, found by a separate network."))
+        overlays.append(Overlay("Lungs", about="The lung fields, outlined by a separate network."))
     return overlays
 
 

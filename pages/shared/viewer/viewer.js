@@ -214,7 +214,7 @@ class Viewer {
     });
     add("reset", "Reset", "0", act((view) => Object.assign(view, freshView())));
     row.append(element("span", { className: "gap" }));
-    add("adjust", "Adjust level, width and colors", "D", () => {
+    add("adjust", "Adjust level, width and colours", "D", () => {
       this.panel.hidden = !this.panel.hidden;
       this.draw();
     });
@@ -242,9 +242,9 @@ class Viewer {
       (value) => act((view) => setWindow(view, value, width(view)))());
     const [widths, showWidth] = slider("Width", 2, 510, 1,
       (value) => act((view) => setWindow(view, level(view), value))());
-    this.colourChoice = choice("Overlay colors", Object.keys(PALETTES).map((name) => [name, name]),
+    this.colourChoice = choice("Overlay colours", Object.keys(PALETTES).map((name) => [name, name]),
       (name) => { habits.colours = name; this.draw(); });
-    const colours = element("label", {}, element("span", { textContent: "Colors" }),
+    const colours = element("label", {}, element("span", { textContent: "Colours" }),
       this.colourChoice);
     this.panel.replaceChildren(levels, widths, colours);
     Object.assign(this, { showLevel, showWidth });
@@ -315,7 +315,8 @@ class Viewer {
         textContent: "R and L are the patient's right and left if the image is stored the usual "
           + "way round. A marker in the image takes precedence.",
       }), close);
-      close.focus();
+      close.focus({ preventScroll: true });
+      this.help.scrollTop = 0;
     }
     this.draw();
   }
