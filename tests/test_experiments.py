@@ -3,13 +3,16 @@
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from cxrlib import arguments, runs
 from cxrlib.__main__ import main
 from cxrlib.runs.config import TrainingConfig, for_network
+from cxrlib.training import jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = re.findall(
@@ -29,6 +32,49 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def test_the_table_is_there() -> None:
     assert len(ROWS) >= 9
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[TrainingConfig]:
+    """The configurations that runs are made with; nothing is trained."""
+    configs: list[TrainingConfig] = []
+
+    def create(config: TrainingConfig, data: Path, **options: object) -> SimpleNamespace:
+        configs.append(config)
+        return SimpleNamespace(name="asked", folder=tmp_path, card="", finished=True, pending=False)
+
+    monkeypatch.setattr(jobs, "create", create)
+    monkeypatch.setattr(jobs, "launch", lambda run: None)
+    monkeypatch.setattr(jobs, "work", lambda run: None)
+    return configs
+
+
+@pytest.mark.parametrize(("title", "line"), ROWS, ids=[title for title, _ in ROWS])
+def test_form_asks_for_what_the_command_does(
+    title: str,
+    line: str,
+    phantoms: Path,
+    asked: list[TrainingConfig],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A person who sets on *Train* what the command names starts the same run."""
+    command = ["train", *shlex.split(line)]
+    assert main([*command, "--data", str(phantoms)]) == 0
+    (by_command,) = asked
+    named = [option[2:].replace("-", "_") for option in command if option.startswith("--")]
+
+    monkeypatch.setenv("CXR_DATA_DIR", str(phantoms))
+    monkeypatch.setenv("CXR_TRAINING", "on")
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
+    page.switch_page("pages/training.py").run()
+    for name in named:
+        widgets = [*page.selectbox, *page.toggle, *page.number_input]
+        (widget,) = (widget for widget in widgets if widget.key == f"new_{name}")
+        if widget.value != getattr(by_command, name):
+            widget.set_value(getattr(by_command, name)).run()
+    next(button for button in page.button if button.label == "Start training").click().run()
+    assert not page.exception
+    assert asked[1:] == [by_command]
 
 
 @pytest.mark.slow

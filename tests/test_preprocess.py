@@ -165,3 +165,19 @@ def test_boxes_have_caches_of_their_own(phantoms: Path, tmp_path: Path) -> None:
         boxed = preprocess.cached_pixels(table, 96, "none", boxes, folder=tmp_path)
         np.testing.assert_array_equal(boxed[3], preprocess.frame(whole[3], box, 96))
     assert len(list(tmp_path.glob("*.npy"))) == 3
+
+
+def test_files_are_decoded_once_for_all_that_a_run_makes_of_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    table, kept = dataset.index(folder), tmp_path / "kept"
+    pictures = [radiograph.read_file(folder / path).pixels for path in table.path]
+    preprocess.cached_pixels(table, 128, folder=kept)
+    for path in table.path:
+        (folder / path).unlink()  # what follows is made of the squares
+    box = (0.1, 0.2, 0.8, 0.9)
+    boxed = preprocess.cached_pixels(table, 96, "clahe", [box] * len(table), folder=kept)
+    equalized = preprocess.cached_pixels(table, 128, "histogram", folder=kept)
+    for row, pixels in enumerate(pictures):
+        np.testing.assert_array_equal(boxed[row], preprocess.prepare(pixels, 96, "clahe", box))
+        np.testing.assert_array_equal(equalized[row], preprocess.prepare(pixels, 128, "histogram"))

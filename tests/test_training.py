@@ -146,19 +146,6 @@ def test_batch_larger_than_the_data_is_refused_before_a_folder_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_is_not_gone_on_with_on_other_pictures(phantoms: Path, tmp_path: Path) -> None:
-    from cxrlib.training.train import TrainingError, train
-
-    run = runs.create("moved", models=tmp_path)
-    run.request_stop()
-    with pytest.raises(StoppedError):
-        train(small(), phantoms, run=run)
-    others = tmp_path / "others"
-    phantom.write_dataset(others, patients=30, seed=1, size=100)
-    with pytest.raises(TrainingError, match="not those that this run was begun with"):
-        train(small(), others, run=run)
-
-
 def test_three_classes_oversampled_with_the_head_trained_alone_first(
     phantoms: Path, tmp_path: Path
 ) -> None:

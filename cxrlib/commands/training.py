@@ -29,11 +29,13 @@ def train(options: argparse.Namespace) -> int:
         if given or options.config:
             print(
                 "--resume keeps the run's configuration: of the options only --data, "
-                "--models, --device and --cluster go with it.",
+                "--meaning, --models, --device and --cluster go with it.",
                 file=sys.stderr,
             )
             return 2
         run = runs.find_unfinished(options.resume, models=options.models)
+        if options.meaning:
+            options.data = options.data or Path(run.task["data"])
         changed = {"data": str(_place_of_data(options).resolve())} if options.data else {}
         run.save_task(run.task | changed | ({"devices": on} if on else {}))
         return _work(run)

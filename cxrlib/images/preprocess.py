@@ -52,6 +52,11 @@ def prepare(
     """
     side = square_side(size) if box else size
     square = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+    return _finish(square, size, equalization, box)
+
+
+def _finish(square: np.ndarray, size: int, equalization: str, box: Box | None) -> np.ndarray:
+    """What `prepare` does to the squashed image."""
     square = equalize(square, equalization)
     return frame(square, box, size) if box else square
 
@@ -159,7 +164,8 @@ def cached_pixels(
     """All images of an index, prepared, from a cache made on first use.
 
     The cache's name is a digest of the images' bytes and of what was done to them: a changed
-    file or setting makes a new one, an old one is never read by mistake.
+    file or setting makes a new one, an old one is never read by mistake. Files are decoded once a
+    side: equalized images and boxes are made of the plain squares, which are kept too.
 
     Args:
         table: rows of `dataset.index`.
@@ -182,9 +188,19 @@ def cached_pixels(
     if boxes is not None:
         key.update(np.asarray(boxes, np.float64).tobytes())
     file = folder / f"pixels-{size}-{key.hexdigest()}.npy"
-    return cached_array(
-        file, lambda partial: _decode(table, size, equalization, boxes, partial, progress)
-    )
+
+    def write(partial: Path) -> None:
+        if equalization == "none" and boxes is None:
+            _decode(table, size, partial, progress)
+            return
+        side = size if boxes is None else square_side(size)
+        squares = cached_pixels(table, side, folder=folder, progress=progress)
+        pixels = new_array(partial, (len(table), size, size), np.uint8)
+        for row, square in enumerate(squares):
+            pixels[row] = _finish(square, size, equalization, boxes[row] if boxes else None)
+        pixels.flush()
+
+    return cached_array(file, write)
 
 
 def cached_array(file: Path, write: Callable[[Path], object]) -> np.ndarray:
@@ -230,12 +246,7 @@ def new_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np
 
 
 def _decode(
-    table: "pd.DataFrame",
-    size: int,
-    equalization: str,
-    boxes: Sequence[Box] | None,
-    file: Path,
-    progress: Callable[[float], None] | None,
+    table: "pd.DataFrame", size: int, file: Path, progress: Callable[[float], None] | None
 ) -> None:
     root = Path(table.attrs["root"])
     pixels = new_array(file, (len(table), size, size), np.uint8)
@@ -246,7 +257,7 @@ def _decode(
             image = radiograph.read_file(root / path)
         except radiograph.RadiographError as error:
             raise radiograph.RadiographError(f"{path}: {error}") from error
-        pixels[row] = prepare(image.pixels, size, equalization, boxes[row] if boxes else None)
+        pixels[row] = prepare(image.pixels, size)
 
     jobs = list(enumerate(table.path))
     with (

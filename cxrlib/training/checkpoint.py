@@ -24,6 +24,8 @@ class Checkpoint:
 
     Attributes:
         pictures: digest of the images and their folds; others are another run.
+        labels: digest of the images' classes.
+        meanings: of the data set's classes, as of `entries.meanings`.
         phase: ``head`` or ``fine-tune``.
         epoch: epochs finished in this phase.
         step: batches finished in the epoch after those.
@@ -41,6 +43,8 @@ class Checkpoint:
     """
 
     pictures: str
+    labels: str = ""
+    meanings: dict[str, str] = field(default_factory=dict)
     phase: str = ""
     epoch: int = 0
     step: int = 0

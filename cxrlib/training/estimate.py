@@ -1,7 +1,7 @@
 """What a training run will roughly take, before it is started: time, memory, disk.
 
-Made from each network's size and from what was measured on two machines; right to a factor of
-two or three. Once a run goes, what it measures itself counts.
+Made from each network's size and from what was measured: `benchmarks/estimate.py` compares it with
+runs on a CPU. Once a run goes, what it measures itself counts.
 """
 
 from dataclasses import dataclass
@@ -33,12 +33,18 @@ COSTS = {
     "convnexttiny": Cost(27.8e6, 29.7e6, 4.46e9),
 }
 # Products a second, and values a second written and read again.
-_CPU_CORE = (40e9, 2.5e9)
+_CPU_CORE = (70e9, 2.5e9)
 _GPU = (5e12, 60e9)
 _AUGMENTED_A_CORE = 900 * _SIDE**2  # pixels a second
 _CNN_WIDTH, _CNN_BLOCKS = 16, 4  # that were measured
-_START_SECONDS = 25
-_BASE_MEMORY = 0.8e9
+_PREPARED_A_CORE = 150  # images a second: files decoded, lungs found
+_START_SECONDS = 15
+# Bytes to begin with; copies of the weights (with gradients, moments, the best so far, and those
+# that are saved); copies of all layers' outputs for a batch. A GPU's were not measured.
+_CPU_MEMORY = (1.1e9, 15, 2.4)
+_GPU_MEMORY = (0.0, 5, 1.5)
+_FROZEN_OUTPUTS = 0.5  # of a backbone that only gives features: a few layers at a time
+_SAVED_WEIGHTS = 5  # copies in the run's folder
 _LUNGS = 2 * 128**2  # bytes an image: where its lungs are
 _NORMAL = 0.26  # of the Kaggle set's images
 
@@ -76,20 +82,26 @@ def estimate(config: TrainingConfig, images: int, *, gpus: int, cores: int) -> E
     step = 3 * forward
     if config.augments:
         step = max(step, config.size**2 / (_AUGMENTED_A_CORE * cores))
-    seconds = _START_SECONDS + config.fine_tune_epochs * (learned * step + validated * forward)
+    seconds = _START_SECONDS + images * (1 / (_PREPARED_A_CORE * cores) + forward)
+    seconds += config.fine_tune_epochs * (learned * step + validated * forward)
     if config.distill_from_start:
         seconds += learned * forward
     if config.head_epochs:
         # One pass for the features; without fine-tuning, augmented, the backbone runs each epoch.
         passes = 1 if config.fine_tune_epochs or not config.augments else None
         seconds += (passes or config.head_epochs) * images * forward
-    # Weights, gradients, two moments, and the best so far; outputs of all layers and, of the
-    # largest few, their gradients.
-    weights = 4 * 5 * cost.parameters
-    outputs = 4 * 1.5 * cost.values * area * config.batch_size / max(gpus, 1)
-    decoded = config.size**2 + _LUNGS
-    if config.crop == "lungs":
-        decoded += square_side(config.size) ** 2
-    return Estimate(
-        seconds, (0 if gpus else _BASE_MEMORY) + weights + outputs, images * decoded, weights
-    )
+    base, weight_copies, output_copies = _GPU_MEMORY if gpus else _CPU_MEMORY
+    if not config.fine_tune_epochs:
+        output_copies = _FROZEN_OUTPUTS
+    weights, values = 4 * cost.parameters, 4 * cost.values * area
+    memory = base + weight_copies * weights
+    memory += output_copies * values * config.batch_size / max(gpus, 1)
+    return Estimate(seconds, memory, images * _decoded(config), _SAVED_WEIGHTS * weights)
+
+
+def _decoded(config: TrainingConfig) -> int:
+    """Bytes of an image in the cache: as it is, equalized, its lungs' box, and its lungs."""
+    side = square_side(config.size) if config.crop == "lungs" else config.size
+    squares = 1 if config.equalization == "none" else 2
+    box = config.size**2 if config.crop == "lungs" else 0
+    return squares * side**2 + box + _LUNGS

@@ -43,6 +43,11 @@ class Split:
         key.update("".join(self.table.digest + self.folds).encode())
         return key.hexdigest()
 
+    @property
+    def labels_digest(self) -> str:
+        """What tells the images' classes from others."""
+        return hashlib.blake2b(self.classes.astype(np.int64).tobytes(), digest_size=16).hexdigest()
+
 
 @dataclass(frozen=True)
 class Pixels:

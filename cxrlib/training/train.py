@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from cxrlib import runs
+from cxrlib.data import entries
 from cxrlib.data.origin import origin
 from cxrlib.evaluation import judge, model_card
 from cxrlib.inference import out_of_distribution
@@ -83,17 +84,15 @@ def _prepare(config: TrainingConfig, data: Path, models_folder: Path, run: runs.
     """Check all that can be refused, make the run's folder, decode the images."""
     if run:
         run.write_progress("looking through the images")
-    split = divide(config, data)
-    reached = (
-        load_checkpoint(run.checkpoint_file)
-        if run and run.has_checkpoint
-        else Checkpoint(split.digest)
-    )
-    if reached.pictures != split.digest:
-        raise TrainingError(
-            f"The images in {data} are not those that this run was begun with. Bring them back, "
-            "or train a new run on these."
-        )
+    meanings = {name: meaning for name, (_, meaning) in entries.meanings(data).items()}
+    if run and run.has_checkpoint:
+        reached = load_checkpoint(run.checkpoint_file)
+        _check_meanings(reached, meanings, data, run)
+        split = divide(config, data)
+        _check_images(reached, split, data)
+    else:
+        split = divide(config, data)
+        reached = Checkpoint(split.digest, split.labels_digest, meanings)
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(
         "mixed_float16" if config.mixed_precision and gpus() else "float32"
@@ -109,6 +108,50 @@ def _prepare(config: TrainingConfig, data: Path, models_folder: Path, run: runs.
     if not reached.variables:
         run.save_environment(environment())
     return _Job(config, run, split, decode(config, split.table, run), networks, reached)
+
+
+def _check_meanings(
+    reached: Checkpoint, meanings: dict[str, str], data: Path, run: runs.Run
+) -> None:
+    """That the data set's classes mean what they meant when the run was begun.
+
+    Raises:
+        TrainingError: one of them means something else.
+    """
+    before = {
+        name: meaning
+        for name, meaning in reached.meanings.items()
+        if meanings.get(name, meaning) != meaning
+    }
+    if before:
+        changes = ", and ".join(
+            f"{name} meant {meaning} and now means {meanings[name] or 'nothing yet'}"
+            for name, meaning in before.items()
+        )
+        options = " ".join(f"--meaning '{name}={meaning}'" for name, meaning in before.items())
+        raise TrainingError(
+            f"Classes in {data} have changed their meaning since this run was begun: {changes}. "
+            f"Resume it with what they meant, python -m cxrlib train --resume {run.name} "
+            f"{options}, or train a new run."
+        )
+
+
+def _check_images(reached: Checkpoint, split: Split, data: Path) -> None:
+    """That these are the images, folds and labels that the run was begun with.
+
+    Raises:
+        TrainingError: they are others.
+    """
+    if reached.pictures != split.digest:
+        raise TrainingError(
+            f"The images in {data} are not those that this run was begun with. Bring them back, "
+            "or train a new run on these."
+        )
+    if reached.labels and reached.labels != split.labels_digest:  # earlier versions kept none
+        raise TrainingError(
+            f"The labels of some images in {data} have changed since this run was begun. Bring "
+            "them back, or train a new run with these."
+        )
 
 
 def _fit(job: _Job) -> None:
