@@ -1,4 +1,4 @@
-"""Whether *Train* foretells time and memory: python benchmarks/estimate.py
+"""The time and memory that *Train* estimates: python benchmarks/estimate.py
 
 Small runs on synthetic radiographs on the CPU, each beside its estimate: the time from start to
 finished run, and the most memory that its process held. On a machine with other work, what counts
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=600, help="synthetic ones (default: 600)")
     parser.add_argument("only", nargs="*", type=int, help="numbers of the runs, from 1 on")
     options = parser.parse_args()
-    print("| run | seconds, foretold | took | all cores | GB, foretold | held | ratio |")
+    print("| run | seconds, estimated | took | all cores | GB, estimated | held | ratio |")
     print("|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data"

@@ -5,7 +5,7 @@
     python benchmarks/experiments.py        # prints the table of experiments.csv
 
 Trains what `experiments.csv` lacks, each run with the command of the table and another seed, which
-draws weights, order, augmentation and the validation patients. The same command goes on after an
+draws weights, order, augmentation and the validation patients. The same command resumes after an
 interruption. `--images`, `--size` and `--epochs` make the experiments smaller; what trains from
 scratch keeps its epochs, and a size that the command names itself stays. An experiment whose
 network has no weights here is left out, unless `--online` lets Keras fetch ImageNet's.
@@ -77,7 +77,7 @@ def some_patients(data: Path, count: int, folder: Path) -> Path:
 
 
 def train(name: str, line: str, data: Path, models: Path) -> None:
-    """Train a run, or go on with it."""
+    """Train a run, or resume it."""
     command = ["train", *shlex.split(line), "--name", name, "--data", str(data)]
     if (models / name).is_dir():
         command = ["train", "--resume", name]

@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     _add_data(command)
     command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
     command.add_argument("--config", type=Path, metavar="FILE.json", help="start from a run's")
-    command.add_argument("--resume", metavar="RUN", help="go on with an unfinished run")
+    command.add_argument("--resume", metavar="RUN", help="continue an unfinished run")
     command.add_argument(
         "--device", metavar="cpu|gpu:N", help="where (default: the first GPU, or the CPU)"
     )

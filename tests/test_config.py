@@ -59,11 +59,11 @@ def test_bad_value_is_refused_at_its_field(field: str, value: object, reason: st
         ({"weights": "none"}, "cannot stay frozen"),
         (
             {"consistency_weight": 1, "augmentation": "none"},
-            "Consistency_weight compares augmentations",
+            "consistency_weight compares augmentations",
         ),
         (
             {"consistency_weight": 1, "fine_tune_epochs": 0},
-            "Consistency_weight compares augmentations",
+            "consistency_weight compares augmentations",
         ),
         ({"consistency_weight": 1, "batch_size": 15}, "an even "),
         (

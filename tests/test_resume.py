@@ -34,18 +34,18 @@ def stop_at_once(run: runs.Run, config: TrainingConfig, data: Path) -> None:
         train(config, data, run=run)
 
 
-def test_run_is_not_gone_on_with_on_other_pictures(phantoms: Path, tmp_path: Path) -> None:
+def test_run_is_not_resumed_on_other_images(phantoms: Path, tmp_path: Path) -> None:
     run = runs.create("moved", models=tmp_path)
     from cxrlib.training.train import train
 
     stop_at_once(run, small(), phantoms)
     others = tmp_path / "others"
     phantom.write_dataset(others, patients=30, seed=1, size=100)
-    with pytest.raises(TrainingError, match="not those that this run was begun with"):
+    with pytest.raises(TrainingError, match="not those that this run was started with"):
         train(small(), others, run=run)
 
 
-def test_run_is_not_gone_on_with_where_classes_have_changed(
+def test_run_is_not_resumed_where_classes_have_changed(
     phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     from cxrlib.training.train import train

@@ -157,7 +157,7 @@ def test_the_page_shows_trials_and_the_best_and_continues(
     assert "**made-01**, AUC" in shown.replace("\\", "")
     table = page.dataframe[0].value
     assert list(table.trial) == ["made-01", "made-02"]
-    assert list(table.state) == ["finished", "not begun"]
+    assert list(table.state) == ["finished", "not started"]
     page.button(key="sweep_go_made").click().run()
     assert launched == [(asked, tmp_path)]
 

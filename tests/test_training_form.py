@@ -71,6 +71,16 @@ def test_amounts_are_previewed_and_bad_ones_refused(page: AppTest) -> None:
     assert not may_start(page) and not page.exception
 
 
+def test_settings_that_do_not_go_together_are_named_as_on_the_form(page: AppTest) -> None:
+    page.selectbox(key="new_network").set_value("cnn").run()
+    page.number_input(key="new_cnn_blocks").set_value(6).run()
+    page.session_state.new_network = "vgg16"  # without what choosing it sets
+    page.run()
+    problem = next(error.value for error in page.error)
+    assert not may_start(page)
+    assert "convolutions are of Network" in problem and "cnn_blocks" not in problem
+
+
 def test_settings_of_before_are_shown_where_a_run_had_them(page: AppTest) -> None:
     assert not [field for field in page.number_input if field.key == "new_fine_tune_layers"]
     page.session_state.new_fine_tune_layers = 30

@@ -58,7 +58,7 @@ def train(options: argparse.Namespace) -> int:
         keeps_reason = True  # and is resumed when the disk has room
         raise
     finally:
-        followed = run.pending and run.task.get("job")  # a cluster goes on with it
+        followed = run.pending and run.task.get("job")  # a cluster is still training it
         if not (run.finished or run.has_checkpoint or keeps_reason or followed):
             runs.delete(run)  # it never got to learn anything
 

@@ -370,7 +370,9 @@ def problems(error: ValidationError) -> dict[str, str]:
         else:
             said = problem["msg"].removeprefix("Input ").rstrip(".")
             sentence = f"{said}, not {problem['input']}"
-        found[field] = sentence[0].upper() + sentence[1:].rstrip(".") + "."
+        if "_" not in sentence.split()[0]:  # not an option's name
+            sentence = sentence[0].upper() + sentence[1:]
+        found[field] = sentence.rstrip(".") + "."
     return found
 
 

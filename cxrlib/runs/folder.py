@@ -266,7 +266,7 @@ class Run(Stored):
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files that another machine needs to go on with the run, by their path below it.
+        """The files that another machine needs to resume the run, by their path below it.
 
         Not among them is what belongs to this machine: lock, log, requests to stop, and files that
         are half written.
@@ -332,7 +332,7 @@ class Run(Stored):
         self._file(_STOP).replace(self._file(_STOPPED))
 
     def give_up(self) -> None:
-        """Keep configuration and history only: nobody is to go on with it."""
+        """Keep configuration and history only: nobody is to resume it."""
         for file in (_TASK, _CHECKPOINT, _PROGRESS):
             self._file(file).unlink(missing_ok=True)
 

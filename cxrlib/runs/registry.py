@@ -130,15 +130,15 @@ def _all(models: Path) -> list[Run]:
 
 
 def find_unfinished(name: str, *, models: Path = MODELS) -> Run:
-    """A run to go on with, by name.
+    """A run to resume, by name.
 
     Raises:
-        RunError: there is none of that name, or it is finished, or it was begun elsewhere.
+        RunError: there is none of that name, or it is finished, or it was started elsewhere.
     """
     run = Run((models / check_name(name)).resolve())
     if run.finished:
-        raise RunError(f"The run {name} is finished: there is nothing to go on with.")
+        raise RunError(f"The run {name} is finished: there is nothing to resume.")
     if not run.pending:
         known = ", ".join(run.name for run in unfinished(models)) or "none"
-        raise RunError(f"There is no run {name} to go on with. Unfinished runs: {known}.")
+        raise RunError(f"There is no run {name} to resume. Unfinished runs: {known}.")
     return run

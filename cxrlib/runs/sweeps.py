@@ -1,7 +1,7 @@
 """Sweeps: one file that asks for many runs, and what they came to.
 
 A trial is an ordinary run called after the sweep, ``NAME-01``, ``NAME-02``, …: where a sweep stands
-is told by its runs, and a file that asks for more trials goes on with those that are there.
+is told by its runs, and a file that asks for more trials continues with those that are there.
 """
 
 import itertools
@@ -27,7 +27,7 @@ _MOST = 1000
 # What has to be the same for all trials, so that they are validated on the same images.
 _SHARED = ("split_seed", "validation_fraction", "name")
 
-State = Literal["not begun", "unfinished", "stopped early", "finished"]
+State = Literal["not started", "unfinished", "stopped early", "finished"]
 
 
 class SweepError(ValueError):
@@ -179,7 +179,7 @@ class Trial:
             return "finished"
         if self.run.pending:
             return "unfinished"
-        return "stopped early" if self.run.exists else "not begun"
+        return "stopped early" if self.run.exists else "not started"
 
     @property
     def over(self) -> bool:
@@ -264,7 +264,7 @@ def keep(sweep: Sweep, models: Path) -> None:
 
 
 def kept(models: Path) -> list[Sweep]:
-    """The sweeps that were begun in a folder of runs, the latest first.
+    """The sweeps that were started in a folder of runs, the latest first.
 
     Raises:
         SweepError: the file of one is damaged.

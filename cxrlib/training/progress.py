@@ -62,7 +62,7 @@ class Watch(keras.callbacks.Callback):
             self._bar.close()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        # `fit` has just reset them; an epoch broken off in its middle goes on with what it had.
+        # `fit` has just reset them; an epoch broken off in its middle keeps what it had.
         if self._metrics:
             checkpoint.assign(self.model.metrics_variables, self._metrics)
 
@@ -139,7 +139,7 @@ class WeightAverage(keras.callbacks.Callback):
 
 
 class EventLog:
-    """The history as TensorBoard reads it, one event file for each time training was begun.
+    """The history as TensorBoard reads it, one event file for each time training was started.
 
     Written with TensorFlow alone: TensorBoard itself is only needed to look at it. Other
     backends have no writer; there, nothing is written.

@@ -29,7 +29,10 @@ def real_samples(
     counts = np.bincount(classes[train], minlength=config.classes)
     if (counts == 0).any():
         missing = config.class_names[int(np.argmin(counts))]
-        raise TrainingError(f"There is no image of the class {missing} to train on.")
+        raise TrainingError(
+            f"There is no image of the class {missing} to train on. Add some, or say "
+            "with --meaning which class of the data set it is."
+        )
     if config.imbalance == "oversample":
         rng = np.random.default_rng(config.seed)
         train = np.concatenate(

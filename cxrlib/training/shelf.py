@@ -70,12 +70,12 @@ class Shelf:
         self._taken = self._stop = False
 
     def order(self) -> Order:
-        """What is to be trained; whoever asks has begun."""
+        """What is to be trained; whoever asks has started."""
         self._taken = True
         return self._order
 
     def taken(self) -> bool:
-        """Whether a node has ever begun."""
+        """Whether a node has ever started."""
         return self._taken
 
     def put(self, contents: Mapping[str, bytes], names: Collection[str]) -> int:

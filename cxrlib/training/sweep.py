@@ -104,7 +104,7 @@ def launch(sweep: Sweep, models: Path) -> None:
     """Work on a sweep in a process of its own, which outlives this one.
 
     Raises:
-        SweepError: it cannot be begun, or is running already.
+        SweepError: it cannot be started, or is running already.
     """
     sweeps.trials(sweep, models)
     if alive(sweep, models):

@@ -50,7 +50,7 @@ def train(
         config: what to do.
         data: a data-set folder, as `dataset.find_root` wants it.
         models: where the run's folder goes.
-        run: an unfinished run to go on with; from its checkpoint, if it has one.
+        run: an unfinished run to resume; from its checkpoint, if it has one.
 
     Returns:
         The finished run.
@@ -60,7 +60,7 @@ def train(
         TrainingError: the configuration does not fit the data or the machine.
         WeightsError: pretrained weights are out of reach.
         RunError: there is a run of that name.
-        StoppedError: the run was asked to stop; it can be gone on with.
+        StoppedError: the run was asked to stop; it can be resumed.
     """
     job = _prepare(config, data, models, run)
     _fit(job)
@@ -113,7 +113,7 @@ def _prepare(config: TrainingConfig, data: Path, models_folder: Path, run: runs.
 def _check_meanings(
     reached: Checkpoint, meanings: dict[str, str], data: Path, run: runs.Run
 ) -> None:
-    """That the data set's classes mean what they meant when the run was begun.
+    """That the data set's classes mean what they meant when the run was started.
 
     Raises:
         TrainingError: one of them means something else.
@@ -130,27 +130,27 @@ def _check_meanings(
         )
         options = " ".join(f"--meaning '{name}={meaning}'" for name, meaning in before.items())
         raise TrainingError(
-            f"Classes in {data} have changed their meaning since this run was begun: {changes}. "
+            f"Classes in {data} have changed their meaning since this run was started: {changes}. "
             f"Resume it with what they meant, python -m cxrlib train --resume {run.name} "
             f"{options}, or train a new run."
         )
 
 
 def _check_images(reached: Checkpoint, split: Split, data: Path) -> None:
-    """That these are the images, folds and labels that the run was begun with.
+    """That these are the images, folds and labels that the run was started with.
 
     Raises:
         TrainingError: they are others.
     """
     if reached.pictures != split.digest:
         raise TrainingError(
-            f"The images in {data} are not those that this run was begun with. Bring them back, "
-            "or train a new run on these."
+            f"The images in {data} are not those that this run was started with. Bring them "
+            "back, or train a new run on these."
         )
     if reached.labels and reached.labels != split.labels_digest:  # earlier versions kept none
         raise TrainingError(
-            f"The labels of some images in {data} have changed since this run was begun. Bring "
-            "them back, or train a new run with these."
+            f"The labels of some images in {data} have changed since this run was started. "
+            "Bring them back, or train a new run with these."
         )
 
 
@@ -162,8 +162,8 @@ def _fit(job: _Job) -> None:
     job.run.write_progress("judging")
     if config.weight_interpolation:
         # After Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models": half-way
-        # between two networks of which one was begun with the other is a steadier one. Unlike
-        # there the head was learned again in between, on the backbone begun with.
+        # between two networks of which one started from the other is a steadier one. Unlike
+        # there the head was learned again in between, on the initial backbone.
         share = config.weight_interpolation
         pairs = zip(job.checkpoint.initial_weights, model.get_weights(), strict=True)
         model.set_weights([share * initial + (1 - share) * trained for initial, trained in pairs])

@@ -139,7 +139,7 @@ class Trainer:
         self._epochs("fine-tune", config.fine_tune_epochs, model, batches, self._score_validation)
 
     def _ask_teacher(self, batches: Batches) -> None:
-        """Take for truth what the run begun with says of the images before they are changed.
+        """Take as targets what the initial run says of the images before they are changed.
 
         Of their labels no more is used than the weights of the classes.
 

@@ -1,6 +1,7 @@
 """The fields of the form of a new run, made from `TrainingConfig`."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
@@ -94,6 +95,19 @@ def show_depth() -> None:
 
 def title(name: str) -> str:
     return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def in_form(sentence: str) -> str:
+    """What is wrong with a configuration, with the form's labels in place of the fields' names.
+
+    >>> in_form("Three classes need head=softmax, or set head_epochs=0.")
+    'Three classes need Head: softmax, or set Epochs for the head: 0.'
+    """
+    for name in sorted(FIELDS, key=len, reverse=True):
+        sentence = re.sub(rf"\b{name}=(?=\w)", f"{title(name)}: ", sentence, flags=re.IGNORECASE)
+        if "_" in name:
+            sentence = re.sub(rf"\b{name}\b", title(name), sentence, flags=re.IGNORECASE)
+    return sentence
 
 
 def show_field(name: str, field: FieldInfo) -> Any:

@@ -33,6 +33,7 @@ from pages.shared.text import number, plain
 from pages.training_parts import actions
 from pages.training_parts.fields import (
     FIELDS,
+    in_form,
     is_set_before,
     show_depth,
     show_field,
@@ -104,7 +105,7 @@ def show_form(table: pd.DataFrame, root: Path) -> None:
                             show_depth()
     config, wrong = checked(table, on)
     for name, sentence in wrong.items():
-        slots.get(name, st).error(plain(sentence))
+        slots.get(name, st).error(plain(in_form(sentence)))
     if not wrong.keys() & {"size", *AMOUNTS}:
         show_preview(table, root)
     if config:

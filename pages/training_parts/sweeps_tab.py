@@ -16,7 +16,7 @@ from cxrlib.runs.sweeps import Sweep, SweepError, Trial
 from cxrlib.training import devices, sweep
 from pages.shared import data_folder
 from pages.shared.text import plain
-from pages.training_parts.fields import FIELDS, title
+from pages.training_parts.fields import FIELDS, in_form, title
 
 SECONDS = 2
 MOST_FIELDS = 3
@@ -114,7 +114,7 @@ def checked(
         )
         asked.configurations()
     except ValidationError as error:
-        return None, " ".join(problems(error).values())
+        return None, in_form(" ".join(problems(error).values()))
     except SweepError as error:
         return None, str(error)
     return asked, ""
