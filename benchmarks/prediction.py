@@ -56,7 +56,7 @@ def alternate(*jobs: Callable[[], object], repeat: int) -> list[float]:
 
 
 def with_tensorflow(finder: keras.Model, model: keras.Model, layer: str) -> Callable:
-    """Lung fields, features, output, Grad-CAM and saliency of one image, compiled together."""
+    """Lung fields, features, output and quick heatmaps of one image, compiled together."""
     finder, model = folded(finder), folded(model)
     head = model.get_layer("probability")
     linear = keras.layers.Dense(head.units)
@@ -64,18 +64,21 @@ def with_tensorflow(finder: keras.Model, model: keras.Model, layer: str) -> Call
     linear.set_weights(head.get_weights())
     features = model.get_layer(layer).output
     pooled = keras.layers.GlobalAveragePooling2D()(features)
-    parts = keras.Model(model.inputs, [features, pooled, score])
+    evidence = [layer.output for layer in model.layers if layer.name == "evidence"]
+    parts = keras.Model(model.inputs, [features, pooled, score, *evidence])
 
     @tf.function
     def explained(small: tf.Tensor, square: tf.Tensor) -> tuple[tf.Tensor, ...]:
         with tf.GradientTape() as tape:
             tape.watch(square)
-            features, pooled, logits = parts(square, training=False)
+            features, pooled, logits, *maps = parts(square, training=False)
             score = logits[:, 0]
         to_features, to_pixels = tape.gradient(score, [features, square])
         weights = tf.reduce_mean(to_features, axis=(1, 2), keepdims=True)
         gradcam = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
-        return finder(small, training=False), pooled, logits, gradcam, tf.abs(to_pixels)
+        if maps:  # evidence is read from the mirror image as well
+            maps += parts(square[:, :, ::-1], training=False)[3:]
+        return finder(small, training=False), pooled, logits, gradcam, tf.abs(to_pixels), *maps
 
     return explained
 

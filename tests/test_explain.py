@@ -4,12 +4,13 @@ import shutil
 from pathlib import Path
 
 import cv2
+import made_runs
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from cxrlib import runs
-from cxrlib.inference import explain
+from cxrlib.inference import explain, session
 from cxrlib.inference.classifier import Classifier
 from cxrlib.inference.methods import METHODS
 from cxrlib.synthetic import phantom
@@ -88,6 +89,16 @@ def test_evidence_has_one_scale_for_all_images() -> None:
     assert explain.against(alone[:2], threshold)[1] == pytest.approx(1)
     heat = explain.against(alone, threshold)
     assert heat == pytest.approx([far_below / beyond, np.log(2) / beyond, 1], abs=1e-4)
+
+
+def test_evidence_does_not_depend_on_which_way_round_an_image_is() -> None:
+    network = session.load(made_runs.shipped_member())
+    image = phantom.phantom(9, pneumonia=True, size=network.size).pixels
+    one, mirrored = (
+        explain.explain(network, square, "evidence") for square in (image, image[:, ::-1])
+    )
+    assert one.max() - one.min() > 1
+    np.testing.assert_allclose(one, mirrored[:, ::-1], atol=1e-4)
 
 
 def test_where_nothing_speaks_for_pneumonia_the_map_is_empty() -> None:

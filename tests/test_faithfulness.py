@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,11 +15,13 @@ from cxrlib.__main__ import main
 from cxrlib.evaluation import faithfulness
 from cxrlib.inference import methods
 from cxrlib.inference.classifier import Classifier
+from cxrlib.inference.explain import Explanation
 from cxrlib.networks.loading import load_network
 from cxrlib.synthetic import phantom
 from cxrlib.training import export
 
 UNSEEN = range(6000, 6006)
+DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (45, 45))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,36 @@ def measured(taught: Classifier, drawn: list[phantom.Phantom]) -> pd.DataFrame:
 def value(measured: pd.DataFrame, method: str, measure: str) -> pd.Series:
     (row,) = measured[(measured.method == method) & (measured.measure == measure)].iloc
     return row
+
+
+@dataclass
+class Knows:
+    """Stands in for an ensemble: one map is right about every opacity, the other never."""
+
+    drawn: phantom.Phantom
+    normal: np.ndarray
+    methods: tuple[str, ...] = ("evidence", "gradcam", "occlusion")
+
+    def explain(self, pixels: np.ndarray, method: str) -> Explanation:
+        assert method != "occlusion", "the quick ones"
+        right = self.drawn.opacity if pixels is self.drawn.pixels else pixels > self.normal + 1.0
+        heat = right if method == "evidence" else cv2.dilate(right.astype(np.uint8), DISC) == 0
+        return Explanation(method, heat.astype(np.float32), pixels.shape)
+
+
+def test_where_the_heatmaps_of_an_ensemble_lie(drawn: list[phantom.Phantom]) -> None:
+    normal = phantom.phantom(7000, pneumonia=False, size=224).pixels
+    found = faithfulness.measure_ensemble(
+        Knows(drawn[0], normal), [drawn[0].pixels], drawn[:1], [normal]
+    )
+    for measure in ("pointing", "drawn"):
+        assert value(found, "evidence", measure).value == 1
+        assert value(found, "gradcam", measure).value == 0
+    # The opacity lies in a lung; all but the opacity is mostly outside.
+    assert (
+        value(found, "evidence", "lungs").value > 0.9 > 0.5 > value(found, "gradcam", "lungs").value
+    )
+    assert set(found.method) == {"evidence", "gradcam", methods.RANDOM, methods.EDGES}
 
 
 def test_where_the_score_comes_from_beats_where_it_does_not() -> None:

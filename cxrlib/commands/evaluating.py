@@ -13,10 +13,9 @@ from cxrlib import runs
 from cxrlib.commands.data import folder_of
 from cxrlib.data import dataset
 from cxrlib.inference import lung_fields
-from cxrlib.inference.classifier import Classifier
-from cxrlib.inference.ensemble import Reader, load
+from cxrlib.inference.ensemble import EnsembleClassifier, Reader, load
 from cxrlib.labels import NORMAL, PNEUMONIA
-from cxrlib.runs import ensembles, provenance, records
+from cxrlib.runs import provenance, records
 
 # Seeds from here on, which no training on phantoms uses.
 _PHANTOMS = 1_000_000
@@ -151,17 +150,10 @@ def faithfulness_run(options: argparse.Namespace) -> int:
 def _measure_heatmaps(run: runs.Run, options: argparse.Namespace) -> pd.DataFrame:
     from cxrlib.evaluation import faithfulness
     from cxrlib.images import radiograph
-    from cxrlib.networks.loading import load_network
     from cxrlib.synthetic import phantom
-    from cxrlib.training import export
 
-    if members := ensembles.member_names(run):
-        raise runs.RunError(
-            f"{run.name} is the mean of several networks: test the heatmaps of "
-            f"{' and '.join(members)}, each for itself."
-        )
-    classifier = Classifier(run)
-    table = _pictures(options, classifier)
+    reader = load(run)
+    table = _pictures(options, reader)
     shuffled = table.sample(frac=1, random_state=options.seed).drop_duplicates(["patient", "label"])
     chosen = {
         label: [
@@ -170,19 +162,20 @@ def _measure_heatmaps(run: runs.Run, options: argparse.Namespace) -> pd.DataFram
         ]
         for label, rows in shuffled.groupby("label")
     }
-    return faithfulness.measure(
-        classifier,
-        export.in_memory(
-            export.untrained(load_network(run), seed=options.seed), classifier.config["network"]
-        ),
-        chosen[PNEUMONIA],
-        [
-            phantom.phantom(_PHANTOMS + options.seed + number, pneumonia=True)
-            for number in range(options.pictures)
-        ],
-        chosen[NORMAL],
-        seed=options.seed,
+    phantoms = [
+        phantom.phantom(_PHANTOMS + options.seed + number, pneumonia=True)
+        for number in range(options.pictures)
+    ]
+    images = chosen[PNEUMONIA], phantoms, chosen[NORMAL]
+    if isinstance(reader, EnsembleClassifier):
+        return faithfulness.measure_ensemble(reader, *images, seed=options.seed)
+    from cxrlib.networks.loading import load_network
+    from cxrlib.training import export
+
+    untrained = export.in_memory(
+        export.untrained(load_network(run), seed=options.seed), reader.config["network"]
     )
+    return faithfulness.measure(reader, untrained, *images, seed=options.seed)
 
 
 def save_ensemble(options: argparse.Namespace) -> int:
