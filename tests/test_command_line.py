@@ -152,7 +152,7 @@ def test_a_folder_without_pictures_is_no_success(
 ) -> None:
     (tmp_path / "notes.txt").write_text("no image", "utf-8")
     assert main(["predict", str(tmp_path)]) == 1
-    assert "no images" in capsys.readouterr().err
+    assert "no images" in capsys.readouterr().err.lower()
 
 
 @pytest.mark.parametrize(

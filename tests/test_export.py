@@ -229,8 +229,8 @@ def sparse(file: Path) -> None:
         (cut, "damaged"),
         (lambda file: file.write_bytes(b""), "damaged"),
         (lambda file: file.write_bytes(b"no network" * 999), "damaged"),
-        (foreign, "none that cxrlib exported"),
-        (lambda file: shutil.copy(runs.SHIPPED_LUNGS / "model.onnx", file), "none that cxrlib"),
+        (foreign, "not exported by cxrlib"),
+        (lambda file: shutil.copy(runs.SHIPPED_LUNGS / "model.onnx", file), "not exported by"),
         (sparse, "larger than"),
     ],
 )
