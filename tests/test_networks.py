@@ -14,6 +14,12 @@ pytestmark = pytest.mark.slow
 
 NAMES = list(registry.REGISTRY)
 SQUARE = prepare(phantom(3, pneumonia=True, size=256).pixels, 96)
+BATCH = SQUARE[None, ..., None]
+
+
+def outputs(network: keras.Model, batch: np.ndarray) -> np.ndarray:
+    """As `predict_on_batch`, which takes seconds to compile a network for the one batch."""
+    return keras.ops.convert_to_numpy(network(batch, training=False))
 
 
 def test_registry_and_configuration_know_the_same_networks() -> None:
@@ -27,7 +33,7 @@ def test_network(name: str) -> None:
 
     assert not [layer for layer in model.layers if isinstance(layer, keras.Model)], "not flat"
     assert model.input_shape == (None, 96, 96, 1)
-    out = model.predict_on_batch(SQUARE[None, ..., None])
+    out = outputs(model, BATCH)
     assert out.shape == (1, 3)
     np.testing.assert_allclose(out.sum(), 1, rtol=1e-5)
 
@@ -40,7 +46,7 @@ def test_the_score_of_an_evidence_head_is_made_from_its_map(name: str, tmp_path)
     evidence = model.get_layer("evidence").output
     assert 96 // evidence.shape[1] <= 16
     both = keras.Model(model.input, [model.output, evidence])
-    probability, found = both.predict_on_batch(SQUARE[None, ..., None])
+    probability, found = (keras.ops.convert_to_numpy(part) for part in both(BATCH, training=False))
     found = found.astype(np.float64)
     expected = np.log(np.exp(4 * found).mean()) / 4  # kernel 1, bias 0
     np.testing.assert_allclose(probability[0, 0], 1 / (1 + np.exp(-expected)), rtol=1e-3)
@@ -48,18 +54,14 @@ def test_the_score_of_an_evidence_head_is_made_from_its_map(name: str, tmp_path)
     # A run's file is loaded in Keras' safe mode, and a twin begins with its backbone.
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_allclose(
-        again.predict_on_batch(SQUARE[None, ..., None]), probability, rtol=1e-4
-    )
+    np.testing.assert_allclose(outputs(again, BATCH), probability, rtol=1e-4)
     begun = (
         registry.build(name, size=96, head="evidence", weights=str(tmp_path / "model.keras"))
         if registry.REGISTRY[name].pretrained
         else again
     )
     features = [
-        keras.Model(one.input, registry.pooled_features(one, name)).predict_on_batch(
-            SQUARE[None, ..., None]
-        )
+        outputs(keras.Model(one.input, registry.pooled_features(one, name)), BATCH)
         for one in (model, begun)
     ]
     np.testing.assert_allclose(*features, rtol=1e-3, atol=1e-4)
@@ -76,8 +78,8 @@ def test_convnext_is_that_of_keras_applications(tmp_path) -> None:
     features = keras.Model(ours.input, ours.get_layer("norm").output)
     grey = rng.integers(0, 256, (2, 96, 96, 1)).astype(np.float32)
     np.testing.assert_allclose(
-        features.predict_on_batch(grey),
-        theirs.predict_on_batch(np.repeat(grey, 3, axis=-1)),
+        outputs(features, grey),
+        outputs(theirs, np.repeat(grey, 3, axis=-1)),
         atol=1e-3,
     )
 
@@ -126,7 +128,7 @@ def test_folding_normalization_changes_no_output(name: str) -> None:
     batch = np.stack([SQUARE, SQUARE[::-1]])[..., None]
     small = loading.folded(model)
     ours, theirs = (
-        keras.Model(one.input, registry.pooled_features(one, name)).predict_on_batch(batch)
+        outputs(keras.Model(one.input, registry.pooled_features(one, name)), batch)
         for one in (small, model)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
@@ -150,7 +152,7 @@ def test_scaling_is_that_of_the_pretrained_weights(name: str, reference) -> None
     pixels = keras.Input((96, 96, 1))
     scale = keras.Model(pixels, registry.REGISTRY[name].scale(pixels))
     expected = reference(np.repeat(grey, 3, axis=-1))
-    np.testing.assert_allclose(scale.predict_on_batch(grey), expected, atol=1e-4)
+    np.testing.assert_allclose(outputs(scale, grey), expected, atol=1e-4)
 
 
 def test_backbone_with_real_weights_is_that_of_keras_applications(real) -> None:
@@ -161,8 +163,8 @@ def test_backbone_with_real_weights_is_that_of_keras_applications(real) -> None:
         include_top=False, input_shape=(224, 224, 3), weights=file
     )
     grey = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 1)).astype(np.float32)
-    expected = theirs.predict_on_batch(np.repeat(grey, 3, axis=-1) / 127.5 - 1)
-    np.testing.assert_allclose(features.predict_on_batch(grey), expected, atol=1e-3)
+    expected = outputs(theirs, np.repeat(grey, 3, axis=-1) / 127.5 - 1)
+    np.testing.assert_allclose(outputs(features, grey), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["cnn", "mobilenetv2"])
