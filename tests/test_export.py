@@ -73,7 +73,7 @@ def log_odds(logits: tf.Tensor) -> tf.Tensor:
 def test_what_reads_is_what_was_trained(name: str, head: str) -> None:
     model = made(name, head)
     reader = export.in_memory(model, name)
-    outputs = model.predict_on_batch(np.stack([SQUARE, SQUARE[::-1]])[..., None])
+    outputs = model(np.stack([SQUARE, SQUARE[::-1]])[..., None], training=False).numpy()
     pooled, logits, maps = explain.read(reader, SQUARE, [*ORACLES, "saliency"])
     both, alone = reader.run(np.stack([SQUARE, SQUARE[::-1]]), ["logits", "pooled"])
     probabilities = metrics.distribution_of_logits(both)

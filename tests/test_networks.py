@@ -186,9 +186,9 @@ def test_fused_normalization_learns_what_keras_does(name: str) -> None:
     # Rounding alone, of the pictures' seventh digit, changes a fresh MobileNetV2's gradient by 1 %.
     assert np.linalg.norm(changes[1] - changes[0]) < 0.03 * np.linalg.norm(changes[0])
     # What is served is a network of Keras' own layers with these weights.
-    outputs = quick.predict_on_batch(pixels)
+    fused_outputs = quick.predict_on_batch(pixels)
     model.set_weights(quick.get_weights())
-    np.testing.assert_allclose(model.predict_on_batch(pixels), outputs, atol=1e-4)
+    np.testing.assert_allclose(model.predict_on_batch(pixels), fused_outputs, atol=1e-4)
 
 
 @pytest.mark.parametrize(
