@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--config", type=Path, metavar="FILE.json", help="start from a run's")
     command.add_argument("--resume", metavar="RUN", help="continue an unfinished run")
     command.add_argument(
-        "--device", metavar="cpu|gpu:N", help="where (default: the first GPU, or the CPU)"
+        "--device",
+        metavar="cpu|gpu:N",
+        help="device to train on (default: the first GPU, or the CPU)",
     )
     _add_cluster(command, "train as a job of a Ray cluster that sees the data set")
     options.add_arguments(command)
@@ -56,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     command = commands.add_parser(
-        "stress", help="measure a run on images changed on purpose, and from elsewhere"
+        "stress", help="measure a run on perturbed images, and on those of other hospitals"
     )
     _add_measured(command, split="validation")
     command.add_argument(
@@ -65,48 +67,50 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="SOURCE",
-        help="pictures from elsewhere, as they are: a folder with NORMAL/ and PNEUMONIA/, or "
-        "TABLE.csv COLUMN ILL WELL, the column of labels and the two labels to be used",
+        help="images of another hospital, read as they are: a folder with NORMAL/ and PNEUMONIA/, "
+        "or TABLE.csv COLUMN PNEUMONIA NORMAL: the column of labels, and the two labels to use",
     )
 
-    command = commands.add_parser(
-        "faithfulness", help="put the explanation methods to the test on a run"
-    )
+    command = commands.add_parser("faithfulness", help="test the heatmaps of a run")
     _add_measured(command, split="validation")
     command.add_argument(
-        "--pictures", type=_count, default=30, help="radiographs, and phantoms (default: 30 each)"
+        "--pictures",
+        type=_count,
+        default=30,
+        help="number of radiographs, and of phantoms (default: 30 each)",
     )
-    command.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+    command.add_argument("--seed", type=int, default=0, help="seed that selects them (default: 0)")
     command.add_argument(
         "--boxes",
         type=Path,
         metavar="FILE.csv",
-        help="test them instead on boxes that radiologists drew: file,left,top,width,height, files "
-        "named from the table's folder, places as shares of the image",
+        help="test them on boxes that radiologists drew: a table file,left,top,width,height, with "
+        "files relative to its folder and positions as shares of the image",
     )
 
     command = commands.add_parser(
         "describe",
-        help="keep with a run what it was trained on in numbers: Data set shows them where the "
-        "images are not",
+        help="keep figures of its training data with a run: Data set shows them where the images "
+        "are not at hand",
     )
     _add_data(command)
     _add_run(command)
 
-    command = commands.add_parser("ensemble", help="keep the mean of several runs as a run")
-    command.add_argument("name", help="what it shall be called")
+    command = commands.add_parser("ensemble", help="save the mean of several runs as a run")
+    command.add_argument("name", help="name of the new run")
     command.add_argument("members", nargs="+", metavar="RUN", help="two or more finished runs")
     command.add_argument("--note", default="", help="for the model card: how it was chosen")
 
     command = commands.add_parser(
-        "predict", help="read X-rays: a line a file, or any number of them into a table"
+        "predict", help="read X-rays: one line per file, or any number into a table"
     )
     command.add_argument(
         "paths",
         nargs="+",
         type=Path,
         metavar="FILE_OR_FOLDER",
-        help="with --out also lists of files: .txt with a path a line, or .csv with a column file",
+        help="with --out also lists of files: .txt with one path per line, or .csv with a column "
+        "named file",
     )
     _add_run(command)
     command.add_argument(
@@ -119,17 +123,17 @@ def parser() -> argparse.ArgumentParser:
         "--heatmaps",
         type=Path,
         metavar="FOLDER",
-        help="with --out: also a small PNG with a heatmap of each image",
+        help="with --out: also write a small PNG of each image with its heatmap",
     )
     _add_cluster(command, "with --out: read on a Ray cluster that sees the files")
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument("--json", action="store_true", help="one JSON object per line")
     command.add_argument(
         "--insist",
         action="store_true",
-        help="read images too that do not look like frontal chest radiographs",
+        help="also read images that do not look like frontal chest radiographs",
     )
 
-    command = commands.add_parser("explain", help="write an X-ray with a heatmap over it")
+    command = commands.add_parser("explain", help="write an X-ray with a heatmap overlaid")
     command.add_argument("file", type=Path)
     command.add_argument(
         "--method",
@@ -141,8 +145,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "export",
-        help="write the ONNX files that a run reads with, again or for the first time; or its "
-        "network as .keras or .h5",
+        help="write the ONNX files that a run reads with, or its network as .keras or .h5",
     )
     command.add_argument(
         "--out",
@@ -156,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of images: give 1 or more.")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of images: give 1 or more.")
     return int(text)
 
 

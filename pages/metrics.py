@@ -79,12 +79,12 @@ def show_headline(measured: Measured, point: str, *, in_one_line: bool) -> None:
         )
     if measured.split == "validation" and "test" not in measured.metrics["splits"]:
         title = records.split_titles(measured.metrics)["test"]
-        remarks += f" The {title} images were not available: not measured on them."
+        remarks += f" It has not been measured on {title} images."
     st.caption(
         f"Trained on {provenance.TITLES[kind]}. {counts['pictures']} images of "
-        f"{counts['patients']} patients, {counts['pneumonia']} with pneumonia. Operating point "
-        f"{operating_points.POINT_TITLES[point]}, at "
-        f"{measured.points[point].threshold:.3f}.{remarks}"
+        f"{counts['patients']} patients, {counts['pneumonia']} with pneumonia. Operating point: "
+        f"{operating_points.POINT_TITLES[point]} (threshold "
+        f"{measured.points[point].threshold:.3f}).{remarks}"
     )
 
 
@@ -173,7 +173,7 @@ others = controls.multiselect(
     bind="query-params",
     persist_state="session",
     max_selections=MOST_COMPARED,
-    placeholder="other runs",
+    placeholder="Other runs",
 )
 with controls:
     report_button(measured, point, prevalence)

@@ -50,7 +50,7 @@ def test_without_a_data_set_it_says_how_to_get_one(
     phantoms: Path, open_page: Callable[..., AppTest]
 ) -> None:
     page = open_page(None)
-    assert "come from Kaggle" in words(page)
+    assert "comes from Kaggle" in words(page)
     assert any(button.label.startswith("Download the data set") for button in page.button)
     assert any(dataset.INSTRUCTIONS in code.value for code in page.code)
     page.text_input[0].set_value(str(phantoms))
@@ -70,7 +70,7 @@ def test_without_a_data_set_the_run_tells_what_it_was_trained_on(
     shown = words(page)
     assert "are locked" in shown and "Always answering *pneumonia*" in shown
     page = open_page(None, data_tab="Shortcuts")
-    assert "Contrast" in page.dataframe[0].value.Alone.tolist()
+    assert "Contrast" in page.dataframe[0].value.Measure.tolist()
     page = open_page(None, data_tab="Augmentation")
     assert "Drawn by a program" in words(page) and len(page.get("image")) > 10
 
@@ -121,7 +121,7 @@ def test_overview_counts_both_splits(phantoms: Path, open_page: Callable[..., Ap
 
 def test_shortcuts_are_measured(phantoms: Path, open_page: Callable[..., AppTest]) -> None:
     page = open_page(phantoms, data_tab="Shortcuts")
-    found = page.dataframe[0].value.set_index("Alone")
+    found = page.dataframe[0].value.set_index("Measure")
     assert {"Aspect ratio", "Size", "Brightness", "Contrast"} <= set(found.index)
     assert found.loc["Aspect ratio", "AUC, train and val"].startswith("0.")
     assert "AUC, test" in found
@@ -133,7 +133,7 @@ def test_gallery_filters_and_turns_pages(phantoms: Path, open_page: Callable[...
     count = ((table.split == "train") & (table.label == "PNEUMONIA")).sum()
     assert f"{count} images, 1 to" in words(page)
     page.text_input(key="data_name").set_value("nobody").run()
-    assert "No image is like that" in words(page)
+    assert "No image matches" in words(page)
     page.text_input(key="data_name").set_value("").run()
     page.selectbox(key="data_subtype").set_value("viral").run()
     viral = ((table.split == "train") & (table.subtype == "viral")).sum()
@@ -170,7 +170,7 @@ def test_a_picture_too_small_to_read_does_not_stop_the_page(
     assert "64" in page.error[0].value
     page = open_page(folder, data_tab="Shortcuts")
     assert "IM-0000-0001.png" in words(page).replace("\\", "")
-    assert "Aspect ratio" in page.dataframe[0].value["Alone"].tolist()
+    assert "Aspect ratio" in page.dataframe[0].value["Measure"].tolist()
 
 
 def test_augmentation_shows_every_preset(phantoms: Path, open_page: Callable[..., AppTest]) -> None:

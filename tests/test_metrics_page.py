@@ -168,7 +168,7 @@ def test_errors_are_listed_without_pictures(open_page):
     measured = Measured(runs.find("plain"), "test")
     errors = measured.errors(measured.points["youden"].threshold)
     assert table(app).path.tolist() == errors.query("kind == @FALSE_NEGATIVE").path.tolist()
-    assert any("under Data set" in caption.value for caption in app.caption)
+    assert any("under *Data set*" in caption.value for caption in app.caption)
     app.segmented_control(key="errors").set_value(FALSE_POSITIVE).run()
     assert table(app).path.tolist() == errors.query("kind == @FALSE_POSITIVE").path.tolist()
 
@@ -214,7 +214,7 @@ def test_filters_of_the_address_are_kept(open_page):
     assert table(app).run.tolist() == ["good"]
     assert any(caption.value == "1 of 3 runs" for caption in app.caption)
     app = open_page(tab="Compare", only_network="cnn", only_augmentation="none")
-    assert any("Take a filter off" in info.value for info in app.info)
+    assert any("Remove a filter" in info.value for info in app.info)
 
 
 def test_the_only_run_is_sent_to_training_for_another(open_page, tmp_path, monkeypatch):
@@ -251,8 +251,8 @@ def test_robustness_shows_steps_elsewhere_and_heatmaps(open_page, tmp_path, monk
         "at most **4.2\N{NO-BREAK SPACE}%** (blur 0.4 %)" in text.value for text in app.markdown
     )
     steps, elsewhere, heatmaps = (frame.value for frame in app.dataframe)
-    assert steps.step.tolist() == ["unchanged", "gamma 0.8", "blur 0.4 %", "blur 1 %"]
-    assert elsewhere.pictures.tolist() == ["abroad"]
+    assert steps.perturbation.tolist() == ["unchanged", "gamma 0.8", "blur 0.4 %", "blur 1 %"]
+    assert elsewhere.images.tolist() == ["abroad"]
     assert heatmaps.method.tolist() == ["Grad-CAM", "Chance (reference)"]
     drawn = [str(image.proto) for image in app.get("image")]
     app.segmented_control(key="steps").set_value("strong").run()

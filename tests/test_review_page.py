@@ -108,7 +108,7 @@ def test_the_heatmap_is_asked_about_where_there_is_one(open_page, monkeypatch, h
 def test_nobody_begins_without_a_name(open_page, store):
     app = open_page()
     next(button for button in app.button if button.label == "Begin").click().run()
-    assert "Give a name" in app.warning[0].value
+    assert "Enter a name" in app.warning[0].value
     assert store.readers() == []
 
 

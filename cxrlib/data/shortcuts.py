@@ -118,12 +118,12 @@ class Separation:
     def words(self) -> str:
         """The finding in words, judged by the lower end of its interval."""
         if not self.auc.low > 0.55:
-            return "says little or nothing"
-        strength = "a hint"
+            return "little or none"
+        strength = "weak"
         if self.auc.low > 0.65:
-            strength = "a strong hint"
+            strength = "strong"
         if self.auc.low > 0.8:
-            strength = "nearly gives it away"
+            strength = "very strong"
         return f"{strength}: {self.higher.lower()} is larger"
 
 
@@ -162,12 +162,12 @@ def separations(table: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     official = table.split == "test"
     rows = []
     for name in values:
-        row: dict[str, str] = {"Alone": MEASURES[name].partition(" (")[0]}
+        row: dict[str, str] = {"Measure": MEASURES[name].partition(" (")[0]}
         for title, part in (("AUC, train and val", ~official), ("AUC, test", official)):
             if part.any():
                 found = univariate_auc(table[part], values[name][part])
                 row[title] = str(found.auc)
-                row.setdefault("In words", found.words)
+                row.setdefault("Strength", found.words)
         for label, title in CLASSES.items():
             low, middle, high = values[name][table.label == label].quantile([0.25, 0.5, 0.75])
             row[title] = f"{middle:.3g} ({low:.3g}–{high:.3g})"

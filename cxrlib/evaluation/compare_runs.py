@@ -283,7 +283,7 @@ def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any], note:
         "pneumonia and gives a calibrated probability.",
         "",
         "## How",
-        f"The mean of the calibrated probabilities of {len(members)} runs, calibrated again: "
+        f"The mean of the calibrated probabilities of {len(members)} runs, recalibrated: "
         f"{', '.join(members)}. Their own cards say how each was trained, and on what.",
         *(["", note] if note else []),
         "",

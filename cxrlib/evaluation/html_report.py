@@ -100,7 +100,7 @@ def _drawn(measured: Measured, point: str, prevalence: float) -> dict[str, Figur
     if by_class := measured.by_class:
         drawn["Three classes"] = plots.classes_figure(by_class.counts, three_classes.NAMES)
     if 0 < measured.prevalence < 1:
-        drawn[f"1,000 patients, {prevalence:.0%} of them ill"] = plots.patients_figure(
+        drawn[f"1,000 patients, {prevalence:.0%} of them with pneumonia"] = plots.patients_figure(
             metrics.natural_frequencies(matrix, prevalence)
         )
     return drawn

@@ -24,8 +24,8 @@ _TRAINED_ON: dict[TrainedOn, str] = {
     "from one hospital.",
     "kaggle_part": f"Part of the Kaggle set {_SET}, going by the files' names: children of one to "
     "five years from one hospital.",
-    "synthetic": "Synthetic radiographs, drawn by a program. **It has not seen a patient's "
-    "radiograph, and what it says of one means nothing.**",
+    "synthetic": "Synthetic radiographs, drawn by a program. **It has never seen a patient's "
+    "radiograph, and its output for one means nothing.**",
     "other": "A folder in the layout of the Kaggle set `paultimothymooney/chest-xray-pneumonia`, "
     "not the whole of that set.",
 }
@@ -155,11 +155,11 @@ def _how(config: TrainingConfig) -> str:
     ]
     if config.head == "evidence":
         sentences.append(
-            "The score is the smooth maximum (log-sum-exp) of a map of local evidence. The map was "
-            "taught, with weight "
-            f"{config.evidence_weight:g}, that normal images have none, where opacities were drawn "
-            "in, and that none lies outside the lungs; normalization is folded into the "
-            "convolutions with the statistics of the initial weights."
+            "The score is the smooth maximum (log-sum-exp) of a map of local evidence. With weight "
+            f"{config.evidence_weight:g}, the map learned that normal images have no evidence, "
+            "where opacities were drawn in, and that no evidence lies outside the lungs; "
+            "normalization is folded into the convolutions with the statistics of the initial "
+            "weights."
         )
     if config.weight_averaging:
         sentences.append("The weights are an exponential moving average over training.")
@@ -221,7 +221,7 @@ def results_and_limits(
         lines += _results_on(name, measured, run_metrics)
     if "test" not in run_metrics["splits"]:
         title = split_titles(run_metrics)["test"]
-        lines += ["", f"The {title} folder was not available: **not measured** on it."]
+        lines += ["", f"**Not measured** on the {title} images, which were not available."]
     if stress is not None:
         lines += stress_table.card_section(stress)
     kind = trained_on(run_metrics)
@@ -232,7 +232,7 @@ def results_and_limits(
         (
             "- Children from one hospital. On adults, other hospitals, other machines"
             if kind in ("kaggle", "kaggle_part")
-            else "- On other patients than those of its set, other hospitals, other machines"
+            else "- On patients outside its data set, other hospitals, other machines"
         )
         + ", expect more errors"
         + (
@@ -243,15 +243,15 @@ def results_and_limits(
     ]
     if kind == "kaggle":
         lines += [
-            "- On the official test folder, networks trained this way keep their sensitivity and "
-            "lose specificity: more false positives than validation promises.",
-            "- In this data set the shape and resolution of the images alone separate the classes "
-            "well. Augmentation hides much of that from the network, not all.",
+            "- On the official test images, networks trained this way keep their sensitivity but "
+            "lose specificity: expect more false positives than on validation.",
+            "- In this data set, shape and resolution of the images alone separate the classes "
+            "well. Augmentation hides much of that from the network, but not all.",
         ]
     lines += [
         "- The probability assumes the prevalence of the validation images; where pneumonia is "
         "rarer, it is too high.",
-        "- Most images that are not frontal chest radiographs are rejected, not all.",
+        "- Most images that are not frontal chest radiographs are rejected, but not all.",
         "- A heatmap shows what the network used, not where the disease is.",
     ]
     return lines

@@ -114,7 +114,7 @@ class Measured:
             title: metrics.reliability(self.truth, values, at_least=CALIBRATION_IMAGES)
             for title, values in (
                 (f"calibrated · ECE {after:.3f}", self.predictions.probability),
-                (f"as the network gives it · ECE {before:.3f}", self.predictions.score),
+                (f"before calibration · ECE {before:.3f}", self.predictions.score),
             )
         }
 

@@ -31,10 +31,10 @@ def on_drawn_opacities(table: "pd.DataFrame") -> str:
         return ""
     (row,) = found.to_dict("records")
     return (
-        f"Opacities were drawn into the lungs of the {row['pneumonia']} normal ones: of these it "
-        f"calls {estimate(row, 'sensitivity')} pneumonia, and tells them from themselves without "
-        f"with a ROC-AUC of {estimate(row, 'roc_auc')}. Nothing but the opacity tells them apart, "
-        "neither shape nor sharpness nor exposure."
+        f"Opacities were drawn into the lungs of the {row['pneumonia']} normal images. The run "
+        f"calls {estimate(row, 'sensitivity')} of these pneumonia, and separates them from the "
+        f"originals with a ROC-AUC of {estimate(row, 'roc_auc')}. Only the opacity differs, not "
+        "shape, sharpness or exposure."
     )
 
 
@@ -57,8 +57,8 @@ def by_machine(table: "pd.DataFrame") -> str:
         worst = large.loc[large[name].idxmin()]
         found.append(f"{name} {estimate(worst, name)} ({worst.pictures_of.split(', ')[-1]})")
     return (
-        f"By machine, as sharpness and noise tell them apart, the worst are {' and '.join(found)}, "
-        f"of the groups with at least {_LEAST} such images."
+        "By machine, as far as sharpness and noise reveal it, the worst are "
+        f"{' and '.join(found)}, among groups with at least {_LEAST} such images."
     )
 
 
@@ -68,8 +68,8 @@ def readable(table: "pd.DataFrame") -> "pd.DataFrame":
 
     shown = pd.DataFrame(
         {
-            "pictures": table.pictures_of,
-            "step": table.step,
+            "images": table.pictures_of,
+            "perturbation": table.step,
             "strength": table.strength.where(table.strength != "none", ""),
         }
     )
@@ -78,7 +78,7 @@ def readable(table: "pd.DataFrame") -> "pd.DataFrame":
         "sensitivity": "sensitivity",
         "specificity": "specificity",
         "ece": "calibration error",
-        "refused": "refused",
+        "refused": "rejected",
         "changed": "verdicts changed",
         "reversed": "verdicts reversed",
     }
@@ -96,11 +96,11 @@ def card_section(table: "pd.DataFrame") -> list[str]:
     worst = worst_mild(table)
     return [
         "",
-        "## Under changed conditions",
-        f"The {first.pictures} {first.pictures_of} images, changed on purpose before the run saw "
-        "them, at the default operating point. A verdict has changed where it is another of "
-        "likely, uncertain, unlikely and refused than on the unchanged image; reversed where it "
-        "went from likely to unlikely or back. Most changed under a mild step: "
+        "## Robustness",
+        f"The {first.pictures} {first.pictures_of} images, perturbed before the run reads them, at "
+        "the default operating point. A verdict (likely, uncertain, unlikely or rejected) has "
+        "changed if it differs from that on the unchanged image, and is reversed if it went from "
+        "likely to unlikely or back. Most changed under a mild perturbation: "
         f"{estimate(worst, 'changed')} ({worst.step}).",
         "",
         *tables.markdown(readable(table[table.group != DRAWN])),

@@ -119,8 +119,8 @@ class Measure:
 RANDOM, EDGES, SAME_PLACE = "random", "edges", "same_place"
 REFERENCES = {
     RANDOM: "Chance (reference)",
-    EDGES: "Edges of the image (reference)",
-    SAME_PLACE: "The same map for every image (reference)",
+    EDGES: "Image edges (reference)",
+    SAME_PLACE: "Same map for every image (reference)",
 }
 
 MEASURES = {

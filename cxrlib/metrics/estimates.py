@@ -11,8 +11,8 @@ Z_95 = NormalDist().inv_cdf(0.975)
 class Estimate:
     """A value and its 95 % interval; ``nan`` where undefined.
 
-    As text it shows two significant digits of its interval's width, between two and four
-    decimals: digits beyond that are noise.
+    As text it shows two significant digits of its interval's width, in two or three decimals:
+    digits beyond that are noise.
 
     >>> print(Estimate(0.95312, 0.94108, 0.96402))
     0.953 (0.941–0.964)
@@ -34,10 +34,10 @@ class Estimate:
         width = self.high - self.low
         if not math.isfinite(width):
             return f"{self.value:.2f} (no interval)"
-        decimals = 3 if width == 0 else min(max(1 - math.floor(math.log10(width)), 2), 4)
-        # A dash beside a minus sign is hard to read.
+        decimals = 3 if width == 0 else min(max(1 - math.floor(math.log10(width)), 2), 3)
+        # A dash beside a minus sign is hard to read; of a rounded zero it says nothing.
         to = " to " if self.low < 0 else "–"
-        value, low, high = (f"{x:.{decimals}f}" for x in (self.value, self.low, self.high))
+        value, low, high = (f"{x:z.{decimals}f}" for x in (self.value, self.low, self.high))
         return f"{value} ({low}{to}{high})"
 
 

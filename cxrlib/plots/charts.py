@@ -217,7 +217,7 @@ def learning_panels(history: "pd.DataFrame") -> dict[str, dict[str, str]]:
     Runs of before version 0.2 have fewer columns: what is missing is left out.
     """
     panels = {
-        "Loss": {"training: what is minimized": "loss", "validation: cross-entropy": "val_loss"},
+        "Loss": {"training: minimized loss": "loss", "validation: cross-entropy": "val_loss"},
         "Training": _LEARNED,
         "Validation": {label: f"val_{column}" for label, column in _LEARNED.items()},
     }

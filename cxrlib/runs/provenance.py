@@ -13,7 +13,7 @@ TITLES: dict[TrainedOn, str] = {
     "other": "another data set",
 }
 SYNTHETIC_RUN = (
-    "This run was trained on synthetic radiographs, which a program drew: what it says of a "
+    "This run was trained on synthetic radiographs, drawn by a program: its output for a "
     "patient's radiograph means nothing. Choose a run that was trained on real radiographs."
 )
 

@@ -140,11 +140,11 @@ def describe(recipe: Augmentation) -> str:
             recipe.noise,
             f"half with noise of up to {recipe.noise:g} grey levels at {_NOISE_SIDE} px",
         ),
-        (recipe.resolution, f"half shrunk down to {recipe.resolution:g} px and enlarged"),
-        (recipe.erase, f"a third with up to {recipe.erase:.0%} of the area painted over"),
+        (recipe.resolution, f"half reduced to as little as {recipe.resolution:g} px and enlarged"),
+        (recipe.erase, f"a third with up to {recipe.erase:.0%} of the area erased"),
         (recipe.style, f"{recipe.style:.0%} with another image's sharpness and grey levels"),
-        (recipe.markers, f"{recipe.markers:.0%} with letters and texts painted in"),
-        (recipe.veil, f"a third under a cloud of up to {recipe.veil:g} grey levels"),
+        (recipe.markers, f"{recipe.markers:.0%} with letters and text added"),
+        (recipe.veil, f"a third with a haze of up to {recipe.veil:g} grey levels"),
     ]
     words = ", ".join(text for used, text in parts if used)
     return words.replace("%", " %") or "nothing is changed"

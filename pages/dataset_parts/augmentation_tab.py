@@ -19,23 +19,23 @@ VARIANTS = 6
 _DRAWN = 512  # pixels, the side of a drawn radiograph
 TREATMENTS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "As taken": (
-        "What the network is given, unless its run says otherwise.",
+        "What the network sees, unless its run says otherwise.",
         lambda image: image,
     ),
     "Histogram equalization": (
-        "All grey levels equally frequent: much contrast, also of what is only noise.",
+        "All grey levels equally frequent: high contrast, in noise too.",
         lambda image: preprocess.equalize(image, "histogram"),
     ),
     "CLAHE": (
-        "The same place by place and limited: markings of the lung stand out.",
+        "The same, region by region and limited: lung markings stand out.",
         lambda image: preprocess.equalize(image, "clahe"),
     ),
     "Edges (Canny)": (
-        "Lines where grey levels change quickly: ribs and borders, not the opacity.",
+        "Lines where grey levels change abruptly: ribs and borders, not the opacity.",
         lambda image: preprocess.edges(image, "canny"),
     ),
     "Edges (Sobel)": (
-        "How quickly they change: soft opacities leave hardly a trace.",
+        "How fast grey levels change: soft opacities leave hardly a trace.",
         lambda image: preprocess.edges(image, "sobel"),
     ),
 }
@@ -47,8 +47,8 @@ def other_image(images: int) -> None:
 
 INTRODUCTION = (
     "In training, every image is changed a little at random each time it is seen, so that the "
-    "network cannot rely on what does not matter: how the child lay, how the film was exposed, "
-    "what shape the image has."
+    "network cannot rely on what does not matter: how the child was positioned, how the film was "
+    "exposed, what shape the image has."
 )
 
 
@@ -69,8 +69,8 @@ def show(table: pd.DataFrame) -> None:
         on_click=other_image, args=(len(table),),
     )  # fmt: skip
     seed = draw.number_input(
-        "Draw", 1.0, 9999.0, key="data_draw", **whole,
-        help="Each number is another throw of the dice; the same number gives the same images.",
+        "Random seed", 1.0, 9999.0, key="data_draw", **whole,
+        help="Another number gives other random changes; the same number gives the same images.",
     )  # fmt: skip
     side = size.selectbox(
         "Network input", [150, 224, 320], index=1, format_func=lambda side: f"{side} × {side}",
@@ -91,9 +91,9 @@ def show_drawn() -> None:
     st.markdown(INTRODUCTION)
     draw, _ = st.columns([2, 8])
     seed = draw.number_input(
-        "Draw", 1.0, 9999.0, step=1.0, format="%.0f", key="data_draw", bind="query-params",
+        "Random seed", 1.0, 9999.0, step=1.0, format="%.0f", key="data_draw", bind="query-params",
         persist_state="session",
-        help="Another radiograph, and another throw of the dice.",
+        help="Another number gives another radiograph and other random changes.",
     )  # fmt: skip
     st.caption(":material/draw: Drawn by a program, not taken of a patient.")
     drawn, other = (
@@ -119,10 +119,10 @@ def _show_variants(pixels: np.ndarray, other: np.ndarray | None, seed: int, side
                     output_format="JPEG",
                     alt=f"Variant {variant + 1} under the preset {name}",
                 )
-    st.header("What contrast treatment does to it", anchor=False)
+    st.header("Contrast treatments", anchor=False)
     st.caption(
-        "Histogram equalization and CLAHE can be chosen for a run, which then treats every "
-        "image alike, in training and in reading. Edges are for your eyes only."
+        "A run can use histogram equalization or CLAHE; every image is then treated in the same "
+        "way, in training and when it is read. Edges are shown for illustration only."
     )
     shown = plots.for_screen(pixels)
     with st.grid(5, min_column_width=150):

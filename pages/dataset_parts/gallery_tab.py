@@ -50,7 +50,7 @@ def selection(table: pd.DataFrame, values: pd.DataFrame) -> gallery.Selection:
             placeholder="person12",
         )
     copies = st.toggle(
-        "Only images that are there more than once",
+        "Only duplicates",
         key="data_copies",
         bind="query-params",
         persist_state="session",
@@ -92,7 +92,7 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     values = shortcuts.measures(table, exposures)
     rows = gallery.select(table, values, selection(table, values))
     if rows.empty:
-        st.info("No image is like that. Take a filter off.", icon=":material/filter_alt_off:")
+        st.info("No image matches. Remove a filter.", icon=":material/filter_alt_off:")
         return []
     pages = -(-len(rows) // PER_PAGE)
     text, turn = st.columns([1, 2], vertical_alignment="center")
@@ -104,7 +104,7 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     shown = rows.iloc[first : first + PER_PAGE]
     text.caption(
         f"{number(len(rows))} images, {number(first + 1)} to {number(first + len(shown))} shown. "
-        "Press one to see it large."
+        "Select one to enlarge it."
     )
     scores = _scores()
     thumbnails.show(
@@ -116,7 +116,8 @@ def show(table: pd.DataFrame, exposures: pd.DataFrame | None) -> list[str]:
     )
     if any(path in scores for path in shown.path):
         st.caption(
-            f"On the right the probability of pneumonia that {plain(st.session_state.run)} gave."
+            f"Percent: probability of pneumonia by the run {plain(st.session_state.run)}, for "
+            "images that it was not trained on."
         )
     return rows.path.tolist()
 

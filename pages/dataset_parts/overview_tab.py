@@ -37,12 +37,10 @@ def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
             st.warning(plain(error))
     folds = assign_folds(table, validation_fraction=share, seed=seed)
     who = "a new run" if recorded is None else f"the run {plain(name)}"
-    source = (
-        f"as {who} splits it, {100 * share:.0f}\N{NO-BREAK SPACE}% for validation, seed {seed}."
-    )
+    source = f"split as by {who}: {100 * share:.0f}\N{NO-BREAK SPACE}% for validation, seed {seed}."
     if recorded is not None and set(recorded) != set(table.path[folds == "validation"]):
         source += (
-            f" That run was made with other images than are here: its record lists "
+            f" That run was trained with other images than these: its record lists "
             f"{number(len(recorded))} validation images."
         )
     return folds, source
@@ -52,7 +50,7 @@ def show_counts(counts: pd.DataFrame, label: str) -> None:
     """What `overview.counts` found."""
     counts = counts.reindex([side for side in SIDES if side in counts.index]).rename(index=SIDES)
     st.dataframe(
-        counts.assign(share=100 * counts.share).rename_axis("Side"),
+        counts.assign(share=100 * counts.share).rename_axis("Split"),
         column_config={
             "pictures": st.column_config.NumberColumn("Images", format="localized"),
             "normal": st.column_config.NumberColumn("Normal", format="localized"),
@@ -81,13 +79,13 @@ def show_shared(table: pd.DataFrame, folds: pd.Series) -> None:
                 "Identical images": {k: len(v.copies) for k, v in rows.items()},
             }
         ).rename_axis("Split"),
-        alt="Patients and identical images that several sides of a split share",
+        alt="Patients and identical images in more than one split",
     )
     for name, found in rows.items():
         if found.patients:
             listed = ", ".join(found.patients[:12])
             more = " and more" if len(found.patients) > 12 else ""
-            st.caption(f"{name}, patients on several sides: {plain(listed)}{more}.")
+            st.caption(f"{name}, patients in more than one split: {plain(listed)}{more}.")
     copies = dataset.duplicates(table)
     groups = copies.group.nunique()
     if groups:
@@ -133,22 +131,22 @@ def show(table: pd.DataFrame) -> None:
         show_problem(str(error))
         return
     show_counts(
-        overview.counts(table, folds), "Images and patients on each side of the split in use"
+        overview.counts(table, folds), "Images and patients of each part of the split in use"
     )
     st.caption(
-        f"Train and val together, {source} All images of a patient are on one side. The test "
-        "folder stays as it is."
+        f"Train and val together, {source} All images of a patient are in the same part. The test "
+        "folder is not changed."
     )
     if not (table.split == "test").any():
         st.info(
-            "There is no test folder here: runs made with this folder are measured on validation "
+            "There is no test folder here: runs trained on this folder are measured on validation "
             "images only.",
             icon=":material/info:",
         )
-    st.header("Shared between sides", anchor=False)
+    st.header("Overlap between splits", anchor=False)
     show_shared(table, folds)
     st.caption(
-        "Patients are identified by the file names. In the official test folder patient numbers "
-        "start again: the same number in train and in test does not mean the same child, and "
-        "whether a child is in both is not known."
+        "Patients are identified by file names. Patient numbers start again in the official test "
+        "folder: the same number in train and test does not mean the same child. Whether a child "
+        "is in both is unknown."
     )

@@ -12,9 +12,9 @@ from cxrlib.labels import CLASSES
 from pages.shared.text import plain
 
 INTRODUCTION = (
-    "A network learns whatever tells the classes apart. If the size of an image alone does, it "
-    "need not look at the lungs. Below is how well each simple measure, alone, separates pneumonia "
-    "from normal: **AUC 0.5 is chance, 1 is always right**."
+    "A network learns whatever separates the classes. If the size of an image is enough, it need "
+    "not look at the lungs. The table shows how well each simple measure alone separates pneumonia "
+    "from normal: **an AUC of 0.5 is chance, 1 is always right**."
 )
 
 
@@ -36,8 +36,8 @@ def separations(
 def follow_exposure(task: shortcuts.ExposureTask) -> None:
     st.progress(
         task.share,
-        "Measuring brightness and contrast of every image. This is done once; you can go "
-        "elsewhere meanwhile.",
+        "Measuring brightness and contrast of every image. This is done once; you can use other "
+        "pages meanwhile.",
     )
     if not task.is_alive():
         st.rerun()
@@ -74,15 +74,15 @@ def show_found(
         listed = ", ".join(
             f"{shortcuts.MEASURES[name].lower()} {value:.3g}" for name, value in constant.items()
         )
-        st.caption(f"The same in all images, and so no shortcut: {listed}.")
+        st.caption(f"Identical in all images, so no shortcut: {listed}.")
     if separations is None:
         return
     st.dataframe(separations, hide_index=True, alt="How far simple measures separate the classes")
     st.caption(
-        "AUC with its 95 % interval, bootstrapped over patients; median and quartiles by class. "
+        "AUC with 95 % interval, bootstrapped over patients; median and quartiles by class. "
         "Where an AUC is high, prefer the augmentation preset *strong*: it varies shape, "
-        "sharpness and exposure, so that a network gains less by them. Where train and test "
-        "differ, such a shortcut fails on the test images."
+        "sharpness and exposure, so that they help a network less. Where train and test "
+        "differ, the shortcut fails on the test images."
     )
     with st.grid(3, min_column_width=280):
         for name, histogram in histograms.items():
@@ -114,4 +114,4 @@ def show_spread(histogram: pd.DataFrame, title: str) -> None:
         )
         .properties(height=190)
     )
-    st.altair_chart(chart, alt=f"{title}: how it is spread among normal and pneumonia images")
+    st.altair_chart(chart, alt=f"{title}: distribution among normal and pneumonia images")

@@ -40,18 +40,18 @@ def _summary() -> dict[str, Any] | None:
 
 def _show_overview(summary: dict[str, Any]) -> None:
     st.markdown(
-        f"What the run {plain(st.session_state.run)} was trained on, in figures that come with it: "
-        f"{number(summary['images'])} images. {summary['imbalance']}"
+        f"The run {plain(st.session_state.run)} was trained on {number(summary['images'])} images; "
+        f"these figures come with it. {summary['imbalance']}"
     )
     st.header("Folders", anchor=False)
     overview_tab.show_counts(_counts(summary, "folders"), "Images and patients of each folder")
     st.caption(summary["completeness"])
     st.header("Split of the run", anchor=False)
-    overview_tab.show_counts(_counts(summary, "split"), "Images and patients on each side")
+    overview_tab.show_counts(_counts(summary, "split"), "Images and patients of each part")
     patients, copies = (summary["shared"]["split"][name] for name in ("patients", "copies"))
     st.caption(
-        "Train and val together, all images of a patient on one side. Patients on both sides: "
-        f"{patients}; identical images on both sides: {copies}. {summary['copies']['files']} files "
+        "Train and val together, all images of a patient in the same part. Patients in both parts: "
+        f"{patients}; identical images in both parts: {copies}. {summary['copies']['files']} files "
         f"are byte-identical copies of {summary['copies']['images']} images."
     )
 

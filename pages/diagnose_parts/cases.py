@@ -11,7 +11,7 @@ from cxrlib.data.examples import Example
 from cxrlib.images.radiograph import Radiograph, RadiographError
 from cxrlib.inference.methods import METHODS
 from pages.diagnose_parts.stored import DRAWN
-from pages.shared.loaded_models import modified
+from pages.shared.loaded_models import key_of
 from pages.shared.uploads import Upload
 from pages.shared.viewer import encoding
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from cxrlib.inference.explain import Explanation, Progress
     from pages.shared.viewer import EncodedImage
 
-# A run's name, and when its networks were written: another may be trained under the same name.
-_ReadBy = tuple[str, tuple[float, ...]]
+_ReadBy = tuple[str, tuple[float, ...]]  # as `key_of`
 
 
 @dataclass
@@ -164,7 +163,7 @@ def of_example(example: Example) -> Case:
 
 def read_all(cases: list[Case], reader: "Reader") -> None:
     """Predict what the run in use has not seen yet, with progress where it takes a while."""
-    read_by = _key(reader)
+    read_by = key_of(reader)
     todo = [case for case in cases if not case.error and read_by not in case.predictions]
     if not todo:
         return
@@ -180,7 +179,7 @@ def read_all(cases: list[Case], reader: "Reader") -> None:
 
 def judged(case: Case, reader: "Reader", point: str) -> "Prediction":
     """What the run says of a case at an operating point."""
-    prediction = case.predictions[_key(reader)].held_against(reader.points[point])
+    prediction = case.predictions[key_of(reader)].held_against(reader.points[point])
     if case.synthetic:
         prediction = prediction.of_synthetic_image()
     return prediction.insist() if case.insisted else prediction
@@ -189,7 +188,7 @@ def judged(case: Case, reader: "Reader", point: str) -> "Prediction":
 def explained(case: Case, reader: "Reader") -> list["Explanation"]:
     """The heatmaps that come with a reading, and those that were asked for, in the order in which
     they are shown; reads the case unless it has been read."""
-    read_by = _key(reader)
+    read_by = key_of(reader)
     if not any(key[0] == read_by and not METHODS[key[1]].slow for key in case.explanations):
         case.predictions[read_by], maps = reader.read(case.radiograph.pixels)
         for method, explanation in maps.items():
@@ -202,10 +201,6 @@ def explain_with(
     case: Case, reader: "Reader", method: str, on_progress: "Progress | None" = None
 ) -> None:
     """Add the heatmap of one more method to those of a case; see `Classifier.explain`."""
-    case.explanations[_key(reader), method] = reader.explain(
+    case.explanations[key_of(reader), method] = reader.explain(
         case.radiograph.pixels, method, on_progress=on_progress
     )
-
-
-def _key(reader: "Reader") -> _ReadBy:
-    return reader.run.name, modified(reader.run)

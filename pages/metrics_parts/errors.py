@@ -47,8 +47,8 @@ def show_errors(measured: Measured, point: str) -> None:
     at_risk = int(measured.truth.sum() if kind == FALSE_NEGATIVE else (~measured.truth).sum())
     controls.caption(
         f"{len(chosen)} of {at_risk} "
-        f"{'pneumonias' if kind == FALSE_NEGATIVE else 'normal images'}, the most confidently "
-        "wrong first."
+        f"{'pneumonias' if kind == FALSE_NEGATIVE else 'normal images'}, most confident errors "
+        "first."
     )
     if chosen.empty:
         return
@@ -58,7 +58,7 @@ def show_errors(measured: Measured, point: str) -> None:
         show_table(
             chosen,
             f"{measured.run.name}-{measured.split}-{kind.replace(' ', '-')}",
-            "Errors, the most confidently wrong first",
+            "Errors, most confident first",
         )
 
 
@@ -70,8 +70,8 @@ def images_of(measured: Measured) -> Path | None:
     folder = image_folder()
     if folder and measured.data and dataset.fingerprint(folder) != measured.data:
         st.caption(
-            f"{plain(measured.split)} was measured on another folder than the one in use: open "
-            "that one under Data set to see the images here."
+            f"{plain(measured.split)} was measured on a different folder: open that folder under "
+            "*Data set* to see the images here."
         )
         return None
     return folder
@@ -105,9 +105,7 @@ def _show_gallery(measured: Measured, errors: pd.DataFrame, folder: Path, thresh
         label="Errors",
         layout="grid",
     )
-    st.caption(
-        "Left the reference label, right the probability of pneumonia. Press one to open it."
-    )
+    st.caption("Left: reference label. Right: probability of pneumonia. Select one to open it.")
     asked = st.query_params.get("error")
     if asked and asked in files:
         (row,) = rows[rows.path == asked].itertuples()
@@ -184,7 +182,7 @@ def _show_image(run: runs.Run, path: str, file: Path, step: Callable[[int], None
     )
 
 
-@st.cache_data(max_entries=16, show_spinner="Asking the model")
+@st.cache_data(max_entries=16, show_spinner="Reading the image")
 def _explained(
     _run: runs.Run, folder: str, written: tuple[float, ...], file: str
 ) -> tuple[Prediction, list[Explanation]]:

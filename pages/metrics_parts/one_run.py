@@ -171,11 +171,11 @@ def show_calibration(measured: Measured, point: str) -> None:
             "Histograms of the probability by class, with the threshold as a line",
         )
     st.caption(
-        f"On the dotted line, 70 of 100 images with a probability of 70 % show pneumonia. Each "
-        f"point is of {CALIBRATION_IMAGES} images or more, with its 95 % interval. ECE, the "
-        "calibration error, is the mean distance from the line. Calibration, a temperature "
-        f"({measured.metrics['calibration']['temperature']:.2f}) and an offset for each class, was "
-        "fitted on validation for the smallest log loss: where the ECE is small already, it may "
+        "On the dotted line, 70 of 100 images with a probability of 70 % show pneumonia. Each "
+        f"point covers at least {CALIBRATION_IMAGES} images, with its 95 % interval. ECE, the "
+        "calibration error, is the mean distance from the line. Calibration (a temperature, "
+        f"{measured.metrics['calibration']['temperature']:.2f}, and an offset for each class) was "
+        "fitted on validation for the lowest log loss; where the ECE was already small, it may "
         "rise a little."
     )
 
@@ -190,7 +190,7 @@ def show_subgroups(measured: Measured, point: str) -> None:
         "Also by size and exposure",
         key="files",
         bind="query-params",
-        help="Reads the images, the first time for some seconds.",
+        help="Reads the images, which takes some seconds the first time.",
     ):
         folder = images_of(measured)
         if folder is not None:
@@ -215,8 +215,8 @@ def show_subgroups(measured: Measured, point: str) -> None:
                 f"{title} of each subgroup with its 95 % interval",
             )
     st.caption(
-        "Subtypes are compared with the same normal images, so that specificity is that of all. "
-        "Small groups have wide intervals: a difference within them means little."
+        "Each subtype is compared with all normal images, so its specificity is the same. Small "
+        "groups have wide intervals: a difference within them means little."
     )
 
 
@@ -234,10 +234,10 @@ def _show_classes(measured: Measured, found: three_classes.ByClass) -> None:
     with numbers:
         show_table(found.table(), name, "How often each class was most probable, by true class")
         st.markdown(found.sentence())
-        left_out = f" Left out: {found.unknown} whose names do not tell." if found.unknown else ""
+        left_out = f" Left out: {found.unknown} whose names do not say." if found.unknown else ""
         st.caption(
-            "Bacterial and viral are told apart by the data set's file names alone; on a "
-            f"radiograph the two look much alike.{left_out}"
+            "Whether a pneumonia is bacterial or viral is known only from the data set's file "
+            f"names; on a radiograph the two look very similar.{left_out}"
         )
     st.markdown("**Pneumonia against normal, by subtype**")
 

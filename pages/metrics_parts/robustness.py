@@ -20,7 +20,7 @@ def show_robustness(measured: Measured) -> None:
     st.markdown("**Perturbed images**")
     if run.stress is None:
         st.info(
-            "Not measured for this run yet. This command does it in some "
+            "Not measured for this run yet. This command measures it in a few "
             f"minutes:\n\n`python -m cxrlib stress --data FOLDER --run {run.name}`"
         )
     else:
@@ -28,9 +28,8 @@ def show_robustness(measured: Measured) -> None:
     st.markdown("**How far to trust the heatmaps**")
     if run.faithfulness is None:
         st.info(
-            "Not measured for this run yet. This command "
-            f"does it in some minutes:\n\n`python -m cxrlib faithfulness --data FOLDER --run "
-            f"{run.name}`"
+            "Not measured for this run yet. This command measures it in a few "
+            f"minutes:\n\n`python -m cxrlib faithfulness --data FOLDER --run {run.name}`"
         )
     else:
         _show_faithfulness(run.faithfulness, run.name)
@@ -72,18 +71,18 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
             strength,
         )
     st.caption(
-        "With 95 % intervals (Wilson). Dotted: unperturbed images. A verdict has *changed* where "
-        "it is another of likely, uncertain, unlikely and refused than on the unchanged image, "
-        "and is *reversed* where it went from likely to unlikely or back; the line is at 3 %. "
-        "Amounts in percent are shares of the image's side."
+        "With 95 % intervals (Wilson). Dotted: unperturbed images. A verdict (likely, uncertain, "
+        "unlikely or rejected) has *changed* if it differs from that on the unperturbed image, and "
+        "is *reversed* if it went from likely to unlikely or back; the line is at 3 %. "
+        "Amounts in percent refer to the image's side."
     )
     if drawn := stress_table.on_drawn_opacities(table):
         st.markdown(drawn)
     with st.expander("Table of all perturbations"):
         show_table(
-            stress_table.readable(changed_on_purpose).drop(columns="pictures"),
+            stress_table.readable(changed_on_purpose).drop(columns="images"),
             f"{name}-stress",
-            "Metrics and changed verdicts at every step",
+            "Metrics and changed verdicts under every perturbation",
             csv=changed_on_purpose,
         )
     if not by_machine.empty:
@@ -98,7 +97,7 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
 def _show_unchanged(rows: pd.DataFrame, stem: str, title: str) -> None:
     """A table of images that were read as they are."""
     shown = stress_table.readable(rows)[
-        ["pictures", "ROC-AUC", "sensitivity", "specificity", "calibration error"]
+        ["images", "ROC-AUC", "sensitivity", "specificity", "calibration error"]
     ]
     shown.insert(1, "number", rows.pictures.to_numpy())
     shown.insert(2, "with pneumonia", rows.pneumonia.to_numpy())
@@ -115,7 +114,7 @@ def _show_steps(
     show_figure(
         plots.steps_figure(found, title, limit=_MOST_CHANGED if "changed" in metrics else None),
         f"{name}-{strength}-{metrics[0]}",
-        f"{' and '.join(metrics)} at each step, with 95 % intervals",
+        f"{' and '.join(metrics)} under each perturbation, with 95 % intervals",
     )
 
 
@@ -126,7 +125,8 @@ def _show_faithfulness(table: pd.DataFrame, name: str) -> None:
         f"{name}-heatmaps",
         "How each heatmap method did, with 95 % intervals",
         csv=table,
-        columns={
+        columns={"method": st.column_config.TextColumn(width=250)}
+        | {
             measure.title: st.column_config.TextColumn(measure.title, help=measure.asks)
             for measure in methods.MEASURES.values()
         },

@@ -36,7 +36,7 @@ def show_curves(readings: Sequence[Measured], point: str) -> None:
     stem = f"{readings[0].run.name}-{readings[0].split}"
     curves = _curves(readings, point)
     corner = st.toggle(
-        "Enlarge the corner", key="corner", bind="query-params", help="In which good runs differ."
+        "Enlarge the corner", key="corner", bind="query-params", help="Where good runs differ."
     )
     roc, recall = st.columns(2, gap="medium")
     with roc:
@@ -50,8 +50,8 @@ def show_curves(readings: Sequence[Measured], point: str) -> None:
         alt = f"Precision–recall curve of {names}"
         show_chart(chart, drawn, f"{stem}-precision-recall", alt)
     st.caption(
-        "Under the pointer: the threshold and what it gives. Shaded: 95 % band by resampling "
-        "patients. Large dot: the operating point. Dotted: chance."
+        "Point at a curve to see the threshold and what it gives. Shaded: 95 % band, by resampling "
+        "patients. Large dot: operating point. Dotted: chance."
     )
     found = {reading.run.name: reading.estimates(point) for reading in readings}
     shown = {"metric": METRIC_TITLES.values()} | {
@@ -76,13 +76,13 @@ def show_comparison(readings: Sequence[Measured], known: Sequence[Measured], poi
     """All runs in a table; those chosen beside each other, tested in pairs and put together."""
     _show_all(known, point)
     if len(known) == 1:
-        st.info("There is no other run to compare it with yet.", icon=":material/info:")
+        st.info("There is no other run to compare with yet.", icon=":material/info:")
         st.page_link("pages/training.py", label="Train one", icon=":material/model_training:")
         return
     if len(readings) == 1:
         st.info(
             "Choose other runs under *Compare with* to see how they were trained, whether they "
-            "differ, and what they reach together."
+            "differ, and how good their mean is."
         )
         return
     st.markdown("## How they were trained")
@@ -126,7 +126,7 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
         if len(table) < total:
             place.caption(f"{len(table)} of {total} runs")
         if table.empty:
-            st.info("No run is like that. Take a filter off.", icon=":material/filter_alt_off:")
+            st.info("No run matches. Remove a filter.", icon=":material/filter_alt_off:")
             return
     columns = {
         name: st.column_config.NumberColumn(METRIC_TITLES.get(name, name), format="%.3f")
@@ -141,16 +141,15 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
     for number, rows in table.groupby("group"):
         if len(groups) > 1:
             st.markdown(
-                f"**{rows.pictures.iloc[0]} images**, those of the run in use"
+                f"**{rows.pictures.iloc[0]} images** of the run in use"
                 if number == 0
-                else f"**{rows.pictures.iloc[0]} other images**, with which the figures above "
-                "cannot be compared"
+                else f"**{rows.pictures.iloc[0]} other images**, not comparable with those above"
             )
         show_table(
             rows.drop(columns="group"),
             "runs" if number == 0 else f"runs-{number + 1}",
             f"Finished runs, group {number + 1} of {len(groups)}, measured on the same images; "
-            "a click on a heading sorts",
+            "select a heading to sort",
             columns=columns,
         )
 
@@ -172,9 +171,9 @@ def _show_tests(readings: Sequence[Measured], point: str) -> None:
                 "AUC difference": str(found.auc.difference),
                 "p (DeLong)": _p_value(found.auc.p_value),
                 "p (McNemar, all)": _p_value(found.calls.p_value),
-                "positives only this / only the other detects": _discordant(found.sensitivity),
+                "pneumonias detected only by this / the other": _discordant(found.sensitivity),
                 "p (sensitivity)": _p_value(found.sensitivity.p_value),
-                "negatives only this / only the other rules out": _discordant(found.specificity),
+                "normals ruled out only by this / the other": _discordant(found.specificity),
                 "p (specificity)": _p_value(found.specificity.p_value),
             }
         )
@@ -186,9 +185,9 @@ def _show_tests(readings: Sequence[Measured], point: str) -> None:
             columns={"against": st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)},
         )
         st.caption(
-            f"{plain(first.run.name)} on the images that both runs held out. DeLong tests the "
-            "difference in ROC-AUC (clustered by patient; Obuchowski 1997). McNemar tests the "
-            "calls, each run at its own threshold: over all images, and within each class, where "
+            f"The run {plain(first.run.name)}, on the images that both runs held out. DeLong tests "
+            "the difference in ROC-AUC (clustered by patient; Obuchowski 1997). McNemar tests the "
+            "calls, each run at its own threshold, over all images and within each class, so that "
             "gains in one class cannot hide losses in the other. With several comparisons, "
             "require a p-value well below 0.05."
         )
@@ -203,7 +202,7 @@ def _p_value(p: float) -> str:
 
 
 def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
-    st.markdown("## Together")
+    st.markdown("## Mean of the runs")
     try:
         table = _ensemble_table(readings, point)
     except ComparisonError as error:
@@ -214,14 +213,14 @@ def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
         "threshold": st.column_config.NumberColumn(format="%.3f"),
     }
     show_table(
-        table.rename(columns=METRIC_TITLES),
+        table.rename(columns=METRIC_TITLES | {"pictures": "images"}),
         "ensemble",
         "The runs' mean and each run alone",
         columns=columns,
     )
     st.caption(
-        "The mean of the runs' calibrated probabilities, calibrated again, its operating point "
-        "chosen on validation, on the images that all of them have."
+        "The mean of the runs' calibrated probabilities, recalibrated, with its operating point "
+        "chosen on validation, on the images that all of the runs share."
     )
     if allowed():
         _offer_to_save([item.run for item in readings])
@@ -240,11 +239,11 @@ def _ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
 def _offer_to_save(members: Sequence[Run]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
-            "Keep this mean as a run",
+            "Save this mean as a run",
             f"mean-of-{len(members)}",
             key="ensemble_name",
             width=320,
-            help="Reads X-rays like any other run, by asking all of its members.",
+            help="It reads X-rays like any other run, with all of its members.",
         )
         st.button("Save as a run", icon=":material/save:", on_click=_save_ensemble, args=(members,))
     said = st.session_state.pop("ensemble_said", None)

@@ -16,7 +16,7 @@ from pages.review_parts.parts import store
 ANSWER_KEYS = dict(zip(ANSWERS, "NPBVU", strict=True))
 RATING_KEYS = dict(zip(RATINGS, "YQX", strict=True))
 UNDO = "Backspace"
-_ELSEWHERE = "This case was changed in another tab. Here is how it stands."
+_ELSEWHERE = "This case was changed in another tab. This is its current state."
 
 
 @dataclass(frozen=True)

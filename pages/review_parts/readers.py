@@ -19,8 +19,8 @@ def show() -> None:
     over = everything[everything.ended.notna()]
     if over.second_at.isna().all():
         st.info(
-            "No session is over yet. Once two readers have read the same cases, their agreement "
-            "is shown here."
+            "No session has been finished yet. Once two readers have read the same cases, their "
+            "agreement is shown here."
         )
         return
     when = st.segmented_control(
@@ -41,7 +41,7 @@ def show() -> None:
             "Choose a second reader."
             if names
             else "Only one reader has finished a session. A second one who chooses the same kind "
-            "of list with the same number under *Draw* reads the same cases."
+            "of list with the same number under *Random seed* reads the same cases."
         )
         return
     matrix, together = st.columns([3, 2], gap="large")
@@ -93,7 +93,7 @@ def _argued(calls: pd.DataFrame, everything: pd.DataFrame) -> None:
     st.markdown("**Most disputed cases**")
     table = reviews.argued(calls)
     if table.empty:
-        st.caption("They agree on every case two of them have read.")
+        st.caption("Readers agree on every case that two of them have read.")
         return
     # One row a case: what is known of it, hidden while anybody is still to read it.
     known = everything.drop_duplicates("case_key", keep="last").set_index("case_key")

@@ -158,7 +158,7 @@ def _show_ways_on(session: Session) -> None:
         _go_on_button(session)
         return
     st.caption(
-        f"The others are done; {len(undone)} skipped {'is' if len(undone) == 1 else 'are'} left."
+        f"All others are done; {len(undone)} skipped {'is' if len(undone) == 1 else 'are'} left."
     )
     st.button(
         "Finish without them" if len(undone) > 1 else "Finish without it",
@@ -343,13 +343,13 @@ def _leave(session: Session) -> None:
             icon=":material/pause:",
             on_click=go_to,
             args=(None,),
-            help="Everything is kept. Go on later from the start of this page, or from this "
+            help="Everything is saved. Continue later from the start of this page, or from this "
             "session's address.",
         )
         with st.popover("End now", icon=":material/stop:"):
             st.markdown(
-                "The session is over then: you see the results and the reference labels, and "
-                "cannot read the cases that are left."
+                "This ends the session: you see the results and the reference labels, and cannot "
+                "read the remaining cases."
             )
             st.button("End the session", type="primary", on_click=attempt, args=(_end, session.uid))
         delete_button(session)

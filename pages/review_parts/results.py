@@ -60,7 +60,7 @@ def show(session: Session) -> None:
         f"{plots.percent(session.threshold)}."
     )
     if not found.read:
-        st.info("No case was read to its end, so there is nothing to compare.")
+        st.info("No case was completed, so there is nothing to compare.")
         return
     if session.source == "practice":
         st.info(
@@ -131,8 +131,8 @@ def _show_differing(session: Session, found: SessionResult) -> None:
     )
     more = f" {len(readings)} in all; the table has the others."
     st.caption(
-        "Left the reference label, right the model, below your answer after the model. Press one "
-        f"to see it large.{more if len(readings) > _MOST_THUMBNAILS else ''}"
+        "Left: reference label. Right: model. Below: your answer after the model. Select one to "
+        f"enlarge it.{more if len(readings) > _MOST_THUMBNAILS else ''}"
     )
     asked = st.query_params.get("case")
     shown = next((reading for reading in readings if str(reading.position) == asked), None)
@@ -229,14 +229,14 @@ def _numbers(session: Session, found: SessionResult) -> None:
     st.markdown("**Accuracy**")
     show_table(shown, "session", "Sensitivity and specificity with 95 % intervals")
     chosen = (
-        " The list was chosen by the model's own scores: its figures here are not its usual ones."
+        " The list was chosen by the model's own scores, so its figures here are not typical."
         if session.strategy in _CHOSEN_BY_MODEL
         else ""
     )
     if session.split == "validation":
         chosen += (
-            " The model's threshold was chosen on the validation images, of which these are some: "
-            "its figures are somewhat optimistic."
+            " The model's threshold was chosen on the validation images, which include these: its "
+            "figures are somewhat optimistic."
         )
     st.caption(
         "On the cases with a reference label, with 95 % intervals. *Cannot tell* counts as wrong. "
@@ -247,7 +247,7 @@ def _numbers(session: Session, found: SessionResult) -> None:
 def _changed(found: SessionResult) -> None:
     st.markdown("**Changed answers**")
     if found.changed.empty:
-        st.caption("You changed none of your answers after the model.")
+        st.caption("You changed no answer after the model.")
         return
     changed = found.changed.assign(
         effect=found.changed.effect.map({"better": "to right", "worse": "to wrong"}).fillna("")
@@ -273,8 +273,8 @@ def _roc(session: Session, found: SessionResult) -> None:
     show_figure(figure, "reader-roc", "ROC curve of the run with the reader as points on it")
     st.caption(
         f"Curve: the run on all its {session.split} images, dot: its operating point. Diamond: "
-        "you, blind; square: after the model, each with 95 % intervals. Above the curve you read "
-        "better than the model could at your specificity, if the list was a random one."
+        "you, blind; square: after the model, each with 95 % intervals. Above the curve, you are "
+        "more sensitive than the model at your specificity, if the list was random."
     )
 
 

@@ -36,7 +36,7 @@ def show() -> None:
             _known()
         else:
             st.caption(
-                "Sessions are not listed here. Keep the address of yours: it is the way back to it."
+                "Sessions are not listed here. Keep the address of your session to come back to it."
             )
 
 
@@ -45,7 +45,7 @@ def _known() -> None:
     here = st.session_state.get("reader_name", "").strip() or st.session_state.get("reader_here")
     readers = [reader for reader in store().readers() if reader.name == here]
     if not readers:
-        st.caption("Give your name under *New session* to go on with one that you began before.")
+        st.caption("Enter your name under *New session* to see the sessions you have started.")
         return
     sessions = [session for reader in readers for session in reader.sessions]
     sessions.sort(key=lambda session: session.started, reverse=True)
@@ -77,14 +77,14 @@ def _new() -> None:
         key="reader_name",
         max_chars=60,
         placeholder="A. B.",
-        help="Your readings are kept under it. Initials or a made-up name will do. Each session "
-        "can be deleted later, at its address.",
+        help="Your readings are kept under this name. Initials or a made-up name will do. You can "
+        "delete a session later, at its address.",
     ).strip()
     profession = role.selectbox(
         "Role",
         ROLES,
         key="reader_role",
-        help="Of a reader who has read here before, the role stays what it was.",
+        help="If you have read here before, your role stays what it was.",
     )
     somebody = (
         bool(name) and name != st.session_state.get("reader_here") and store().has_reader(name)
@@ -125,31 +125,30 @@ def _new() -> None:
             st.warning(SYNTHETIC_RUN, icon=":material/science:")
     else:
         st.caption(
-            "Radiographs drawn by a program, half of them with an opacity. They show how this page "
-            "works; how you compare with the model says nothing about patients."
+            "Radiographs drawn by a program, half of them with an opacity, to learn how this page "
+            "works. How you compare with the model on them means nothing for patients."
             + (
                 ""
                 if synthetic
-                else " This run was trained on real radiographs: what it says of drawn ones means "
-                "nothing either."
+                else " The run in use was trained on real radiographs and often errs on drawn ones."
             )
         )
     count, draw = st.columns(2)
     length = count.number_input("Number of cases", 2, _MOST_CASES, 20, key="case_count")
     seed = draw.number_input(
-        "Draw",
+        "Random seed",
         0,
         2**31 - 1,
         0,
         key="case_seed",
-        help="The same number draws the same list in the same order: readers who are to be "
-        "compared use the same one.",
+        help="The same number gives the same list in the same order: use the same one for all "
+        "readers who are to be compared.",
     )
     point = st.session_state.point
     st.caption(
-        f"Read against the run {plain(run.name)}, trained on {TITLES[trained_on(run.metrics)]}, "
-        f"operating point {POINT_TITLES[point]}, as they "
-        "are in the sidebar now; both stay the same for the whole session."
+        f"You are compared with the run {plain(run.name)}, trained on "
+        f"{TITLES[trained_on(run.metrics)]}, at the operating point {POINT_TITLES[point]}. Both "
+        "are chosen in the sidebar and stay the same for the whole session."
     )
     if not st.button(
         "Begin",
@@ -159,20 +158,20 @@ def _new() -> None:
     ):
         return
     if not name:
-        st.warning("Give a name or initials to begin.", icon=":material/person:")
+        st.warning("Enter a name or initials to begin.", icon=":material/person:")
         return
     if somebody:
         st.warning(
-            f"Somebody called {plain(name)} has read here already. Say above that it is you, and "
-            "your readings are kept together; or choose another name.",
+            f"Somebody called {plain(name)} has already read here. If that was you, tick the box "
+            "above, and your readings are kept together; if not, choose another name.",
             icon=":material/person:",
         )
         return
-    with st.spinner("Drawing the list"):
+    with st.spinner("Selecting the cases"):
         found, split = _cases(run, source, strategy, folder, length, seed)
     if not found:
         st.warning(
-            "There is no such case. Choose another kind of list, or another folder.",
+            "No such cases were found. Choose another kind of list, or another folder.",
             icon=":material/search_off:",
         )
         return
@@ -205,7 +204,7 @@ def _say_where_from(run: runs.Run) -> None:
             "The images are fetched from Kaggle one by one while you read, which needs a "
             "connection but no account. Without one, choose the synthetic practice list."
             if trained_on(run.metrics) == "kaggle"
-            else "This run was not made with the whole Kaggle set: open the folder of its images "
+            else "This run was not trained on the whole Kaggle set: open the folder of its images "
             "under *Data set* first."
         )
 

@@ -39,7 +39,7 @@ def ask_folder(folder: Path | None) -> None:
             value=str(folder or ""),
             placeholder="/data/chest_xray",
             help="On the computer that runs this page. The environment variable CXR_DATA_DIR "
-            "sets it for good, for training too.",
+            "sets it permanently, and for training too.",
         )
         if st.form_submit_button("Open the folder", icon=":material/folder_open:"):
             st.session_state.data_folder = typed.strip()
@@ -75,7 +75,7 @@ def ask_meanings(root: Path, found: "dict[str, tuple[int, str]]") -> None:
             if len(given) == len(chosen):
                 classes.give(root, given)
                 st.rerun()
-            st.error("Choose a meaning for every class; leave-out is one.")
+            st.error("Choose a meaning for every class, or leave-out.")
 
 
 def ask_unknown(error: entries.UnknownClassesError) -> None:
@@ -91,12 +91,12 @@ def ask_unknown(error: entries.UnknownClassesError) -> None:
 def ask_for_data(folder: Path | None) -> None:
     """What there is to do where no data set is at hand."""
     st.markdown(
-        "The X-rays of the data set come from Kaggle: 5,856 frontal radiographs of children of one "
-        "to five years, normal or with pneumonia (Kermany et al. 2018, CC BY 4.0). *Diagnose* "
-        "does not need it."
+        "The data set comes from Kaggle: 5,856 frontal chest X-rays of children aged one to five, "
+        "normal or with pneumonia (Kermany et al. 2018, CC BY 4.0). *Diagnose* works without it, "
+        "and fetches a few of its images on request."
     )
     if reason := why_not("train"):
-        st.info(reason, icon=":material/lock:")
+        st.caption(f":material/lock: {reason}")
         return
     fetch, own = st.columns(2, gap="large")
     with own:
@@ -121,8 +121,8 @@ def offer_download() -> None:
         downloads()["kaggle"] = Download()
         st.rerun()
     st.caption(
-        "Needs no account. It continues while you use other pages; an interrupted download "
-        "resumes where it stopped."
+        "No account needed. The download continues while you use other pages, and resumes where "
+        "it stopped if it is interrupted."
     )
 
 

@@ -78,7 +78,7 @@ def image_folder() -> Path | None:
     """The data set's folder; without one the page says how to have images here, and goes on."""
     folder = folder_in_use()
     if folder is None:
-        st.caption("Open the data set's folder under Data set to see the images here.")
+        st.caption("Open the data set's folder under *Data set* to see the images here.")
         return None
     try:
         return dataset.find_root(folder)

@@ -1,6 +1,7 @@
 """The networks that this server has loaded: each once, for everybody."""
 
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from cxrlib import runs
@@ -14,6 +15,8 @@ _KEPT = 100 * 2**20
 _Key = tuple[str, tuple[float, ...]]
 # With the size of their files; the one that was asked for last comes last.
 _loaded: "dict[_Key, tuple[Reader, int]]" = {}
+# Of each that is in use, to be had without a look at its files.
+_keys: "weakref.WeakKeyDictionary[Reader, _Key]" = weakref.WeakKeyDictionary()
 _loading = threading.Lock()
 
 
@@ -31,10 +34,16 @@ def classifier_of(run: runs.Run) -> "Reader":
 
             sizes = [member.onnx_file.stat().st_size for member in ensembles.networks(run)]
             _loaded[key] = load(run), sum(sizes)
+            _keys[_loaded[key][0]] = key
         _loaded[key] = _loaded.pop(key)
         while len(_loaded) > 1 and sum(size for _, size in _loaded.values()) > _KEPT:
             del _loaded[next(iter(_loaded))]
         return _loaded[key][0]
+
+
+def key_of(reader: "Reader") -> tuple[str, tuple[float, ...]]:
+    """A loaded run's folder, and when its networks were written: another may take its place."""
+    return _keys[reader]
 
 
 def modified(run: runs.Run) -> tuple[float, ...]:

@@ -19,10 +19,9 @@ Role = Literal["train", "delete", "review"]
 
 
 SWITCHED_OFF = (
-    "Training, deleting, downloading and opening folders are locked on this server: without a "
-    "log-in only a browser on the server's own machine may do that. Whoever runs the server opens "
-    "it to everybody with `CXR_TRAINING=on`, or to those who log in with `[auth]` and `[roles]` in "
-    "its secrets. Or install the project on your own computer."
+    "Training, deleting, downloading and opening folders are locked on this server. To use them, "
+    "install the project on your own computer. The person who runs the server can unlock them with "
+    "`CXR_TRAINING=on`, or for people who log in (`[auth]` and `[roles]` in its secrets)."
 )
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
 
@@ -45,7 +44,7 @@ def why_not(role: Role) -> str:
     if "auth" not in secrets:
         return ""
     if not st.user.is_logged_in:
-        return "Log in first: the button is in the sidebar."
+        return "Log in first, with the button in the sidebar."
     if granted(st.user.to_dict(), role, secrets.get("roles", {})):
         return ""
     return (

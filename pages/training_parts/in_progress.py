@@ -109,7 +109,7 @@ def show_run(run: runs.Run, watched: set[str]) -> None:
         if state == "failed":
             show_problem(run.failure)
         elif state == "queued" and (first := jobs.ahead(run)):
-            st.caption(f"Waits until {plain(first)} is done.")
+            st.caption(f"Waiting for {plain(first)} to finish.")
         elif state in REMARKS:
             st.caption(REMARKS[state])
         if address := devices.cluster_address(run.task["devices"]):

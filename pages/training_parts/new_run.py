@@ -69,9 +69,9 @@ def show() -> None:
 
 def show_practice() -> None:
     st.markdown(
-        f"Trains a small network on radiographs of {practice.PATIENTS} patients that a program "
-        "draws, half of them with an opacity. It takes about a minute on a CPU and works offline. "
-        "The result says nothing about real patients."
+        f"Trains a small network on synthetic radiographs of {practice.PATIENTS} patients, half of "
+        "them with an opacity. It takes about a minute on a CPU and works offline. The result says "
+        "nothing about real patients."
     )
     st.button(
         "Train on synthetic X-rays",
