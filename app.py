@@ -38,9 +38,10 @@ def show_page() -> None:
         # Tables of the model card fit a phone: what scrolls by itself, no key reaches.
         "@media(max-width:640px){[data-testid=stMarkdownContainer] :is(td,th){padding:.2rem;"
         "font-size:.7rem;overflow-wrap:anywhere}}"
-        # Where nothing can hover, a table's toolbar would always stand over the words above it.
+        # Where nothing can hover, a table's toolbar would always stand over the words above it, and
+        # there are no keys.
         "@media(hover:none){[data-testid=stFullScreenFrame]:has([data-testid=stDataFrame]) "
-        "[data-testid=stElementToolbar]{display:none}}"
+        "[data-testid=stElementToolbar],button kbd{display:none}}"
         "h1{font-size:1.9rem!important}h2{font-size:1.4rem!important}"
         # White words need a darker ground than the dark theme's accent colour, which has to be
         # bright enough to be read itself.

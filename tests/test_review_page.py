@@ -233,7 +233,7 @@ def test_ending_early_shows_results_and_closes_the_rest(open_page, store):
     next(button for button in app.button if button.label == "End the session").click()
     app.run()
     assert store.session(uid).ended
-    assert any("No case was read" in info.value for info in app.info)
+    assert any("No case was completed" in info.value for info in app.info)
 
 
 def test_model_and_operating_point_are_pinned(open_page, store):

@@ -234,7 +234,7 @@ def test_the_command_keeps_the_table_in_the_run_and_its_card(
     table = [line for line in run.card.splitlines() if line.startswith("| ")]
     assert sum(line.startswith("| test |") for line in table) == 1 + len(SHIFTS)
     assert sum(line.startswith("| far |") for line in table) == 1
-    assert f"into the lungs of the {opacities['pneumonia']} normal ones" in run.card
+    assert f"into the lungs of the {opacities['pneumonia']} normal images" in run.card
     # The rest of the card is as it was, but for what is now known of pictures from elsewhere.
     before = taught.run.card.replace(
         "errors; not measured here.", "errors, as on the external data above."

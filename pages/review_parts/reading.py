@@ -302,7 +302,7 @@ def _remarks(reading: Reading, acts: Actions) -> None:
     with st.container(key="review_comment"):
         key = f"comment-{reading.id}-{reading.stage}"
         st.text_area(
-            "Comment (E to write, Esc when done)",
+            "Comment",
             reading.comment,
             height=80,
             max_chars=2000,
