@@ -41,7 +41,7 @@ def show_page() -> None:
         # Where nothing can hover, a table's toolbar would always stand over the words above it, and
         # there are no keys.
         "@media(hover:none){[data-testid=stFullScreenFrame]:has([data-testid=stDataFrame]) "
-        "[data-testid=stElementToolbar],button kbd{display:none}}"
+        "[data-testid=stElementToolbar],button kbd{display:none!important}}"
         "h1{font-size:1.9rem!important}h2{font-size:1.4rem!important}"
         # White words need a darker ground than the dark theme's accent colour, which has to be
         # bright enough to be read itself.
