@@ -250,7 +250,7 @@ def read() -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("trials", nargs="*", choices=[*TRIALS, []], metavar="TRIAL")
-    parser.add_argument("--data", type=Path, default=dataset.configured_folder())
+    parser.add_argument("--data", type=Path, default=dataset.configured_place())
     parser.add_argument("--keep", type=Path, help="where runs are kept; without it none is made")
     parser.add_argument("--weights", default="imagenet", help="of MobileNetV2")
     parser.add_argument("--seeds", type=int, default=3)

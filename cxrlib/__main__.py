@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from cxrlib import arguments, cluster, runs
+from cxrlib import arguments, cluster, runs, urls
 from cxrlib.commands import COMMANDS
 from cxrlib.data import dataset
 from cxrlib.images.radiograph import RadiographError
@@ -39,6 +39,7 @@ def main(given: Sequence[str] | None = None) -> int:
         ArchiveError,
         cluster.ClusterError,
         sweeps.SweepError,
+        urls.UrlError,
     ) as error:
         print(error, file=sys.stderr)
     except OSError as error:

@@ -19,7 +19,10 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = root.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
-    command = commands.add_parser("download", help="fetch the Kaggle data set (2.3 GB)")
+    command = commands.add_parser(
+        "download", help="fetch the Kaggle data set (2.3 GB), or one at a URL"
+    )
+    command.add_argument("url", nargs="?", metavar="URL", help="such as s3://bucket/chest_xray")
 
     command = commands.add_parser("train", help="train a run")
     _add_data(command)
@@ -107,10 +110,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "paths",
         nargs="+",
-        type=Path,
         metavar="FILE_OR_FOLDER",
-        help="with --out also lists of files: .txt with one path per line, or .csv with a column "
-        "named file",
+        help="with --out also a URL such as s3://bucket/archive, or a list of files: .txt with one "
+        "path or URL per line, or .csv with a column named file",
     )
     _add_run(command)
     command.add_argument(
@@ -170,7 +172,12 @@ def _add_cluster(parser: argparse.ArgumentParser, help_text: str) -> None:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, help="data-set folder (default: CXR_DATA_DIR)")
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER_OR_URL",
+        help="data set: a folder, or a URL such as s3://bucket/chest_xray, which is copied to the "
+        "cache (default: CXR_DATA_DIR)",
+    )
     parser.add_argument(
         "--meaning",
         action="append",

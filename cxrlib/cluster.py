@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cxrlib
+from cxrlib import urls
 
 _CONNECT_SECONDS = 5
 _CHECK_SECONDS = 60
@@ -90,11 +91,14 @@ def _problem(address: str, reason: str) -> str:
     )
 
 
-def check_nodes(paths: Sequence[Path] = ()) -> None:
-    """Check that every node with cores has this version of cxrlib and sees some files and folders.
+def check_nodes(places: Sequence[str] = ()) -> None:
+    """Check that every node with cores has this version of cxrlib and sees what it is to read.
+
+    Args:
+        places: paths and URLs.
 
     Raises:
-        ClusterError: some have not.
+        ClusterError: a node has not, or does not.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
@@ -102,24 +106,33 @@ def check_nodes(paths: Sequence[Path] = ()) -> None:
     answers = {
         node["NodeManagerAddress"]: ray.remote(_look)
         .options(num_cpus=0, scheduling_strategy=OnNode(node["NodeID"], soft=False))
-        .remote([str(path) for path in paths])
+        .remote(places)
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("CPU")
     }
     for name, answer in answers.items():
         try:
-            version, missing = ray.get(answer, timeout=_CHECK_SECONDS)
+            version, problems = ray.get(answer, timeout=_CHECK_SECONDS)
         except ray.exceptions.RayError as error:
             raise ClusterError(f"The node {name} cannot run cxrlib. {_SAME}") from error
         if version != cxrlib.__version__:
             raise ClusterError(f"The node {name} has cxrlib {version}. {_SAME}")
-        if missing:
-            raise ClusterError(
-                f"The node {name} has no {missing[0]}. Name a folder that every node sees under "
-                "the same path, such as one on a shared disk."
-            )
+        if problems:
+            raise ClusterError(f"The node {name} {problems[0]}")
 
 
-def _look(paths: list[str]) -> tuple[str, list[str]]:
-    """The version of cxrlib here, and which paths are not there."""
-    return cxrlib.__version__, [path for path in paths if not Path(path).exists()]
+def _look(places: Sequence[str]) -> tuple[str, list[str]]:
+    """The version of cxrlib here, and what is wrong with places, as predicates of sentences."""
+    return cxrlib.__version__, list(filter(None, map(_problem_of, places)))
+
+
+def _problem_of(place: str) -> str:
+    if urls.is_url(place):
+        problem = urls.problem(place)
+        return f"cannot read the data: {problem}" if problem else ""
+    if Path(place).exists():
+        return ""
+    return (
+        f"has no {place}. Name a folder that every node sees under the same path, such as one on a "
+        "shared disk, or a URL."
+    )

@@ -27,7 +27,7 @@ if folder:
     except (dataset.DatasetError, OSError) as error:
         data_folder.show_problem(str(error))
 if table is None or folder is None:
-    data_folder.ask_for_data(folder)
+    data_folder.ask_for_data()
     stored_tabs.show()
     st.stop()
 data_folder.show_place(table, folder)

@@ -23,6 +23,7 @@ FLOORS = [
     {"runs", "synthetic"},
     {"images", "metrics"},
     {"cluster", "labels", "tables"},
+    {"urls"},
     {"__init__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -330,15 +330,15 @@ def zipped(folder: Path) -> bytes:
 def test_download_fetches_unpacks_and_is_found_again(
     phantoms: Path, kaggle: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert dataset.configured_folder() is None
+    assert dataset.configured_place() is None
     kaggle[dataset.KAGGLE_HANDLE.partition("/")[2]] = zipped(phantoms)
     root = dataset.download()
     assert dataset.index(root).digest.tolist() == dataset.index(phantoms).digest.tolist()
     kaggle.clear()  # as without a connection
     assert dataset.download() == root
-    assert dataset.find_root(dataset.configured_folder() or Path()) == root
+    assert dataset.find_root(Path(dataset.configured_place() or "")) == root
     monkeypatch.setenv("CXR_DATA_DIR", str(phantoms))
-    assert dataset.configured_folder() == phantoms
+    assert dataset.configured_place() == str(phantoms)
 
 
 def ended(download: Download) -> Download:
@@ -390,7 +390,7 @@ def test_a_broken_or_refused_download_says_what_to_do(kaggle: dict[str, bytes]) 
     kaggle["chest-xray-pneumonia"] = b"<html>Log in to this network</html>"
     with pytest.raises(DatasetError, match="could not fetch"):
         dataset.download()
-    assert dataset.configured_folder() is None
+    assert dataset.configured_place() is None
 
 
 def test_without_a_connection_download_says_what_to_do(

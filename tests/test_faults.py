@@ -41,7 +41,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(function, "__kwdefaults__", {"models": folder})
     monkeypatch.setattr(jobs.create, "__kwdefaults__", {"on": None, "models": folder})
     monkeypatch.setattr(runs, "MODELS", folder)
-    monkeypatch.setattr(dataset, "configured_folder", lambda: None)
+    monkeypatch.setattr(dataset, "configured_place", lambda: None)
     monkeypatch.setenv("CXR_REVIEWS", str(tmp_path / "reviews.db"))
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("CXR_TRAINING", "on")
@@ -232,7 +232,7 @@ def test_a_full_disk_on_the_command_line_is_a_sentence_and_the_run_keeps_it(
 def test_hostile_addresses_fall_back(
     app: AppTest, phantoms: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    monkeypatch.setattr(dataset, "configured_folder", lambda: phantoms)
+    monkeypatch.setattr(dataset, "configured_place", lambda: str(phantoms))
     app.query_params["data_tab"] = "Augmentation"
     app.query_params["data_sample"] = app.query_params["data_draw"] = value
     app.switch_page("pages/dataset.py").run()

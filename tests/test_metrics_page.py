@@ -50,7 +50,7 @@ def open_page(models, monkeypatch):
     """Opens the page on the runs in ``models`` with the given query; no data set is at hand."""
     monkeypatch.setattr(runs, "finished", partial(runs.finished, models))
     monkeypatch.setattr(runs, "find", partial(runs.find, models=models))
-    monkeypatch.setattr(dataset, "configured_folder", lambda: None)
+    monkeypatch.setattr(dataset, "configured_place", lambda: None)
 
     def opened(**query):
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
@@ -182,7 +182,7 @@ def test_errors_are_shown_where_the_pictures_are(open_page, tmp_path, monkeypatc
     make_run(tmp_path, "good", rows, separation=0.1)
     monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
     monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
-    monkeypatch.setattr(dataset, "configured_folder", lambda: phantoms)
+    monkeypatch.setattr(dataset, "configured_place", lambda: str(phantoms))
     measured = Measured(runs.find("good"), "validation")
     errors = measured.errors(measured.points["youden"].threshold)
     app = open_page(tab="Errors")

@@ -145,7 +145,7 @@ def app(models: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     copy_shipped(models)
     monkeypatch.setattr(runs, "finished", partial(runs.finished, models))
     monkeypatch.setattr(runs, "find", partial(runs.find, models=models))
-    monkeypatch.setattr(dataset, "configured_folder", lambda: None)
+    monkeypatch.setattr(dataset, "configured_place", lambda: None)
     return AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
 
 

@@ -21,7 +21,7 @@ def store(tmp_path, monkeypatch):
     engine = create_engine(f"sqlite:///{tmp_path / 'reviews.db'}")
     store = Store(engine)
     monkeypatch.setenv("CXR_REVIEWS", str(tmp_path / "reviews.db"))
-    monkeypatch.setattr(dataset, "configured_folder", lambda: None)
+    monkeypatch.setattr(dataset, "configured_place", lambda: None)
     parts.store.clear()
     yield store
     parts.store.clear()

@@ -4,22 +4,28 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxrlib.data import classes, dataset, entries
+from cxrlib.data import classes, dataset, entries, remote
 
 
-def folder_of(options: argparse.Namespace) -> Path:
-    folder = options.data or dataset.configured_folder()
-    if folder is None:
+def place_of(options: argparse.Namespace) -> str:
+    """The path or URL of the data set."""
+    place = options.data or dataset.configured_place()
+    if place is None:
         raise dataset.DatasetError(
             "No data set was named: pass --data FOLDER or set CXR_DATA_DIR. "
             "`python -m cxrlib download` fetches it."
         )
     if options.meaning:
-        _give_meanings(folder, options.meaning)
-    return folder
+        _give_meanings(place, options.meaning)
+    return place
 
 
-def _give_meanings(folder: Path, given: Sequence[str]) -> None:
+def folder_of(options: argparse.Namespace) -> Path:
+    """The folder of the data set; of one at a URL a copy of it."""
+    return remote.fetch(place_of(options))
+
+
+def _give_meanings(place: str, given: Sequence[str]) -> None:
     """Keep what classes of a data set mean, ``CLASS=MEANING`` each."""
     meanings = dict(one.rpartition("=")[::2] for one in given)
     for name, meaning in meanings.items():
@@ -28,7 +34,10 @@ def _give_meanings(folder: Path, given: Sequence[str]) -> None:
                 f"--meaning takes CLASS=MEANING, where the meaning is one of "
                 f"{', '.join(classes.MEANINGS)}."
             )
+    folder = remote.folder(place)
     classes.give(folder, meanings)
+    if not folder.exists():
+        return  # a cluster sees it, or it is at a URL
     known = entries.meanings(folder)
     if unknown := [name for name in meanings if name not in known]:
         raise dataset.DatasetError(
@@ -38,6 +47,6 @@ def _give_meanings(folder: Path, given: Sequence[str]) -> None:
 
 
 def download(options: argparse.Namespace) -> int:
-    folder = dataset.download()
+    folder = remote.fetch(options.url) if options.url else dataset.download()
     print(f"The data set is in {folder}\nSet CXR_DATA_DIR={folder} to use it everywhere.")
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cxrlib import runs
+from cxrlib import runs, urls
 from cxrlib.images import files
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference.classifier import Prediction
@@ -18,8 +18,11 @@ from cxrlib.inference.methods import METHODS
 def predict(options: argparse.Namespace) -> int:
     if options.out:
         return _read_archive(options)
+    if options.cluster or options.heatmaps or any(map(urls.is_url, options.paths)):
+        print("--cluster, --heatmaps and URLs need a table: --out FILE.csv", file=sys.stderr)
+        return 2
     classifier = load(runs.find(options.run))
-    images, left_out = _images(options.paths)
+    images, left_out = _images([Path(path) for path in options.paths])
     failed = not images
     if failed:
         print("No images were found.", file=sys.stderr)

@@ -6,8 +6,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from cxrlib import cluster, runs
-from cxrlib.commands.data import folder_of
+from cxrlib import cluster, runs, urls
+from cxrlib.commands.data import folder_of, place_of
 from cxrlib.data import dataset
 from cxrlib.runs import config, ensembles, sweeps
 from cxrlib.runs.folder import StoppedError
@@ -35,8 +35,8 @@ def train(options: argparse.Namespace) -> int:
             return 2
         run = runs.find_unfinished(options.resume, models=options.models)
         if options.meaning:
-            options.data = options.data or Path(run.task["data"])
-        changed = {"data": str(_place_of_data(options).resolve())} if options.data else {}
+            options.data = options.data or run.task["data"]
+        changed = {"data": urls.absolute(_place_of_data(options))} if options.data else {}
         run.save_task(run.task | changed | ({"devices": on} if on else {}))
         return _work(run)
     if options.config:
@@ -63,10 +63,12 @@ def train(options: argparse.Namespace) -> int:
             runs.delete(run)  # it never got to learn anything
 
 
-def _place_of_data(options: argparse.Namespace) -> Path:
+def _place_of_data(options: argparse.Namespace) -> str:
     """The data set to train on, which this machine need not see where a cluster does."""
-    folder = folder_of(options)
-    return folder if options.cluster and not folder.is_dir() else dataset.find_root(folder)
+    place = place_of(options)
+    if urls.is_url(place) or (options.cluster and not Path(place).is_dir()):
+        return place
+    return str(dataset.find_root(Path(place)))
 
 
 def _work(run: runs.Run) -> int:
@@ -96,7 +98,7 @@ def sweep(options: argparse.Namespace) -> int:
     asked = sweeps.read(options.file)
     options.data = options.data or asked.data
     options.cluster = options.cluster or asked.cluster
-    data = _place_of_data(options).resolve()
+    data = urls.absolute(_place_of_data(options))
     asked = asked.model_copy(update={"data": data, "cluster": options.cluster})
     known = sweeps.trials(asked, options.models)
     with sweep.held(asked, options.models), suppress(StoppedError, KeyboardInterrupt):

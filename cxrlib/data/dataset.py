@@ -61,10 +61,12 @@ _PICTURE = re.compile(
 )
 
 
-def configured_folder() -> Path | None:
-    """The folder that ``CXR_DATA_DIR`` names, else where `download` put the set, else None."""
-    folder = os.environ.get("CXR_DATA_DIR")
-    return Path(folder) if folder else downloaded_folder()
+def configured_place() -> str | None:
+    """The path or URL that ``CXR_DATA_DIR`` names, else where `download` put the set, else None."""
+    if place := os.environ.get("CXR_DATA_DIR"):
+        return place
+    folder = downloaded_folder()
+    return str(folder) if folder else None
 
 
 def examples(folder: Path, count: int = 4) -> list[Path]:

@@ -120,6 +120,7 @@ def card(
     config: TrainingConfig, environment: Mapping[str, Any], run_metrics: Mapping[str, Any]
 ) -> str:
     """The model card, Markdown, made from the run's own records alone."""
+    place = f" They were read from {environment['data']}." if "data" in environment else ""
     lines = [
         "# Model card",
         "",
@@ -127,8 +128,8 @@ def card(
         "pneumonia and gives a calibrated probability.",
         "",
         "## Trained on",
-        f"{_TRAINED_ON[trained_on(run_metrics)]} Whole patients, {config.validation_fraction:.0%} "
-        "of each class, were held out for validation.",
+        f"{_TRAINED_ON[trained_on(run_metrics)]}{place} Whole patients, "
+        f"{config.validation_fraction:.0%} of each class, were held out for validation.",
         "",
         "## How",
         _how(config),

@@ -91,10 +91,15 @@ def problem(file: Path) -> str:
             head = opened.read(_HEAD)
     except OSError as error:
         return "a link to nothing" if file.is_symlink() else f"cannot be opened: {error.strerror}"
+    return kind_problem(file.name, head)
+
+
+def kind_problem(name: str, data: bytes) -> str:
+    """Why a file is not taken for an image by its name and what it begins with; else empty."""
     try:
-        formats.identify(head)
+        formats.identify(data[:_HEAD])
     except RadiographError:
-        return "" if file.suffix.lower() in _ENDINGS else "no image"
+        return "" if Path(name).suffix.lower() in _ENDINGS else "no image"
     return ""
 
 

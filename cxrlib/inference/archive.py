@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from cxrlib import tables
+from cxrlib import tables, urls
 from cxrlib.inference import ensemble
 from cxrlib.inference.file_reader import Result, Settings, read_in_processes
 from cxrlib.runs import ensembles
@@ -62,7 +62,7 @@ class Summary:
 
 
 def read(
-    sources: Sequence[Path],
+    sources: Sequence[str],
     out: Path,
     run: Run,
     *,
@@ -78,7 +78,8 @@ def read(
 
     Args:
         sources: folders; manifests, which are a text file of a path a line or a CSV with a column
-            ``file`` or ``path``, relative to the manifest; or images.
+            ``file`` or ``path``, relative to the manifest; images; or URLs of folders or images. A
+            manifest may list URLs too.
         out: the table, ``.parquet`` or ``.csv``.
         run: a finished run.
         insist: read images too that do not look like frontal chest radiographs.
@@ -105,7 +106,7 @@ def read(
         "run_version": version(run),
     }
     asked = {
-        "sources": "\n".join(sorted(str(source.absolute()) for source in sources)),
+        "sources": "\n".join(sorted(map(urls.absolute, sources))),
         "insist": str(insist),
         "heatmaps": str(heatmaps and heatmaps.absolute()),
     }
@@ -144,7 +145,7 @@ def _on_all_cores(paths: Iterator[str], settings: Settings) -> Iterator[Result]:
 
 def _read_rest(
     kept: sqlite3.Connection,
-    sources: Sequence[Path],
+    sources: Sequence[str],
     count: int,
     settings: Settings,
     heatmaps: Path | None,
@@ -163,21 +164,27 @@ def _read_rest(
             kept.commit()
 
 
-def _listed(sources: Sequence[Path]) -> Iterator[str]:
-    """The files, as absolute paths; hidden ones in folders are passed over.
+def _listed(sources: Sequence[str]) -> Iterator[str]:
+    """The files, as absolute paths and URLs; hidden ones in folders are passed over.
 
     Raises:
         ArchiveError: a source is missing, or a manifest has no column of files.
+        UrlError: there is nothing at a URL, or it cannot be reached.
     """
-    for source in sources:
-        if source.is_dir():
+    for place in sources:
+        source = Path(place)
+        if urls.is_url(place):
+            yield from (url for url, _ in urls.walk(place))
+        elif source.is_dir():
             for parent, _, names in os.walk(source.absolute()):
                 yield from (os.path.join(parent, name) for name in names if name[0] != ".")  # noqa: PTH118  # a third of the time
         elif not source.is_file():
             raise ArchiveError(f"There is no file or folder {source}.")
         elif source.suffix.lower() in _MANIFESTS:
             folder = source.absolute().parent
-            yield from (str(folder / line) for line in _lines(source))
+            yield from (
+                line if urls.is_url(line) else str(folder / line) for line in _lines(source)
+            )
         else:
             yield str(source.absolute())
 
@@ -197,7 +204,7 @@ def _lines(manifest: Path) -> Iterator[str]:
         yield from (row[column] for row in table if row[column])
 
 
-def _unread(kept: sqlite3.Connection, sources: Sequence[Path]) -> Iterator[str]:
+def _unread(kept: sqlite3.Connection, sources: Sequence[str]) -> Iterator[str]:
     """The files without a result, each once."""
     kept.execute("create temp table handed_out (file text primary key) without rowid")
     kept.execute("insert into handed_out select file from results")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from cxrlib import cluster
+from cxrlib import cluster, urls
 from cxrlib.inference.file_reader import FileReader, Result, Settings
 from cxrlib.runs import ensembles
 from cxrlib.runs.folder import Run
@@ -19,7 +19,7 @@ _Folders = dict[str, dict[str, bytes]]  # what the files of some folders hold
 
 
 def read_on_cluster(
-    paths: Iterator[str], settings: Settings, *, address: str, sources: Sequence[Path]
+    paths: Iterator[str], settings: Settings, *, address: str, sources: Sequence[str]
 ) -> Iterator[Result]:
     """Read files on all cores of a cluster; results come in no order.
 
@@ -35,7 +35,7 @@ def read_on_cluster(
         ClusterError: the cluster cannot be reached, or a node does not see a source.
     """
     cluster.connect(address)
-    cluster.check_nodes([source.absolute() for source in sources])
+    cluster.check_nodes(list(map(urls.absolute, sources)))
     import ray
     import ray.data
 

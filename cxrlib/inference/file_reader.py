@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrlib import urls
 from cxrlib.images import files, radiograph
+from cxrlib.images.limits import MAX_BYTES
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import ensemble, session
 from cxrlib.inference.explain import Explanation
@@ -33,7 +35,7 @@ class Result:
     """What became of one file.
 
     Attributes:
-        file: its path.
+        file: its path or URL.
         probability: calibrated probability of pneumonia; None where it was not read.
         verdict: as `Prediction.verdict`; empty where it could not be read.
         reason: why the image should not be read, in a sentence; empty where it should.
@@ -79,11 +81,9 @@ class FileReader:
 
     def read(self, file: str) -> Result:
         """Read a file; what is wrong with it is part of the result."""
-        if why := files.problem(Path(file)):
-            return Result(file, error=f"Left out: {why}.")
         try:
-            pixels = radiograph.read_file(Path(file)).pixels
-        except RadiographError as error:
+            pixels = radiograph.read(_load(file)).pixels
+        except (RadiographError, urls.UrlError) as error:
             return Result(file, error=str(error))
         heatmap = b""
         if self._settings.heatmaps:
@@ -102,6 +102,25 @@ class FileReader:
             prediction.reason,
             heatmap=heatmap,
         )
+
+
+def _load(file: str) -> bytes:
+    """What a file at a path or URL holds.
+
+    Raises:
+        RadiographError: it is no image, too large, or cannot be opened.
+        UrlError: it cannot be reached.
+    """
+    if not urls.is_url(file):
+        if why := files.problem(Path(file)):
+            raise RadiographError(f"Left out: {why}.")
+        return files.load(Path(file))
+    data = urls.read(file, MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise files.too_large()
+    if why := files.kind_problem(file, data):
+        raise RadiographError(f"Left out: {why}.")
+    return data
 
 
 def _small_png(pixels: np.ndarray, explanation: Explanation) -> bytes:

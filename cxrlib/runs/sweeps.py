@@ -65,7 +65,7 @@ class Sweep(BaseModel):
 
     Attributes:
         name: what the runs are called after.
-        data: a data-set folder; by default the one in use.
+        data: a data-set folder, or the URL of one; by default the one in use.
         cluster: the Ray cluster, ``HOST:PORT``, that trains; by default this machine.
         settings: of `TrainingConfig`, for all trials.
         values: several values a setting. Without ``trials`` every combination is one.
@@ -81,7 +81,7 @@ class Sweep(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    data: Path | None = None
+    data: str | None = None
     cluster: str | None = None
     settings: dict[str, Any] = {}
     values: dict[str, list[Any]] = {}

@@ -9,7 +9,6 @@ from the last checkpoint.
 import shlex
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from cxrlib import cluster
@@ -54,8 +53,8 @@ class _Following:
             return ray.get_actor(self._name), -1
         except ValueError:
             pass
-        data = Path(self._run.task["data"])
-        cluster.check_nodes([] if data == practice.folder() else [data])
+        data = self._run.task["data"]
+        cluster.check_nodes([] if data == str(practice.folder()) else [data])
         self._run.save_task({**self._run.task, "job": ""})
         return lay_on_shelf(self._run, self._name, gpu=self._gpus > 0, lifetime="detached")
 

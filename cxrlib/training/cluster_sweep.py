@@ -38,21 +38,21 @@ _SHELF_SECONDS = 60
 
 
 def train_there(
-    sweep: Sweep, known: Sequence[Trial], data: Path, models: Path, address: str
+    sweep: Sweep, known: Sequence[Trial], data: str, models: Path, address: str
 ) -> None:
     """Train the trials that are not finished on a cluster that this process is connected to.
 
     Args:
         sweep: says what a trial takes, and how poor ones are stopped.
         known: the trials.
-        data: a folder that every node sees.
+        data: path of a data set that every node sees, or its URL.
         models: where their runs go.
         address: the cluster's.
 
     Raises:
         ClusterError: a node does not see the data set.
     """
-    if data != practice.folder():
+    if data != str(practice.folder()):
         cluster.check_nodes([data])
     import ray
 
@@ -96,7 +96,7 @@ class _Home(tune.Callback):
         self,
         known: Sequence[Trial],
         names: Sequence[str],
-        data: Path,
+        data: str,
         models: Path,
         address: str,
         *,

@@ -36,7 +36,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from cxrlib import runs
+from cxrlib import runs, urls
 from cxrlib.images.preprocess import cache_folder
 from cxrlib.runs import ensembles
 from cxrlib.runs.config import TrainingConfig, default_name
@@ -102,7 +102,7 @@ def alive(run: Run) -> bool:
 
 def create(
     config: TrainingConfig,
-    data: Path,
+    data: str | Path,
     *,
     on: Sequence[str] | None = None,
     models: Path = runs.MODELS,
@@ -111,7 +111,7 @@ def create(
 
     Args:
         config: what to do.
-        data: a data-set folder.
+        data: a data-set folder, or the URL of one.
         on: ids of `devices.found`; by default the first, or with ``config.distribute`` all GPUs.
         models: where the run's folder goes.
 
@@ -129,14 +129,15 @@ def create(
         gpus = [device.id for device in known if device.is_gpu]
         on = gpus if config.distribute else [known[0].id]
     name = config.name or default_name(config)
-    if not config.name and data == practice.folder():
+    place = urls.absolute(str(data))
+    if not config.name and place == str(practice.folder()):
         name = f"synthetic-{name}"  # so that every list of runs says so
     run = runs.create(name, models=models)
     run.save_config(config.for_record(run.name).model_dump_json(indent=1))
     run.save_task(
         {
             "config": config.model_dump() | {"name": run.name, "weights": _absolute(config)},
-            "data": str(data.resolve()),
+            "data": place,
             "devices": sorted(on) or ["cpu"],
             "queued": time.time(),
         }
@@ -307,13 +308,19 @@ def work(run: Run) -> None:
         train_now(
             run,
             TrainingConfig(**task["config"]),
-            Path(task["data"]),
+            task["data"],
             gpu=task["devices"] != ["cpu"],
         )
 
 
-def train_now(run: Run, config: TrainingConfig, data: Path, *, gpu: bool) -> None:
+def train_now(run: Run, config: TrainingConfig, data: str, *, gpu: bool) -> None:
     """Train a run on the devices that this process sees.
+
+    Args:
+        run: an unfinished one.
+        config: what to do.
+        data: path or URL of a data set.
+        gpu: whether it is to have one.
 
     Raises:
         TrainingError: it is to have a GPU, and Keras can use none.
@@ -327,7 +334,7 @@ def train_now(run: Run, config: TrainingConfig, data: Path, *, gpu: bool) -> Non
             "There is a GPU, but Keras cannot use it: install its CUDA libraries "
             "(pip install 'tensorflow[and-cuda]'), or train on the CPU."
         )
-    if data == practice.folder() and not data.is_dir():
+    if data == str(practice.folder()) and not practice.folder().is_dir():
         what = "drawing synthetic radiographs"
         practice.draw(lambda done: run.write_progress(what, done=done, of=practice.PATIENTS))
     train(config, data, run=run)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cxrlib.data import classes
+from cxrlib.data import classes, remote
 from cxrlib.runs.config import TrainingConfig
 from cxrlib.runs.folder import Run
 from cxrlib.training import practice
@@ -28,8 +28,8 @@ class Order:
     Attributes:
         name: of the run.
         config: what to do.
-        data: the data set's folder on the nodes; None for synthetic radiographs, which a node draws
-            where it has none.
+        data: path of the data set on the nodes, or its URL; empty for synthetic radiographs, which
+            a node draws where it has none.
         gpu: whether it is given a GPU.
         meanings: that were given to the data set's classes (`classes.give`).
         source: the name of the folder with the weights to begin with; empty for weights by name.
@@ -38,7 +38,7 @@ class Order:
 
     name: str
     config: TrainingConfig
-    data: Path | None
+    data: str
     gpu: bool
     meanings: Mapping[str, str]
     source: str = ""
@@ -48,9 +48,9 @@ class Order:
 def order(run: Run, *, gpu: bool) -> Order:
     """What the cluster is to train for an unfinished run of this machine."""
     task = run.task
-    config, data = TrainingConfig(**task["config"]), Path(task["data"])
-    place = None if data == practice.folder() else data
-    meanings = classes.given(data)
+    config, data = TrainingConfig(**task["config"]), task["data"]
+    place = "" if data == str(practice.folder()) else data
+    meanings = classes.given(remote.folder(data))
     file = Path(config.weights)
     if not file.suffix:
         return Order(run.name, config, place, gpu, meanings)
@@ -173,12 +173,12 @@ def take_down(run: Run, shelf: Any, since: int) -> int:
     return changes
 
 
-def data_of(wanted: Order) -> Path:
+def data_of(wanted: Order) -> str:
     """The data set on this node; its classes mean what they mean to who asked."""
-    if wanted.data is None:
-        return practice.folder()
+    if not wanted.data:
+        return str(practice.folder())
     if wanted.meanings:
-        classes.give(wanted.data, wanted.meanings)
+        classes.give(remote.folder(wanted.data), wanted.meanings)
     return wanted.data
 
 

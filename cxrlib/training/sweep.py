@@ -20,7 +20,7 @@ _PROJECT = Path(__file__).resolve().parents[2]
 _LOOK_SECONDS = 0.5
 
 
-def train_here(known: Sequence[Trial], data: Path, models: Path) -> None:
+def train_here(known: Sequence[Trial], data: str, models: Path) -> None:
     """Train the trials that are not finished, each as an ordinary run in the background.
 
     A trial that fails is left as it is, and the next one follows.

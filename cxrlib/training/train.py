@@ -4,15 +4,15 @@
 serve (the network as it is read with), judge.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from cxrlib import runs
-from cxrlib.data import entries
+from cxrlib import runs, urls
+from cxrlib.data import entries, remote
 from cxrlib.data.origin import origin
 from cxrlib.evaluation import judge, model_card
 from cxrlib.inference import out_of_distribution
@@ -21,6 +21,7 @@ from cxrlib.networks import registry
 from cxrlib.networks.loading import reestimate_normalization, score
 from cxrlib.runs import provenance
 from cxrlib.runs.config import TrainingConfig, default_name
+from cxrlib.runs.folder import StoppedError
 from cxrlib.training import export
 from cxrlib.training.checkpoint import Checkpoint
 from cxrlib.training.checkpoint import load as load_checkpoint
@@ -42,13 +43,17 @@ _NORMALIZATION_PICTURES, _NORMALIZATION_BATCH = 4096, 64
 
 
 def train(
-    config: TrainingConfig, data: Path, *, models: Path = runs.MODELS, run: runs.Run | None = None
+    config: TrainingConfig,
+    data: str | Path,
+    *,
+    models: Path = runs.MODELS,
+    run: runs.Run | None = None,
 ) -> runs.Run:
     """Train one run and judge it on the images it has not seen.
 
     Args:
         config: what to do.
-        data: a data-set folder, as `dataset.find_root` wants it.
+        data: a data-set folder, as `dataset.find_root` wants it, or the URL of one.
         models: where the run's folder goes.
         run: an unfinished run to resume; from its checkpoint, if it has one.
 
@@ -62,7 +67,7 @@ def train(
         RunError: there is a run of that name.
         StoppedError: the run was asked to stop; it can be resumed.
     """
-    job = _prepare(config, data, models, run)
+    job = _prepare(config, str(data), models, run)
     _fit(job)
     outputs = _serve(job)
     return _judge(job, outputs)
@@ -80,18 +85,19 @@ class _Job:
     checkpoint: Checkpoint
 
 
-def _prepare(config: TrainingConfig, data: Path, models_folder: Path, run: runs.Run | None) -> _Job:
+def _prepare(config: TrainingConfig, data: str, models_folder: Path, run: runs.Run | None) -> _Job:
     """Check all that can be refused, make the run's folder, decode the images."""
+    folder, place = remote.fetch(data, _fetching(run) if run else None), urls.public(data)
     if run:
         run.write_progress("looking through the images")
-    meanings = {name: meaning for name, (_, meaning) in entries.meanings(data).items()}
+    meanings = {name: meaning for name, (_, meaning) in entries.meanings(folder).items()}
     if run and run.has_checkpoint:
         reached = load_checkpoint(run.checkpoint_file)
-        _check_meanings(reached, meanings, data, run)
-        split = divide(config, data)
-        _check_images(reached, split, data)
+        _check_meanings(reached, meanings, place, run)
+        split = divide(config, folder)
+        _check_images(reached, split, place)
     else:
-        split = divide(config, data)
+        split = divide(config, folder)
         reached = Checkpoint(split.digest, split.labels_digest, meanings)
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(
@@ -106,12 +112,13 @@ def _prepare(config: TrainingConfig, data: Path, models_folder: Path, run: runs.
     run = run or runs.create(config.name or default_name(config), models=models_folder)
     run.save_config(config.for_record(run.name).model_dump_json(indent=1))
     if not reached.variables:
-        run.save_environment(environment())
+        # Where files lay on a machine is nobody's business; a URL is the same for everybody.
+        run.save_environment(environment() | ({"data": place} if urls.is_url(data) else {}))
     return _Job(config, run, split, decode(config, split.table, run), networks, reached)
 
 
 def _check_meanings(
-    reached: Checkpoint, meanings: dict[str, str], data: Path, run: runs.Run
+    reached: Checkpoint, meanings: dict[str, str], place: str, run: runs.Run
 ) -> None:
     """That the data set's classes mean what they meant when the run was started.
 
@@ -130,13 +137,13 @@ def _check_meanings(
         )
         options = " ".join(f"--meaning '{name}={meaning}'" for name, meaning in before.items())
         raise TrainingError(
-            f"Classes in {data} have changed their meaning since this run was started: {changes}. "
+            f"Classes in {place} have changed their meaning since this run was started: {changes}. "
             f"Resume it with what they meant, python -m cxrlib train --resume {run.name} "
             f"{options}, or train a new run."
         )
 
 
-def _check_images(reached: Checkpoint, split: Split, data: Path) -> None:
+def _check_images(reached: Checkpoint, split: Split, place: str) -> None:
     """That these are the images, folds and labels that the run was started with.
 
     Raises:
@@ -144,14 +151,26 @@ def _check_images(reached: Checkpoint, split: Split, data: Path) -> None:
     """
     if reached.pictures != split.digest:
         raise TrainingError(
-            f"The images in {data} are not those that this run was started with. Bring them "
-            "back, or train a new run on these."
+            f"The images in {place} are not those that this run was started with. Bring them back, "
+            "or train a new run on these."
         )
     if reached.labels and reached.labels != split.labels_digest:  # earlier versions kept none
         raise TrainingError(
-            f"The labels of some images in {data} have changed since this run was started. "
-            "Bring them back, or train a new run with these."
+            f"The labels of some images in {place} have changed since this run was started. Bring "
+            "them back, or train a new run with these."
         )
+
+
+def _fetching(run: runs.Run) -> Callable[[int, int], None]:
+    """Keeps with the run how many images of a data set at a URL are here."""
+
+    def keep(done: int, of: int) -> None:
+        run.write_progress("fetching images", done=done, of=of)
+        if run.stop_requested:
+            run.mark_stopped()
+            raise StoppedError
+
+    return keep
 
 
 def _fit(job: _Job) -> None:

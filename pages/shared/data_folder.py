@@ -1,11 +1,13 @@
 """Where the data set is, or how to get it."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from cxrlib.data import classes, dataset, entries
+from cxrlib import urls
+from cxrlib.data import classes, dataset, entries, remote
 from cxrlib.data.downloads import Download
 from pages.shared.permissions import allowed, why_not
 from pages.shared.text import number, plain
@@ -27,19 +29,28 @@ def downloads() -> dict[str, Download]:
     return {}
 
 
+def place_in_use() -> str | None:
+    """Path or URL of the data set."""
+    return st.session_state.get("data_folder") or dataset.configured_place()
+
+
 def folder_in_use() -> Path | None:
-    typed = st.session_state.get("data_folder")
-    return Path(typed) if typed else dataset.configured_folder()
+    """The data set's folder; of one at a URL its copy, where there is one."""
+    place = place_in_use()
+    if place is None:
+        return None
+    folder = remote.folder(place)
+    return None if urls.is_url(place) and not folder.exists() else folder
 
 
-def ask_folder(folder: Path | None) -> None:
+def ask_folder() -> None:
     with st.form("folder", border=False):
         typed = st.text_input(
             "Folder with the X-rays",
-            value=str(folder or ""),
+            value=place_in_use() or "",
             placeholder="/data/chest_xray",
-            help="On the computer that runs this page. The environment variable CXR_DATA_DIR "
-            "sets it permanently, and for training too.",
+            help="On the computer that runs this page, or a URL such as s3://bucket/chest_xray. "
+            "The environment variable CXR_DATA_DIR sets it permanently, and for training too.",
         )
         if st.form_submit_button("Open the folder", icon=":material/folder_open:"):
             st.session_state.data_folder = typed.strip()
@@ -88,7 +99,7 @@ def ask_unknown(error: entries.UnknownClassesError) -> None:
     st.stop()
 
 
-def ask_for_data(folder: Path | None) -> None:
+def ask_for_data() -> None:
     """What there is to do where no data set is at hand."""
     st.markdown(
         "The data set comes from Kaggle: 5,856 frontal chest X-rays of children aged one to five, "
@@ -101,7 +112,11 @@ def ask_for_data(folder: Path | None) -> None:
     fetch, own = st.columns(2, gap="large")
     with own:
         st.header("Open it on this computer", anchor=False)
-        ask_folder(folder)
+        place = place_in_use()
+        if place and urls.is_url(place) and folder_in_use() is None:
+            st.info("This data set is not on this computer yet. Copy it here in a terminal:")
+            st.code(f"python -m cxrlib download {shlex.quote(place)}", language="sh")
+        ask_folder()
     with fetch:
         st.header("Download it from Kaggle", anchor=False)
         offer_download()
@@ -150,10 +165,12 @@ def follow_download(download: Download) -> None:
 def show_place(table: "pd.DataFrame", folder: Path) -> None:
     """Where the data set is, and what to know of it before it is trained on."""
     place, change = st.columns([5, 1], vertical_alignment="center")
-    place.caption(f"{number(len(table))} images in {plain(table.attrs['root'])}")
+    named = place_in_use() or ""
+    where = urls.public(named) if urls.is_url(named) else table.attrs["root"]
+    place.caption(f"{number(len(table))} images in {plain(where)}")
     if allowed():
         with change.popover("Change", icon=":material/folder:", width="stretch"):
-            ask_folder(folder)
+            ask_folder()
     if found := entries.meanings(folder):
         with st.expander("What the classes mean", icon=":material/label:"):
             ask_meanings(Path(table.attrs["root"]), found)

@@ -1,7 +1,6 @@
 """What the buttons of the training page do, and how what went wrong is said."""
 
 import time
-from pathlib import Path
 
 import streamlit as st
 
@@ -37,7 +36,7 @@ def reason(error: runs.RunError | OSError) -> str:
     return str(error)
 
 
-def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
+def start(config: TrainingConfig, data: str, on: list[str]) -> None:
     """Start a run and show it; the second click of two in a row starts no second one."""
     asked = (config, data, on)
     last, at = st.session_state.get("training_started", (None, 0.0))
@@ -54,7 +53,7 @@ def start(config: TrainingConfig, data: Path, on: list[str]) -> None:
 
 def practise() -> None:
     """Train on phantoms, which the run's own process draws, where it is free."""
-    start(TrainingConfig(**practice.values()), practice.folder(), [found_devices()[0].id])
+    start(TrainingConfig(**practice.values()), str(practice.folder()), [found_devices()[0].id])
 
 
 def resume(run: runs.Run) -> None:

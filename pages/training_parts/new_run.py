@@ -59,7 +59,7 @@ def show() -> None:
         show_practice()
         st.divider()
         st.header("Train on real X-rays", anchor=False)
-        data_folder.ask_for_data(folder)
+        data_folder.ask_for_data()
         return
     data_folder.show_place(table, folder)
     show_form(table, Path(table.attrs["root"]))
@@ -109,7 +109,7 @@ def show_form(table: pd.DataFrame, root: Path) -> None:
     if not wrong.keys() & {"size", *AMOUNTS}:
         show_preview(table, root)
     if config:
-        show_start(config, table, root, on)
+        show_start(config, table, on)
     else:
         where = ", ".join(title(name) for name in wrong if name) or "those marked above"
         st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=True)
@@ -209,7 +209,7 @@ def prepared(file: str, size: int, equalization: str) -> np.ndarray:
     return preprocess.prepare(radiograph.read_file(Path(file)).pixels, size, equalization)
 
 
-def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list[Device]) -> None:
+def show_start(config: TrainingConfig, table: pd.DataFrame, on: list[Device]) -> None:
     pictures = int((table.split != "test").sum())
     gpus = sum(device.is_gpu for device in on)
     needs = estimate(config, pictures, gpus=gpus, cores=os.cpu_count() or 1)
@@ -223,7 +223,7 @@ def show_start(config: TrainingConfig, table: pd.DataFrame, root: Path, on: list
         width="stretch",
         disabled=bool(short),
         on_click=actions.start,
-        args=(config, root, [device.id for device in on]),
+        args=(config, data_folder.place_in_use(), [device.id for device in on]),
     )
     if is_cluster(on):
         words.markdown(

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
-from cxrlib import plots, runs
+from cxrlib import plots, runs, urls
 from cxrlib.runs import sweeps
 from cxrlib.runs.config import LEGACY_FIELDS, problems
 from cxrlib.runs.sweeps import Sweep, SweepError, Trial
@@ -29,8 +29,8 @@ def show() -> None:
 
 
 def show_form() -> None:
-    folder = data_folder.folder_in_use()
-    if not folder or "new_network" not in st.session_state:
+    place = data_folder.place_in_use()
+    if not place or "new_network" not in st.session_state:
         st.markdown("Fill in *New run* first: a sweep varies some of its settings.")
         return
     with st.expander("New sweep", icon=":material/grid_view:", expanded=not kept()):
@@ -70,7 +70,7 @@ def show_form() -> None:
             format_func=lambda address: f"Ray cluster at {address}" if address else "This machine",
             key="sweep_cluster",
         )
-        asked, problem = checked(values, name.strip(), str(folder), cluster)
+        asked, problem = checked(values, name.strip(), urls.absolute(place), cluster)
         if problem and all(values.values()):
             st.error(plain(problem))
         count = math.prod(len(found) for found in values.values()) if values else 0
