@@ -43,6 +43,15 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
     _add_cluster(command, "train several at once on a Ray cluster, and stop poor ones early")
 
+    command = commands.add_parser("delete", help="delete a run, finished or not, for good")
+    command.add_argument("run", metavar="RUN", help="its name")
+    command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
+    command.add_argument(
+        "--leave-job",
+        action="store_true",
+        help="even if a Ray cluster that may go on training it cannot be reached",
+    )
+
     command = commands.add_parser("train-lungs", help="train a network that finds lung fields")
     _add_data(command)
     command.add_argument("--lung-masks", type=Path, required=True, help="folder of masks")

@@ -11,7 +11,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import cv2
@@ -61,6 +64,23 @@ def at_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(permissions, "local_visitor", lambda: True)
     monkeypatch.setattr(memory, "set_up", lambda: None)  # there is no server to keep tidy
+
+
+class _Files(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and its URL on a web server, which other processes reach too."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(_Files, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

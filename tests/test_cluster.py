@@ -38,11 +38,27 @@ augmentation = "none"
 [values]
 learning_rate = [1e-3, 1e-4]
 """
+# Of the first rate everything is learned in an epoch, of the second nothing.
+POOR = """
+name = "poor"
+grace_epochs = 2
+reduction = 2
+[settings]
+network = "cnn"
+size = 96
+seed = 1
+fine_tune_epochs = 8
+patience = 999
+batch_size = 8
+augmentation = "none"
+[values]
+learning_rate = [1e-3, 1e-9]
+"""
 EPOCHS = 40
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[object]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """A cluster of a head without cores, and one node with a core; tests add and remove nodes."""
     from ray.cluster_utils import Cluster
 
@@ -52,6 +68,7 @@ def cluster() -> Iterator[object]:
         tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as place,
     ):
         patch.setenv("RAY_TMPDIR", place)
+        patch.setenv("CXR_CACHE_DIR", str(tmp_path_factory.mktemp("nodes")))
         patch.setenv("PYTHONPATH", str(ROOT))
         # Jobs call the node's Python by name.
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -198,6 +215,92 @@ def test_a_sweep_finishes_all_the_same(cluster, trained: runs.Run, tmp_path: Pat
     for trial in known:
         assert trial.state == "finished"
         assert list(trial.run.history.epoch) == list(range(1, 26))
+
+
+def test_a_poor_trial_is_stopped_early_and_a_data_set_may_be_at_a_url(
+    cluster, served: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, server = served
+    data, url, models = folder / "chest_xray", f"{server}/chest_xray", tmp_path / "models"
+    phantom.write_dataset(data, patients=40, size=128)
+    for file in data.glob("*/PNEUMONIA/*"):  # white on black: nobody needs long to learn that
+        cv2.imwrite(str(file), 255 - cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
+    file = tmp_path / "sweep.toml"
+    file.write_text(POOR, encoding="utf-8")
+    asked = ["--data", url, "--models", models, "--cluster", cluster.address]
+    printed, errors = cxrlib("sweep", file, *asked).communicate(timeout=SECONDS)
+    assert "stopped early" in printed, errors
+    assert "Best by validation: poor-01" in printed
+    good, poor = sweeps.trials(sweeps.read(file), models)
+    assert good.state == "finished"
+    assert good.run.environment["data"] == url
+    assert poor.state == "stopped early"
+    assert list(poor.run.history.epoch) == [1, 2]
+    assert not poor.run.has_checkpoint
+    assert not runs.unfinished(models)
+    again = cxrlib("sweep", file, *asked)
+    assert "stopped early" in again.communicate(timeout=SECONDS)[0]
+    assert again.returncode == 0, "a trial that was stopped is gone on with"
+
+
+def test_deleting_a_run_that_nobody_follows_stops_its_job(
+    cluster, phantoms: Path, tmp_path: Path
+) -> None:
+    from ray.job_submission import JobSubmissionClient
+    from ray.util.state import list_actors
+
+    run = runs.Run((tmp_path / "left").resolve())
+    options = ["--network", "cnn", "--size", 96, "--batch-size", 8, "--fine-tune-epochs", 500]
+    place = ["--data", phantoms, "--models", tmp_path, "--name", "left", "--patience", 999]
+    following = cxrlib("train", *options, *place, "--cluster", cluster.address)
+    wait(lambda: run.has_history or following.poll() is not None, run)
+    following.kill()
+    following.communicate()
+    wait(lambda: jobs.state(run) == "interrupted", run)
+    job, dashboard = run.task["job"], run.task["dashboard"]
+    client = JobSubmissionClient(dashboard)
+    assert client.get_job_status(job) == "RUNNING"
+    with pytest.raises(runs.RunError, match="resume it first"):
+        jobs.rename(run, "other")
+    jobs.delete(run)
+    assert not run.folder.exists()
+    assert client.get_job_status(job) == "STOPPED"
+    shelves = list_actors(
+        dashboard, filters=[("class_name", "=", "Shelf"), ("state", "=", "ALIVE")]
+    )
+    assert not shelves
+
+
+def test_a_run_whose_cluster_is_gone_is_deleted_only_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    config = TrainingConfig(**for_network("cnn", name="left"))
+    on = [devices.on_cluster("127.0.0.1:9")]
+    run = jobs.create(config, tmp_path / "chest_xray", on=on, models=tmp_path)
+    run.save_task(run.task | {"job": "raysubmit_1"})
+    monkeypatch.setenv("CXR_TRAINING", "on")
+    monkeypatch.setattr(runs, "MODELS", tmp_path)
+    monkeypatch.setattr(runs, "unfinished", lambda *_: [run])
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    page.switch_page("pages/training.py")
+    page.query_params["training_tab"] = "In progress"
+    page.run()
+    page.button(key="delete_left").click().run()
+    assert not page.exception
+    (error,) = page.error
+    said = error.value.replace("\\", "")
+    assert "raysubmit_1" in said
+    assert "No cluster answers at 127.0.0.1:9" in said
+    assert run.exists
+    asked = ["delete", "left", "--models", tmp_path]
+    assert "--leave-job" in complaint(*asked)
+    assert run.exists
+    deleting = cxrlib(*asked, "--leave-job")
+    deleting.communicate(timeout=SECONDS)
+    assert deleting.returncode == 0
+    assert not run.folder.exists()
 
 
 def test_a_wrong_address_is_one_clear_sentence(drawn: Path, tmp_path: Path) -> None:

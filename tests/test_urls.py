@@ -4,10 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import cv2
@@ -51,23 +48,6 @@ def stored(bucket: Any, phantoms: Path) -> str:
     """The URL of a data set."""
     bucket.put(str(phantoms), "/bucket/chest_xray", recursive=True)
     return "memory://bucket/chest_xray"
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and its URL on a web server, which other processes reach too."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_the_copy_is_the_data_set_and_only_what_changes_is_fetched_again(

@@ -12,6 +12,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "download": data.download,
     "train": training.train,
     "sweep": training.sweep,
+    "delete": training.delete,
     "train-lungs": training.train_lungs,
     "evaluate": evaluating.evaluate,
     "stress": evaluating.stress_run,

@@ -34,10 +34,18 @@ def train(options: argparse.Namespace) -> int:
             )
             return 2
         run = runs.find_unfinished(options.resume, models=options.models)
-        if options.meaning:
-            options.data = options.data or run.task["data"]
-        changed = {"data": urls.absolute(_place_of_data(options))} if options.data else {}
-        run.save_task(run.task | changed | ({"devices": on} if on else {}))
+        task = run.task
+        if options.data or options.meaning:
+            options.data = options.data or task["data"]
+            task["data"] = _place_of_data(options, devices.cluster_address(on or task["devices"]))
+        if on and on != task["devices"]:
+            if jobs.has_job(run):
+                try:
+                    jobs.cancel_job(run)
+                except runs.RunError as error:
+                    print(error, file=sys.stderr)  # that cluster may be gone for good
+            task |= {"devices": on, "job": ""}
+        run.save_task(task)
         return _work(run)
     if options.config:
         try:
@@ -50,7 +58,8 @@ def train(options: argparse.Namespace) -> int:
             return 2
     network = given.pop("network", config.TrainingConfig.model_fields["network"].default)
     wanted = config.TrainingConfig(**config.for_network(network, **given))
-    run = jobs.create(wanted, _place_of_data(options), on=on, models=options.models)
+    data = _place_of_data(options, options.cluster)
+    run = jobs.create(wanted, data, on=on, models=options.models)
     keeps_reason = False
     try:
         return _work(run)
@@ -58,15 +67,14 @@ def train(options: argparse.Namespace) -> int:
         keeps_reason = True  # and is resumed when the disk has room
         raise
     finally:
-        followed = run.pending and run.task.get("job")  # a cluster is still training it
-        if not (run.finished or run.has_checkpoint or keeps_reason or followed):
+        if not (run.finished or run.has_checkpoint or keeps_reason or jobs.has_job(run)):
             runs.delete(run)  # it never got to learn anything
 
 
-def _place_of_data(options: argparse.Namespace) -> str:
+def _place_of_data(options: argparse.Namespace, cluster_address: str | None) -> str:
     """The data set to train on, which this machine need not see where a cluster does."""
-    place = place_of(options)
-    if urls.is_url(place) or (options.cluster and not Path(place).is_dir()):
+    place = urls.absolute(place_of(options))
+    if urls.is_url(place) or (cluster_address and not Path(place).is_dir()):
         return place
     return str(dataset.find_root(Path(place)))
 
@@ -92,13 +100,24 @@ def _work(run: runs.Run) -> int:
     return 0
 
 
+def delete(options: argparse.Namespace) -> int:
+    from cxrlib.training import jobs
+
+    run = runs.Run((options.models / runs.check_name(options.run)).resolve())
+    if not run.exists:
+        raise runs.RunError(f"There is no run called {options.run} in {options.models}.")
+    jobs.delete(run, leave_job=options.leave_job)
+    print(f"The run {run.name} is deleted.")
+    return 0
+
+
 def sweep(options: argparse.Namespace) -> int:
     from cxrlib.training import sweep
 
     asked = sweeps.read(options.file)
     options.data = options.data or asked.data
     options.cluster = options.cluster or asked.cluster
-    data = urls.absolute(_place_of_data(options))
+    data = _place_of_data(options, options.cluster)
     asked = asked.model_copy(update={"data": data, "cluster": options.cluster})
     known = sweeps.trials(asked, options.models)
     with sweep.held(asked, options.models), suppress(StoppedError, KeyboardInterrupt):

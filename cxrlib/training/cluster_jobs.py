@@ -4,21 +4,26 @@ The process that follows stands in for the one that would train: it holds the ru
 job's log, and brings the folder's files here as they change. Should it end, the job goes on, and
 resuming the run follows the same job again. A job whose node is lost is submitted again and goes on
 from the last checkpoint.
+
+``python -m cxrlib.training.cluster_jobs FOLDER`` cancels the job of the run in a folder.
 """
 
 import shlex
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from cxrlib import cluster
 from cxrlib.runs.folder import Run, StoppedError
 from cxrlib.training import devices, practice
 from cxrlib.training.errors import TrainingError
-from cxrlib.training.shelf import Shelf, contents, order, take_down
+from cxrlib.training.shelf import FIRST, Shelf, order, take_down
 
-_SECONDS = 1.0
+_SECONDS = 0.5
 _TRIES = 3
+_STOP_SECONDS = 30
 
 
 def follow(run: Run) -> None:
@@ -29,24 +34,69 @@ def follow(run: Run) -> None:
         ClusterError: the cluster cannot be reached, or a node lacks the data set.
         TrainingError: training failed there, with the reason.
     """
-    address = devices.cluster_address(run.task["devices"])
     run.write_progress("queued")
+    _Following(run, _connect(run)).to_the_end()
+
+
+def cancel(run: Run) -> None:
+    """Stop the job that trains a run, and forget it; to be called where nobody follows it.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or does not stop it.
+    """
+    client, job = _connect(run), run.task["job"]
+    import ray
+
+    # A cluster that was restarted knows none of the earlier jobs.
+    if job in {known.submission_id for known in client.list_jobs()}:
+        client.stop_job(job)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while not client.get_job_status(job).is_terminal():
+            if time.monotonic() > deadline:
+                raise cluster.ClusterError(
+                    f"It was asked to stop and did not. Try: ray job stop {job} "
+                    f"--address {client.get_address()}"
+                )
+            time.sleep(_SECONDS)
+    with suppress(ValueError):  # there is none
+        ray.kill(ray.get_actor(_shelf_name(run)))
+    run.save_task({**run.task, "job": ""})
+
+
+def _connect(run: Run) -> Any:
+    """A client for jobs of the cluster that trains a run.
+
+    Raises:
+        ClusterError: it cannot be reached, or takes no jobs.
+    """
+    address = devices.cluster_address(run.task["devices"])
     cluster.connect(address)
     from ray.job_submission import JobSubmissionClient
 
-    _Following(run, JobSubmissionClient(address)).to_the_end()
+    try:
+        return JobSubmissionClient(address)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise cluster.ClusterError(
+            f"The cluster at {address} takes no jobs, because its dashboard does not answer. "
+            "Install requirements-cluster.txt on its head and restart it: ray start --head"
+        ) from error
+
+
+def _shelf_name(run: Run) -> str:
+    return f"{run.name}-{run.task['queued']}"
 
 
 class _Following:
     def __init__(self, run: Run, client: Any) -> None:
         self._run, self._client = run, client
         self._cpus, self._gpus = _share(distribute=run.task["config"]["distribute"])
-        self._name = f"{run.name}-{run.task['queued']}"
+        self._name = _shelf_name(run)
         self._shelf, self._seen = self._find_shelf()
         self._printed = 0
 
     def _find_shelf(self) -> tuple[Any, int]:
-        """The shelf of the job that is followed again, or a new one with the run's files on it."""
+        """The shelf of the job that is followed again, or a new one with the run's files on it;
+        and the number of the last change that is known here."""
         import ray
 
         try:
@@ -56,7 +106,8 @@ class _Following:
         data = self._run.task["data"]
         cluster.check_nodes([] if data == str(practice.folder()) else [data])
         self._run.save_task({**self._run.task, "job": ""})
-        return lay_on_shelf(self._run, self._name, gpu=self._gpus > 0, lifetime="detached")
+        shelf = lay_on_shelf(self._run, self._name, gpu=self._gpus > 0, lifetime="detached")
+        return shelf, FIRST
 
     def to_the_end(self) -> None:
         import ray
@@ -140,8 +191,8 @@ class _Following:
         self._printed = len(log)
 
 
-def lay_on_shelf(run: Run, name: str, *, gpu: bool, lifetime: str | None = None) -> tuple[Any, int]:
-    """Make a shelf of that name with the run's files; returns it and the number of the change.
+def lay_on_shelf(run: Run, name: str, *, gpu: bool, lifetime: str | None = None) -> Any:
+    """A new shelf of that name with the run's files; it need not be there yet to be asked.
 
     It goes with this process, or is there for the next one with ``lifetime="detached"``.
     """
@@ -150,9 +201,8 @@ def lay_on_shelf(run: Run, name: str, *, gpu: bool, lifetime: str | None = None)
     # On the head, which lasts as long as the cluster.
     options = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
     named: Any = ray.remote(Shelf).options(name=name, lifetime=lifetime, **options)
-    shelf = named.remote(order(run, gpu=gpu))
-    files = contents(run)
-    return shelf, ray.get(shelf.put.remote(files, list(files)))
+    files = {name: file.read_bytes() for name, file in run.files.items()}
+    return named.remote(order(run, gpu=gpu), files)
 
 
 def _share(*, distribute: bool) -> tuple[float, float]:
@@ -165,3 +215,17 @@ def _share(*, distribute: bool) -> tuple[float, float]:
         return min(found["CPU"] for found in nodes if found.get("CPU")), 0
     gpus = max(found["GPU"] for found in with_gpus) if distribute else 1
     return min(found.get("CPU", 0) // found["GPU"] * gpus for found in with_gpus), gpus
+
+
+def main(folder: str) -> int:
+    """Cancel the job of the run in a folder; returns the exit status."""
+    try:
+        cancel(Run(Path(folder)))
+    except cluster.ClusterError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from cxrlib.runs.sweeps import Sweep, Trial
 from cxrlib.training import devices, jobs, practice
 from cxrlib.training.cluster_jobs import lay_on_shelf
 from cxrlib.training.failures import Reported
-from cxrlib.training.shelf import Carrier, Order, data_of, take_down, unpack
+from cxrlib.training.shelf import FIRST, Carrier, Order, data_of, take_down, unpack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,9 +120,8 @@ class _Home(tune.Callback):
         self._locks[number] = FileLock(run.lock_file)
         self._locks[number].acquire(timeout=2)
         run.clear_marks()
-        self._shelves[number], self._seen[number] = lay_on_shelf(
-            run, self._names[number], gpu=self._gpu
-        )
+        self._shelves[number] = lay_on_shelf(run, self._names[number], gpu=self._gpu)
+        self._seen[number] = FIRST
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict, **_: object
@@ -163,11 +163,15 @@ class _Home(tune.Callback):
         self._locks.pop(number).release()
 
 
+@dataclass(frozen=True)
 class _ReportingRun(Run):
     """A run that tells Ray Tune of each epoch; that is where a trial may be stopped."""
 
+    carrier: Carrier
+
     def save_history(self, history: "pd.DataFrame") -> None:
         super().save_history(history)
+        self.carrier.carry()  # of a trial that is stopped nothing comes home afterwards
         tune.report({"validation_auc": float(history.val_auc.max()), "epochs": len(history)})
 
 
@@ -183,9 +187,10 @@ def _train(asked: dict[str, int], *, names: Sequence[str], cpus: float) -> None:
     # In the folder that Ray gives the trial: a trial that is stopped cannot clear up.
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
         run, config = unpack(wanted, shelf, Path(place))
-        with Carrier(run, shelf), suppress(StoppedError), Reported(run):
+        with Carrier(run, shelf) as carrier, suppress(StoppedError), Reported(run):
             run.clear_marks()
-            jobs.train_now(_ReportingRun(run.folder), config, data_of(wanted), gpu=wanted.gpu)
+            reporting = _ReportingRun(run.folder, carrier)
+            jobs.train_now(reporting, config, data_of(wanted), gpu=wanted.gpu)
 
 
 def _shelf(name: str) -> Any:

@@ -237,19 +237,57 @@ def rename(run: Run, name: str) -> Run:
         RunError: it is being trained, an ensemble needs it, or the name will not do.
     """
     _idle(run)
+    if has_job(run):
+        raise RunError(
+            f"A cluster goes on training the run {run.name} under this name: resume it first."
+        )
     _unneeded(run)
     return runs.rename(run, name)
 
 
-def delete(run: Run) -> None:
-    """Remove a run.
+def delete(run: Run, *, leave_job: bool = False) -> None:
+    """Remove a run; a cluster that goes on training it is stopped first.
+
+    Args:
+        run: one that no process of this machine works on.
+        leave_job: let the cluster go on, or be gone.
 
     Raises:
-        RunError: it is being trained, an ensemble needs it, or it is the shipped one.
+        RunError: it is being trained, an ensemble needs it, it is the shipped one, or the cluster
+            cannot be reached.
     """
     _idle(run)
     _unneeded(run)
+    if has_job(run) and not leave_job:
+        try:
+            cancel_job(run)
+        except RunError as error:
+            raise RunError(
+                f"{error} (To delete the run all the same: python -m cxrlib delete {run.name} "
+                "--leave-job)"
+            ) from error
     runs.delete(run)
+
+
+def has_job(run: Run) -> bool:
+    """Whether a cluster was asked to train the run and may still be at it."""
+    return run.pending and bool(run.task.get("job"))
+
+
+def cancel_job(run: Run) -> None:
+    """Stop a cluster that goes on training a run which nobody follows.
+
+    In a process of its own: one that was connected to a cluster cannot be to another.
+
+    Raises:
+        RunError: it is followed, or the cluster cannot be reached.
+    """
+    _idle(run)
+    command = [sys.executable, "-m", "cxrlib.training.cluster_jobs", str(run.folder)]
+    ended = subprocess.run(command, cwd=_PROJECT, capture_output=True, text=True)
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines()[-1]
+        raise RunError(f"The job {run.task['job']} of the run {run.name} may go on: {said}")
 
 
 def _idle(run: Run) -> None:

@@ -18,6 +18,7 @@ from cxrlib.runs.config import TrainingConfig
 from cxrlib.runs.folder import Run
 from cxrlib.training import practice
 
+FIRST = 1  # the number of the change that a shelf is made with
 _SECONDS = 1.0
 
 
@@ -61,13 +62,19 @@ def order(run: Run, *, gpu: bool) -> Order:
 
 
 class Shelf:
-    """The files of one run, by their path below its folder. Used as a Ray actor."""
+    """The files of one run, by their path below its folder. Used as a Ray actor.
 
-    def __init__(self, wanted: Order) -> None:
+    Args:
+        wanted: what is to be trained.
+        files: what lies on it at first.
+    """
+
+    def __init__(self, wanted: Order, files: Mapping[str, bytes]) -> None:
         self._order = wanted
         self._files: dict[str, tuple[int, bytes]] = {}
         self._changes = 0
         self._taken = self._stop = False
+        self.put(files, files)
 
     def order(self) -> Order:
         """What is to be trained; whoever asks has started."""
@@ -99,11 +106,6 @@ class Shelf:
         return self._stop
 
 
-def contents(run: Run) -> dict[str, bytes]:
-    """What the run's files hold."""
-    return {name: file.read_bytes() for name, file in run.files.items()}
-
-
 class Carrier:
     """While in its context, lays on the shelf what changes in a run's folder.
 
@@ -115,11 +117,13 @@ class Carrier:
     def __init__(self, run: Run, shelf: Any) -> None:
         self._run, self._shelf = run, shelf
         self._stamps = self._look()
+        self._carrying = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "Carrier":
         self._thread.start()
+        return self
 
     def __exit__(
         self,
@@ -141,6 +145,10 @@ class Carrier:
 
     def carry(self) -> None:
         """Lay down what has changed since the last time."""
+        with self._carrying:
+            self._carry()
+
+    def _carry(self) -> None:
         import ray
 
         stamps = self._look()
