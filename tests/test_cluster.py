@@ -91,7 +91,8 @@ def replace_node(cluster) -> None:
 def wait(true: Callable[[], bool], run: runs.Run) -> None:
     deadline = time.monotonic() + SECONDS
     while not true():
-        assert time.monotonic() < deadline, f"{jobs.state(run)}\n{run.log_tail(40)}"
+        state = jobs.state(run)
+        assert state != "failed" and time.monotonic() < deadline, f"{state}\n{run.log_tail(40)}"
         time.sleep(0.1)
 
 

@@ -23,6 +23,7 @@ from cxrlib.training.shelf import FIRST, Shelf, order, take_down
 
 _SECONDS = 0.5
 _TRIES = 3
+_SUBMIT_SECONDS = 60
 _STOP_SECONDS = 30
 
 
@@ -135,7 +136,7 @@ class _Following:
 
     def _submit(self) -> str:
         threads = str(max(int(self._cpus), 1))
-        job = self._client.submit_job(
+        job = self._submitted(
             entrypoint=f"python -m cxrlib.training.remote {shlex.quote(self._name)}",
             entrypoint_num_cpus=self._cpus,
             entrypoint_num_gpus=self._gpus,
@@ -154,6 +155,19 @@ class _Following:
         self._run.save_task({**self._run.task, "job": job, "dashboard": dashboard})
         print(f"Job {job}: {dashboard}", flush=True)
         return job
+
+    def _submitted(self, **options: Any) -> str:
+        """A job's id; a node that has just been started takes none for some seconds."""
+        deadline = time.monotonic() + _SUBMIT_SECONDS
+        while True:
+            try:
+                return self._client.submit_job(**options)
+            except RuntimeError as error:
+                if time.monotonic() > deadline:
+                    raise cluster.ClusterError(
+                        f"The cluster takes no jobs now: {error} Resume to try again."
+                    ) from error
+                time.sleep(_SECONDS)
 
     def _wait(self, job: str) -> None:
         """Bring here what the job does until it ends, whichever way."""
