@@ -1,8 +1,8 @@
 """Archives and clusters, measured on this machine: python benchmarks/scale.py PART…
 
-workers   files a second read with two processes over one; at least 1.7. Other work on the machine
-          spoils that, so it is told from the processor time of a file too: what two processes read
-          on two cores of their own over what one does
+workers   files a second read with two processes, which have two cores, over one, which has one; at
+          least 1.7. Other work on the machine spoils that, so it is told from the processor time of
+          a file too: what two processes read on two cores of their own over what one does
 nodes     the same with two nodes of a Ray cluster and one, by the clock
 memory    what `predict --out` holds with 1,000 and with 10,000 files: the process that hands them
           out, and all of its processes together, at most; flat (needs Linux)
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from cxrlib.synthetic import phantom
 
 ROOT = Path(__file__).resolve().parent.parent
 DRAWN, SIDE, SMALL_SIDE = 20, 1024, 256
-FEW, MANY = 50, 400
+FEW, MANY = 50, 300
 # Of the cost's table: name, processors as a cloud counts them, assumed price in USD an hour.
 MACHINES = (
     ("laptop, 8 processors", 8, 0.0),
@@ -71,12 +71,21 @@ def files_a_second(results: Iterable[file_reader.Result], warm: int) -> float:
     return (count - warm) / (time.perf_counter() - started)
 
 
-def local_cluster(nodes: int):
+def on_cores(count: int, results: Iterator[file_reader.Result]) -> Iterator[file_reader.Result]:
+    """Results of processes that are started with the first one, and keep to so many cores."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[:count])
+    yield next(results)
+    os.sched_setaffinity(0, cores)  # the process that hands out files keeps to none
+    yield from results
+
+
+def local_cluster(nodes: int, cores: int = 1):
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "dashboard_port": 0})
     for _ in range(nodes):
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=cores)
     return cluster
 
 
@@ -90,7 +99,7 @@ def workers(place: Path, rounds: int) -> None:
         seconds = []
         for files in (paths[:FEW], paths):
             before = children_seconds()
-            rate = files_a_second(read(iter(files)), warm=FEW // 2)
+            rate = files_a_second(on_cores(count, read(iter(files))), warm=FEW // 2)
             seconds.append(children_seconds() - before)
         rates[count].append(rate)
         # Without what starting takes.
@@ -127,11 +136,11 @@ def nodes_of_cluster(place: Path, nodes: int) -> None:
     """Files a second of a cluster; a part of ``workers``."""
     import ray
 
-    paths = draw(place / "ray", 400)
+    paths = draw(place / "ray", MANY)
     cluster = local_cluster(nodes)
     settings = Settings(runs.find(runs.SHIPPED).folder)
-    read = read_on_cluster(iter(paths), settings, address=cluster.address, sources=[place])
-    print(files_a_second(read, warm=100))
+    read = read_on_cluster(iter(paths), settings, address=cluster.address, sources=[str(place)])
+    print(files_a_second(read, warm=2 * FEW))
     ray.shutdown()
     cluster.shutdown()
 
@@ -172,7 +181,7 @@ def memory(place: Path) -> None:
 def job(place: Path, rounds: int) -> None:
     data = place / "chest_xray"
     phantom.write_dataset(data, patients=PATIENTS, size=128)
-    cluster = local_cluster(1)
+    cluster = local_cluster(1, os.cpu_count() or 1)  # as many as train.py has
     command = [sys.executable, str(ROOT / "train.py"), "--data", str(data), "--network", "cnn"]
     command += ["--size", "96", "--batch-size", "8", "--fine-tune-epochs", str(EPOCHS)]
     command += ["--models", str(place / "models")]
@@ -204,7 +213,7 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="+", metavar="PART", help="workers, nodes, memory, job, million"
     )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.0, help="processor time of a file")
     parser.add_argument("--nodes", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -67,8 +67,8 @@ def _check_reachable(address: str) -> None:
         ).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"No cluster answers at {address}. Check the address, and start one there with: ray "
-            "start --head"
+            f"No cluster answers at {address}. Check the address, or start one there: "
+            "ray start --head"
         ) from error
 
 
@@ -98,7 +98,7 @@ def check_nodes(places: Sequence[str] = ()) -> None:
         places: paths and URLs.
 
     Raises:
-        ClusterError: a node has not, or does not.
+        ClusterError: a node has not, or does not; or there is no node with cores.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
@@ -110,6 +110,11 @@ def check_nodes(places: Sequence[str] = ()) -> None:
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("CPU")
     }
+    if not answers:
+        raise ClusterError(
+            "No machine of the cluster has cores to work with. Add one, there: ray start --address "
+            "HOST:PORT"
+        )
     for name, answer in answers.items():
         try:
             version, problems = ray.get(answer, timeout=_CHECK_SECONDS)

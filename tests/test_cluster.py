@@ -357,6 +357,15 @@ def test_a_node_without_the_data_set_is_one_clear_sentence(cluster, tmp_path: Pa
     assert not (tmp_path / "none").exists(), "a run that never began was left"
 
 
+def test_a_trial_larger_than_any_node_is_one_clear_sentence(
+    cluster, phantoms: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text(f"cpus = 64\n{POOR}", encoding="utf-8")
+    asked = ["--data", phantoms, "--models", tmp_path, "--cluster", cluster.address]
+    assert "A trial takes 64 CPUs, and no node has more than 1" in complaint("sweep", file, *asked)
+
+
 def test_the_page_offers_the_cluster_as_a_device(
     phantoms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from cxrlib import urls
@@ -76,6 +77,7 @@ class FileReader:
     def __init__(self, settings: Settings) -> None:
         # Processes that read a file each are faster than threads within one network's pass.
         session.use_threads(1)
+        cv2.setNumThreads(1)
         self._settings = settings
         self._classifier = ensemble.load(Run(settings.run))
 

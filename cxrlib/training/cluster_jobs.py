@@ -22,6 +22,7 @@ from cxrlib.training.errors import TrainingError
 from cxrlib.training.shelf import FIRST, Shelf, order, take_down
 
 _SECONDS = 0.5
+_LOG_SECONDS = 5.0  # the whole log comes each time
 _TRIES = 3
 _SUBMIT_SECONDS = 60
 _STOP_SECONDS = 30
@@ -173,7 +174,7 @@ class _Following:
         """Bring here what the job does until it ends, whichever way."""
         import ray
 
-        self._printed, told = 0, False
+        self._printed, passed_on, log_due = 0, False, 0.0
         while True:
             try:
                 status = self._client.get_job_status(job)
@@ -183,11 +184,13 @@ class _Following:
                     "The cluster does not answer any longer. Resume when it is back: what was "
                     "learned until then is kept."
                 ) from error
-            self._print_log(job)
+            if status.is_terminal() or time.monotonic() > log_due:
+                self._print_log(job)
+                log_due = time.monotonic() + _LOG_SECONDS
             if status.is_terminal():
                 return
-            if self._run.stop_requested and not told:
-                told = True
+            if self._run.stop_requested and not passed_on:
+                passed_on = True
                 ray.get(self._shelf.request_stop.remote())
                 if status == "PENDING":
                     self._client.stop_job(job)
@@ -226,7 +229,7 @@ def _share(*, distribute: bool) -> tuple[float, float]:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     with_gpus = [found for found in nodes if found.get("GPU")]
     if not with_gpus:
-        return min(found["CPU"] for found in nodes if found.get("CPU")), 0
+        return min((found["CPU"] for found in nodes if found.get("CPU")), default=1), 0
     gpus = max(found["GPU"] for found in with_gpus) if distribute else 1
     return min(found.get("CPU", 0) // found["GPU"] * gpus for found in with_gpus), gpus
 

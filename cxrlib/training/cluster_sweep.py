@@ -5,12 +5,13 @@ massively parallel hyperparameter tuning"). Each trains in a node's own copy of 
 a job does; what changes there comes here whenever an epoch is finished.
 """
 
+import logging
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,7 @@ def train_there(
         address: the cluster's.
 
     Raises:
-        ClusterError: a node does not see the data set.
+        ClusterError: a node does not see the data set, or none is large enough for a trial.
     """
     if data != str(practice.folder()):
         cluster.check_nodes([data])
@@ -61,6 +62,8 @@ def train_there(
     if not rest:
         return
     gpus = sweep.gpus if ray.cluster_resources().get("GPU") else 0
+    _check_size("CPU", sweep.cpus)
+    _check_size("GPU", gpus)
     longest = max(one.config.head_epochs + one.config.fine_tune_epochs for one in known)
     scheduler = FIFOScheduler()
     if sweep.reduction > 1:
@@ -88,6 +91,18 @@ def train_there(
                 failure_config=tune.FailureConfig(max_failures=_FAILURES),
             ),
         ).fit()
+
+
+def _check_size(kind: str, wanted: float) -> None:
+    """That a node has as many cores or GPUs as a trial takes; it would wait for ever."""
+    import ray
+
+    most = max(node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"])
+    if wanted > most:
+        raise cluster.ClusterError(
+            f"A trial takes {wanted:g} {kind}s, and no node has more than {most:g}: set "
+            f"{kind.lower()}s in the sweep's file."
+        )
 
 
 class _Home(tune.Callback):
@@ -143,9 +158,10 @@ class _Home(tune.Callback):
         self._end(number)
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **_: object) -> None:
-        name = self._known[trial.config["number"]].run.name
-        print(f"{name}: lost with its nodes", file=sys.stderr, flush=True)
-        self._end(trial.config["number"])
+        number = trial.config["number"]
+        self._fetch(number)
+        print(f"{self._known[number].run.name}: lost with its nodes", file=sys.stderr, flush=True)
+        self._end(number)
 
     def on_experiment_end(self, trials: list, **_: object) -> None:
         for number in list(self._shelves):
@@ -187,10 +203,21 @@ def _train(asked: dict[str, int], *, names: Sequence[str], cpus: float) -> None:
     # In the folder that Ray gives the trial: a trial that is stopped cannot clear up.
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
         run, config = unpack(wanted, shelf, Path(place))
-        with Carrier(run, shelf) as carrier, suppress(StoppedError), Reported(run):
+        # Why a trial failed is in its folder; Tune would train it again, as where a node is lost.
+        with Carrier(run, shelf) as carrier, _logged(), Reported(run):
             run.clear_marks()
             reporting = _ReportingRun(run.folder, carrier)
             jobs.train_now(reporting, config, data_of(wanted), gpu=wanted.gpu)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except StoppedError:
+        pass
+    except Exception:
+        logging.exception("The trial failed.")
 
 
 def _shelf(name: str) -> Any:
