@@ -24,7 +24,7 @@ from cxrlib.training.shelf import FIRST, Shelf, order, take_down
 _SECONDS = 0.5
 _LOG_SECONDS = 5.0  # the whole log comes each time
 _TRIES = 3
-_SUBMIT_SECONDS = 60
+_SUBMIT_SECONDS = 120
 _STOP_SECONDS = 30
 
 
@@ -115,7 +115,11 @@ class _Following:
         import ray
 
         for _ in range(_TRIES):
-            job = self._run.task.get("job") or self._submit()
+            try:
+                job = self._run.task.get("job") or self._submit()
+            except (cluster.ClusterError, StoppedError):
+                ray.kill(self._shelf)
+                raise
             self._wait(job)
             if self._run.finished or self._run.stopped or self._run.failure:
                 break
@@ -164,6 +168,9 @@ class _Following:
             try:
                 return self._client.submit_job(**options)
             except RuntimeError as error:
+                if self._run.stop_requested:
+                    self._run.mark_stopped()
+                    raise StoppedError from error
                 if time.monotonic() > deadline:
                     raise cluster.ClusterError(
                         f"The cluster takes no jobs now: {error} Resume to try again."
