@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--leave-job",
         action="store_true",
-        help="even if a Ray cluster that may go on training it cannot be reached",
+        help="do not stop its job on a Ray cluster, such as one that is gone",
     )
 
     command = commands.add_parser("train-lungs", help="train a network that finds lung fields")

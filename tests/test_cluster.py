@@ -241,7 +241,7 @@ def test_a_poor_trial_is_stopped_early_and_a_data_set_may_be_at_a_url(
     assert not runs.unfinished(models)
     again = cxrlib("sweep", file, *asked)
     assert "stopped early" in again.communicate(timeout=SECONDS)[0]
-    assert again.returncode == 0, "a trial that was stopped is gone on with"
+    assert again.returncode == 0, "a trial that was stopped is resumed"
 
 
 def test_deleting_a_run_that_nobody_follows_stops_its_job(

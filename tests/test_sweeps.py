@@ -75,7 +75,7 @@ def test_a_search_draws_the_same_trials_again_and_more_on_request(tmp_path: Path
         (("[values]", "[valves]"), "valves"),
         (('"rates"', '"a/b"'), "letters, digits"),
         (("[1e-3, 1e-4]", "[]"), "no values"),
-        (('name = "rates"', "name = "), "no sweep's file"),
+        (('name = "rates"', "name = "), "not a sweep's file"),
     ],
 )
 def test_what_cannot_be_is_said_with_the_setting(

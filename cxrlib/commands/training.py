@@ -153,7 +153,7 @@ def train_lungs(options: argparse.Namespace) -> int:
 def export_run(options: argparse.Namespace) -> int:
     run = runs.find(options.run)
     if options.out and options.out.suffix not in (".keras", ".h5"):
-        print(f"{options.out} shall end in .keras or .h5.", file=sys.stderr)
+        print(f"{options.out} must end in .keras or .h5.", file=sys.stderr)
         return 2
     if members := ensembles.member_names(run):
         raise runs.RunError(

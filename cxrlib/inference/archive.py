@@ -87,8 +87,8 @@ def read(
         engine: what reads; by default a process for each core of this machine.
 
     Raises:
-        ArchiveError: the table is there already or was begun otherwise, or a source is missing or
-            has no files.
+        ArchiveError: the table is there already or was started differently, or a source is missing
+            or has no files.
         RunError: files of the run are missing or damaged.
     """
     if out.suffix not in FORMATS:
@@ -97,7 +97,7 @@ def read(
         raise ArchiveError(f"{out} is there already. Delete it, or choose another name.")
     count = sum(1 for _ in _listed(sources))
     if not count:
-        raise ArchiveError("There are no files in there.")
+        raise ArchiveError(f"There are no files in {' and '.join(map(urls.public, sources))}.")
     point = ensemble.load(run).point
     constants = {
         "operating_point": point.name,
@@ -245,7 +245,7 @@ def _check_begun(kept: sqlite3.Connection, asked: Mapping[str, str], file: Path)
     if begun and begun != asked:
         others = ", ".join(name for name in asked if begun.get(name) != asked[name])
         raise ArchiveError(
-            f"{file} was begun otherwise ({others.replace('_', ' ')}). Go on with the same "
+            f"{file} was started differently ({others.replace('_', ' ')}). Resume with the same "
             "command, delete the file, or choose another name for the table."
         )
     kept.executemany("insert or ignore into about values (?, ?)", asked.items())

@@ -104,7 +104,7 @@ class Sweep(BaseModel):
         if not varied:
             raise ValueError("nothing to vary: give [values] or [ranges]")
         if self.ranges and self.trials is None:
-            raise ValueError("ranges are drawn from: say how many trials")
+            raise ValueError("[ranges] are drawn from: say how many trials")
         for name in [*self.settings, *varied]:
             if name not in TrainingConfig.model_fields:
                 raise ValueError(f"there is no setting {name}: python train.py --help lists them")
@@ -144,7 +144,7 @@ class Sweep(BaseModel):
                     for field, sentence in problems(error).items()
                 )
                 these = ", ".join(f"{name} = {value}" for name, value in varied.items())
-                raise SweepError(f"The trial with {these} is none: {said}") from error
+                raise SweepError(f"The trial with {these} cannot be trained: {said}") from error
         return found
 
     def _varied(self) -> Iterator[dict[str, Any]]:
@@ -217,7 +217,7 @@ def read(file: Path) -> Sweep:
     except OSError as error:
         raise SweepError(f"{file} cannot be opened: {error.strerror}.") from error
     except ValueError as error:
-        raise SweepError(f"{file} is no sweep's file: {error}.") from error
+        raise SweepError(f"{file} is not a sweep's file: {error}.") from error
     return _checked(asked, file)
 
 

@@ -1,8 +1,8 @@
 """Trains a run as a job of a Ray cluster, and follows it until it is finished here.
 
 The process that follows stands in for the one that would train: it holds the run's lock, prints the
-job's log, and brings the folder's files here as they change. Should it end, the job goes on, and
-resuming the run follows the same job again. A job whose node is lost is submitted again and goes on
+job's log, and brings the folder's files here as they change. Should it end, the job runs on, and
+resuming the run follows the same job again. A job whose node is lost is submitted again and resumes
 from the last checkpoint.
 
 ``python -m cxrlib.training.cluster_jobs FOLDER`` cancels the job of the run in a folder.

@@ -239,18 +239,18 @@ def rename(run: Run, name: str) -> Run:
     _idle(run)
     if has_job(run):
         raise RunError(
-            f"A cluster goes on training the run {run.name} under this name: resume it first."
+            f"A cluster is still training the run {run.name} under this name: resume it first."
         )
     _unneeded(run)
     return runs.rename(run, name)
 
 
 def delete(run: Run, *, leave_job: bool = False) -> None:
-    """Remove a run; a cluster that goes on training it is stopped first.
+    """Remove a run; a cluster that is still training it is stopped first.
 
     Args:
         run: one that no process of this machine works on.
-        leave_job: let the cluster go on, or be gone.
+        leave_job: do not stop its job on a cluster, which may be gone.
 
     Raises:
         RunError: it is being trained, an ensemble needs it, it is the shipped one, or the cluster
@@ -275,7 +275,7 @@ def has_job(run: Run) -> bool:
 
 
 def cancel_job(run: Run) -> None:
-    """Stop a cluster that goes on training a run which nobody follows.
+    """Stop a cluster that is still training a run which nobody follows.
 
     In a process of its own: one that was connected to a cluster cannot be to another.
 
@@ -287,7 +287,9 @@ def cancel_job(run: Run) -> None:
     ended = subprocess.run(command, cwd=_PROJECT, capture_output=True, text=True)
     if ended.returncode:
         said = ended.stderr.strip().splitlines()[-1]
-        raise RunError(f"The job {run.task['job']} of the run {run.name} may go on: {said}")
+        raise RunError(
+            f"The job {run.task['job']} of the run {run.name} may still be running: {said}"
+        )
 
 
 def _idle(run: Run) -> None:
