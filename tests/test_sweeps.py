@@ -162,6 +162,30 @@ def test_the_page_shows_trials_and_the_best_and_continues(
     assert launched == [(asked, tmp_path)]
 
 
+def test_a_sweep_is_deleted_with_the_runs_that_no_other_list_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    asked = Sweep(name="made", settings=made_runs.CNN, values={"learning_rate": [1e-3, 1e-4]})
+    first, second = asked.configurations()
+    made = first.model_dump(exclude={"name"})
+    made_runs.make_run(tmp_path, "made-01", made_runs.pictures(), **made)
+    jobs.create(second, tmp_path / "data", on=["cpu"], models=tmp_path).give_up()
+    sweeps.keep(asked, tmp_path)
+    monkeypatch.setenv("CXR_TRAINING", "on")
+    monkeypatch.setattr(runs, "MODELS", tmp_path)
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    page.switch_page("pages/training.py")
+    page.query_params["training_tab"] = "Sweeps"
+    page.run()
+    page.button(key="sweep_delete_made").click().run()
+    assert not page.exception
+    assert not sweeps.kept(tmp_path)
+    assert runs.find("made-01", models=tmp_path).finished
+    assert not (tmp_path / "made-02").exists()
+
+
 def test_the_form_makes_a_sweep_of_its_settings_and_several_values(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,9 @@ from cxrlib.__main__ import main
 from cxrlib.data import classes, dataset, entries, remote
 from cxrlib.data.entries import DatasetError
 from cxrlib.synthetic.phantom import phantom
+from cxrlib.training import jobs
 
+ROOT = Path(__file__).resolve().parent.parent
 fsspec = pytest.importorskip("fsspec", reason="an optional extra")
 
 
@@ -206,3 +208,26 @@ def test_an_archive_is_read_where_it_is(
     assert "--out" in capsys.readouterr().err
     assert main(["predict", f"{server}/none", "--out", str(tmp_path / "none.csv")]) == 2
     assert f"{server}/none" in capsys.readouterr().err
+
+
+def test_the_page_says_how_to_copy_a_data_set_and_then_starts_runs_by_its_url(
+    stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    started = []
+    monkeypatch.setenv("CXR_DATA_DIR", stored)
+    monkeypatch.setenv("CXR_TRAINING", "on")
+    monkeypatch.setattr(jobs, "create", lambda _, data, **__: started.append(data))
+    monkeypatch.setattr(jobs, "launch", lambda run: None)
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    page.switch_page("pages/training.py").run()
+    assert not page.exception
+    assert f"python -m cxrlib download {stored}" in [code.value for code in page.code]
+    remote.fetch(stored)
+    page.run()
+    assert not page.exception
+    assert any(stored in one.value.replace("\\", "") for one in page.caption)
+    (start,) = (button for button in page.button if button.label == "Start training")
+    start.click().run()
+    assert started == [stored]

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cxrlib import runs
 from cxrlib.runs import sweeps
 from cxrlib.runs.folder import Run, StoppedError
 from cxrlib.runs.sweeps import Sweep, SweepError, Trial
@@ -126,6 +127,22 @@ def launch(sweep: Sweep, models: Path) -> None:
     if process.returncode == 2:
         said = file.with_suffix(".log").read_text(encoding="utf-8").strip()
         raise SweepError(said.splitlines()[-1])
+
+
+def delete(sweep: Sweep, models: Path) -> None:
+    """Forget a sweep. Its runs stay, but for those that were stopped early: no other list has them.
+
+    Raises:
+        SweepError: it is running.
+    """
+    if alive(sweep, models):
+        raise SweepError(f"The sweep {sweep.name} is running: stop it first.")
+    with suppress(SweepError):  # runs of these names are not the sweep's
+        for trial in sweeps.trials(sweep, models):
+            if trial.state == "stopped early":
+                runs.delete(trial.run)
+    for ending in (".json", ".log", ".pid", ".lock"):
+        sweeps.file_of(sweep.name, models, ending).unlink(missing_ok=True)
 
 
 def log_tail(sweep: Sweep, models: Path, lines: int = 12) -> str:

@@ -15,6 +15,7 @@ from cxrlib.runs.config import LEGACY_FIELDS, problems
 from cxrlib.runs.sweeps import Sweep, SweepError, Trial
 from cxrlib.training import devices, sweep
 from pages.shared import data_folder
+from pages.shared.permissions import allowed
 from pages.shared.text import plain
 from pages.training_parts.fields import FIELDS, in_form, title
 
@@ -144,6 +145,30 @@ def show_kept() -> None:
                 show_sweep(asked, sweeps.trials(asked, runs.MODELS))
             except (SweepError, runs.RunError) as error:
                 st.caption(plain(str(error)))
+            if not sweep.alive(asked, runs.MODELS) and allowed("delete"):
+                show_delete(asked)
+
+
+def show_delete(asked: Sweep) -> None:
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown(
+            f"Delete the sweep **{plain(asked.name)}** from this list? Its runs stay, except those "
+            "that were stopped early."
+        )
+        st.button(
+            "Delete permanently",
+            key=f"sweep_delete_{asked.name}",
+            icon=":material/delete_forever:",
+            on_click=delete,
+            args=(asked,),
+        )
+
+
+def delete(asked: Sweep) -> None:
+    try:
+        sweep.delete(asked, runs.MODELS)
+    except (SweepError, OSError) as error:
+        st.session_state.training_problem = str(error)
 
 
 def show_sweep(asked: Sweep, known: list[Trial]) -> None:
