@@ -24,7 +24,7 @@ from cxrlib.training.shelf import FIRST, Shelf, order, take_down
 _SECONDS = 0.5
 _LOG_SECONDS = 5.0  # the whole log comes each time
 _TRIES = 3
-_SUBMIT_SECONDS = 120
+_SUBMIT_SECONDS = 240
 _STOP_SECONDS = 30
 
 
