@@ -6,6 +6,7 @@ import streamlit as st
 
 from cxrlib import runs
 from cxrlib.runs.config import TrainingConfig
+from cxrlib.runs.sweeps import SweepError
 from cxrlib.training import devices, jobs, practice
 from pages.shared.permissions import allowed
 from pages.shared.text import plain
@@ -26,7 +27,7 @@ def show_problem() -> None:
         st.error(plain(problem))
 
 
-def reason(error: runs.RunError | OSError) -> str:
+def reason(error: runs.RunError | SweepError | OSError) -> str:
     """What went wrong, and what to do about it."""
     if isinstance(error, OSError):
         return (

@@ -17,6 +17,7 @@ from cxrlib.training import devices, sweep
 from pages.shared import data_folder
 from pages.shared.permissions import allowed
 from pages.shared.text import plain
+from pages.training_parts import actions
 from pages.training_parts.fields import FIELDS, in_form, title
 
 SECONDS = 2
@@ -125,7 +126,7 @@ def launch(asked: Sweep) -> None:
     try:
         sweep.launch(asked, runs.MODELS)
     except (SweepError, runs.RunError, OSError) as error:
-        st.session_state.training_problem = str(error)
+        st.session_state.training_problem = actions.reason(error)
 
 
 def kept() -> list[Sweep]:
