@@ -114,11 +114,13 @@ def add(title: str, line: str, seed: int, data: Path, models: Path) -> None:
 
 def print_table() -> None:
     table = pd.read_csv(FILE)
-    print(f"| experiment | seeds | images | px | epochs | {' | '.join(MEASURES.values())} |")
-    print("|---" * (5 + len(MEASURES)) + "|")
+    titles = " | ".join(MEASURES.values())
+    print(f"| experiment | seeds | images | px | epochs | {titles} | minutes |")
+    print("|---" * (6 + len(MEASURES)) + "|")
     for title, of in table.groupby("experiment", sort=False):
         cells = [spread(of[name], digits=0) for name in ("images", "size", "epochs")]
         cells += [spread(of[name], digits=3) for name in MEASURES]
+        cells.append(spread(of.minutes, digits=1))
         print(f"| {title} | {len(of)} | {' | '.join(cells)} |")
 
 
