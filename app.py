@@ -43,6 +43,7 @@ def show_page() -> None:
         "@media(hover:none){[data-testid=stFullScreenFrame]:has([data-testid=stDataFrame]) "
         "[data-testid=stElementToolbar],button kbd{display:none!important}}"
         "h1{font-size:1.9rem!important}h2{font-size:1.4rem!important}"
+        "h3{font-size:1.2rem!important}h4{font-size:1rem!important}"
         # White words need a darker ground than the dark theme's accent colour, which has to be
         # bright enough to be read itself.
         "button[kind^=primary]:enabled{background:#0b7285;border-color:#0b7285}"

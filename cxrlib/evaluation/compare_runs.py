@@ -282,7 +282,7 @@ def _ensemble_card(members: Sequence[str], run_metrics: Mapping[str, Any], note:
         "**For education and research, not for diagnosis.** Reads frontal chest radiographs for "
         "pneumonia and gives a calibrated probability.",
         "",
-        "## How",
+        "## How it was made",
         f"The mean of the calibrated probabilities of {len(members)} runs, recalibrated: "
         f"{', '.join(members)}. Their own cards say how each was trained, and on what.",
         *(["", note] if note else []),

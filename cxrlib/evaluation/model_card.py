@@ -131,7 +131,7 @@ def card(
         f"{_TRAINED_ON[trained_on(run_metrics)]}{place} Whole patients, "
         f"{config.validation_fraction:.0%} of each class, were held out for validation.",
         "",
-        "## How",
+        "## How it was made",
         _how(config),
         "",
         f"Keras {environment['keras']} on {environment['backend']}, {environment['device']}.",

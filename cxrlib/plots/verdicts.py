@@ -46,14 +46,14 @@ def verdict_bar(probability: float, point: OperatingPoint) -> str:
     )
     return f"""\
 <div role="img" aria-label="{label}" style="padding:0 1.2rem">
-<div style="position:relative;height:.9rem;margin:.75rem 0 .6rem">
+<div style="position:relative;height:.9rem;margin:.8rem 0 .6rem">
 <div style="{line};inset:0;border-radius:.45rem;opacity:.15"></div>
 <div style="{line};left:0;top:0;bottom:0;width:{probability:.2%};border-radius:.45rem;
 opacity:.3"></div>
 <div style="position:absolute;left:{point.low:.2%};width:{point.high - point.low:.2%};top:0;
 bottom:0;opacity:.55;background:repeating-linear-gradient(45deg,currentColor 0 2px,transparent
 2px 6px)"></div>
-<div style="{line};left:{point.threshold:.2%};width:2px;top:-.45rem;bottom:-.45rem"></div>
+<div style="{line};left:{point.threshold:.2%};width:2px;top:-.3rem;bottom:-.3rem"></div>
 <div style="position:absolute;left:{probability:.2%};top:50%;width:1.3rem;height:1.3rem;
 border-radius:50%;transform:translate(-50%,-50%);background:{ACCENT};
 border:2px solid currentColor"></div>

@@ -155,7 +155,7 @@ def of_example(example: Example) -> Case:
         if example.synthetic:
             case.note = (
                 f"{DRAWN} It shows how the page works. The model was trained on real radiographs "
-                "and misses many drawn opacities; this pair is one that it tells apart."
+                "and often errs on drawn ones; it is right about this pair."
             )
         st.session_state.example_case = case
     return case

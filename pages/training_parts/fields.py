@@ -20,10 +20,10 @@ LABELS = {
     "head_epochs": "Epochs for the head",
     "fine_tune_epochs": "Epochs of fine-tuning",
     "fine_tune_depth": "Fine-tuned layers",
-    "cnn_width": "CNN: filters at first",
+    "cnn_width": "CNN: first filters",
     "cnn_blocks": "CNN: convolutions",
     "monitor": "Best epoch by",
-    "imbalance": "Unequal classes",
+    "imbalance": "Class imbalance",
 }
 # What stands in fields that may stay empty.
 DEFAULTS = {"fine_tune_depth": "all", "fine_tune_layers": "all", "split_seed": "the seed"}

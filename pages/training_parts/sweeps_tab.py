@@ -45,6 +45,7 @@ def show_form() -> None:
             [name for name in FIELDS if name not in FIXED],
             format_func=title,
             max_selections=MOST_FIELDS,
+            placeholder=f"Up to {MOST_FIELDS}",
             key="sweep_fields",
         )
         values = {
@@ -58,9 +59,7 @@ def show_form() -> None:
             )
             for name in chosen
         }
-        name = st.text_input(
-            "Name of the sweep", placeholder="by default the time", key="sweep_name"
-        )
+        name = st.text_input("Name of the sweep", placeholder="date and time", key="sweep_name")
         addresses = [""] + [
             devices.cluster_address([device.id])
             for device in devices.found()
@@ -73,7 +72,7 @@ def show_form() -> None:
             key="sweep_cluster",
         )
         asked, problem = checked(values, name.strip(), urls.absolute(place), cluster)
-        if problem and all(values.values()):
+        if problem and values and all(values.values()):
             st.error(plain(problem))
         count = math.prod(len(found) for found in values.values()) if values else 0
         st.button(
