@@ -57,7 +57,7 @@ _ABSURD: dict[str, object] = {
 }  # fmt: skip
 
 SMALL: dict[str, tuple[Maker, str]] = {
-    # Not pictures, whatever they are called
+    # Not images, whatever they are called
     "zero bytes": (lambda: b"", REFUSED),
     "one byte": (lambda: b"\xff", REFUSED),
     "text": (lambda: b"a report", REFUSED),

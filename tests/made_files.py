@@ -1,4 +1,4 @@
-"""X-ray files to test with: one known picture in every format and compression that is read."""
+"""X-ray files to test with: one known image in every format and compression that is read."""
 
 import io
 
@@ -11,7 +11,7 @@ from pydicom.encaps import encapsulate
 
 from cxrlib.images.radiograph import Radiograph
 
-# A picture without symmetry, all 256 grey levels, smooth enough for lossy codecs.
+# An image without symmetry, all 256 grey levels, smooth enough for lossy codecs.
 ROWS, COLUMNS = 240, 320
 _y, _x = np.mgrid[:ROWS, :COLUMNS]
 PICTURE = np.rint(255 * (0.7 * _x / (COLUMNS - 1) + 0.3 * _y / (ROWS - 1))).astype(np.uint8)

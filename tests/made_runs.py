@@ -27,7 +27,7 @@ HISTORY = pd.DataFrame(
 
 
 def pictures(count: int = 240) -> pd.DataFrame:
-    """Rows as of `dataset.index`, half validation and half test; two pictures a patient."""
+    """Rows as of `dataset.index`, half validation and half test; two images a patient."""
     number = np.arange(count)
     label = np.where(number % 3 == 0, "NORMAL", "PNEUMONIA")
     subtype = np.where(label == "NORMAL", "", np.where(number % 3 == 1, "bacterial", "viral"))
@@ -92,7 +92,7 @@ def copy_shipped(models: Path) -> None:
 
 
 def make_runs(models: Path, table: pd.DataFrame) -> list[runs.Run]:
-    """A good run, one that was trained plainly, and one that lacks every fifth picture."""
+    """A good run, one that was trained plainly, and one that lacks every fifth image."""
     return [
         make_run(models, "good", table, separation=4.0),
         make_run(models, "plain", table, separation=2.5, augmentation="none", imbalance="none"),

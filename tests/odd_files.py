@@ -32,7 +32,7 @@ def zipped() -> bytes:
 
 
 def png(*chunks: tuple[bytes, bytes], width: int = COLUMNS, height: int = ROWS, **header) -> bytes:
-    """A PNG of these chunks after its header, and of a black picture where none is among them."""
+    """A PNG of these chunks after its header, and of a black image where none is among them."""
     depth, colour, interlaced = (header.get(k, v) for k, v in HEADER.items())
     first = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     if b"IDAT" not in dict(chunks):
@@ -129,7 +129,7 @@ def declared(rows: int, columns: int, frame: bytes, syntax: str, *, bits: int = 
 
 
 def elements(count: int, element: bytes) -> bytes:
-    """A DICOM in front of whose picture stands one element over and over."""
+    """A DICOM in front of whose image stands one element over and over."""
     data = to_bytes(dicom())
     at = data.index(b"\x28\0\x02\0US")
     return data[:at] + element * count + data[at:]

@@ -20,7 +20,7 @@ STREAMLITS_OWN = {
     ("presentation-role-conflict", "stFileUploaderDropzone"),
 }
 PHONE = 360
-NETWORK_LOADED = 240_000  # milliseconds, by a server that reads its first picture
+NETWORK_LOADED = 240_000  # milliseconds, by a server that reads its first image
 
 
 def is_streamlits(rule: str, html: str) -> bool:

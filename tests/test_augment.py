@@ -1,4 +1,4 @@
-"""Random changes of training pictures: what they move, and what they leave alone."""
+"""Random changes of training images: what they move, and what they leave alone."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def variants(picture: np.ndarray, recipe: Augmentation, count: int = 60) -> list
     return [augment(picture, recipe, rng) for _ in range(count)]
 
 
-def test_none_gives_the_picture_itself() -> None:
+def test_none_gives_the_image_itself() -> None:
     assert augment(PICTURE.pixels, PRESETS["none"], np.random.default_rng(0)) is PICTURE.pixels
 
 
@@ -66,7 +66,7 @@ def test_a_shift_moves_the_opacity_and_nothing_else() -> None:
     assert np.allclose(sizes, (OPACITY > 127).sum(), rtol=0.05)
 
 
-def test_picture_and_mask_move_alike() -> None:
+def test_image_and_mask_move_alike() -> None:
     # With the same source of chance, a mask of the opacity stays on the opacity.
     healthy = phantom(3, pneumonia=False, size=160, aspect=1.25).pixels
     recipe = Augmentation(rotation=10, shift=0.08, zoom=0.12, stretch=0.25, flip=True)
@@ -216,7 +216,7 @@ def test_a_box_is_framed_and_changed_in_one_resampling() -> None:
     assert np.abs(next_to_nothing.astype(int) - plain).max() <= 1
     unchanged = augment(picture, Augmentation(), np.random.default_rng(0), box, 168)
     np.testing.assert_array_equal(unchanged, plain)
-    # What a shift moves into sight is the picture around the box, not a margin.
+    # What a shift moves into sight is the image around the box, not a margin.
     shifted = augment(picture, Augmentation(shift=0.1), np.random.default_rng(3), box, 168)
     x, y = (0.1 * draw for draw in np.random.default_rng(3).uniform(-1, 1, 6)[4:6])
     moved = frame(picture, (0.2 - 0.7 * x, 0.1 - 0.75 * y, 0.9 - 0.7 * x, 0.85 - 0.75 * y), 168)

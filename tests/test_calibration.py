@@ -128,7 +128,7 @@ def test_calibration_refuses_what_it_cannot_fit():
         metrics.fit_calibration([[0.4, 0.6]], [2])
 
 
-def test_mean_has_the_interval_of_the_patients_not_of_the_pictures():
+def test_mean_has_the_interval_of_the_patients_not_of_the_images():
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(60), 10)
     values = rng.normal(size=60)[patients]

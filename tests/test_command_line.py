@@ -80,7 +80,7 @@ def test_predict_in_batches_says_what_it_says_one_by_one(
         )
 
 
-def test_explain_writes_a_picture_of_the_same_size(
+def test_explain_writes_an_image_of_the_same_size(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.png"
@@ -132,7 +132,7 @@ def test_train_evaluate_and_predict_with_the_new_run(
     assert main(["predict", str(phantoms / "test"), "--run", str(models / "tiny")]) == 0
 
 
-def test_a_run_goes_on_where_its_pictures_are_now(
+def test_a_run_goes_on_where_its_images_are_now(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
@@ -147,7 +147,7 @@ def test_a_run_goes_on_where_its_pictures_are_now(
     assert runs.find("tiny", models=tmp_path).finished
 
 
-def test_a_folder_without_pictures_is_no_success(
+def test_a_folder_without_images_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "notes.txt").write_text("no image", "utf-8")
@@ -196,7 +196,7 @@ def test_download_out_of_reach_says_how_to_get_it_by_hand(tmp_path: Path) -> Non
     assert "Traceback" not in result.stderr
 
 
-def test_shipped_run_on_real_pictures(real, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shipped_run_on_real_images(real, capsys: pytest.CaptureFixture[str]) -> None:
     """Two clear cases of the training set at their original size."""
     folder = real("uploads")
     main(["predict", str(folder), "--json"])

@@ -92,7 +92,7 @@ def test_curves_of_several_runs_are_overlaid(readings):
 # --- subgroups ------------------------------------------------------------------------------------
 
 
-def test_subtypes_are_measured_beside_the_same_normal_pictures(readings):
+def test_subtypes_are_measured_beside_the_same_normal_images(readings):
     table, threshold = readings[0].predictions, readings[0].points[POINT].threshold
     found = subgroups.by_subtype(table, threshold)
     normal, viral = table[table.label == "NORMAL"], table[table.subtype == "viral"]
@@ -105,7 +105,7 @@ def test_subtypes_are_measured_beside_the_same_normal_pictures(readings):
     )
 
 
-def test_thirds_hold_every_picture_once(readings):
+def test_thirds_hold_every_image_once(readings):
     table = readings[0].predictions
     values = pd.Series(np.random.default_rng(0).integers(100, 200, len(table)))
     found = subgroups.by_thirds(table, values, "height", 0.5)
@@ -163,7 +163,7 @@ def test_settings_that_an_older_run_did_not_know_are_listed(models, tmp_path):
     assert found.loc["seed"].to_dict() == {"good": "0", "older": "not set"}
 
 
-def test_paired_tests_are_on_the_pictures_that_both_have(readings):
+def test_paired_tests_are_on_the_images_that_both_have(readings):
     good, _, partial = readings
     found = compare_runs.paired(good, partial, POINT)
     a = good.predictions.set_index("path")
@@ -204,7 +204,7 @@ def test_opposite_changes_in_the_two_classes_do_not_cancel():
     assert found.sensitivity.p_value == found.specificity.p_value == 2 / 2**10
 
 
-def test_runs_without_common_pictures_cannot_be_compared(readings, tmp_path):
+def test_runs_without_common_images_cannot_be_compared(readings, tmp_path):
     table = pictures()
     run = make_run(tmp_path, "elsewhere", table.assign(path="x/" + table.path))
     other = Measured(run, "test")

@@ -1,4 +1,4 @@
-"""Losses that have pictures read alike: two random variants, or as a teacher reads them."""
+"""Losses that have images read alike: two random variants, or as a teacher reads them."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_loss_of_certain_and_opposite_outputs_is_finite() -> None:
     assert np.isfinite(float(loss(np.ones((2, 1)), np.array([[0.0], [1.0]], np.float32))))
 
 
-def test_an_epoch_has_two_variants_of_every_picture_side_by_side() -> None:
+def test_an_epoch_has_two_variants_of_every_image_side_by_side() -> None:
     from cxrlib.training.batches import Batches, Samples, Variation
 
     rng = np.random.default_rng(0)

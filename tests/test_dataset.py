@@ -30,7 +30,7 @@ def folder(phantoms: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(phantoms, tmp_path / "chest_xray"))
 
 
-def test_index_knows_every_picture(phantoms: Path) -> None:
+def test_index_knows_every_image(phantoms: Path) -> None:
     table = dataset.index(phantoms)
     files = sorted(path.relative_to(phantoms).as_posix() for path in phantoms.rglob("*.jpeg"))
     assert table.path.tolist() == files
@@ -95,7 +95,7 @@ def test_a_file_cut_off_anywhere_is_named(folder: Path, keep: float) -> None:
         dataset.index(folder)
 
 
-def test_bytes_after_the_end_of_a_picture_do_no_harm(folder: Path) -> None:
+def test_bytes_after_the_end_of_an_image_do_no_harm(folder: Path) -> None:
     padded = next((folder / "test" / "NORMAL").iterdir())
     padded.write_bytes(padded.read_bytes() + b"\0" * 7)
     assert len(dataset.index(folder)) == len(list(folder.rglob("*.jpeg")))
@@ -131,7 +131,7 @@ def test_the_kept_index_is_the_index(folder: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(kept(), dataset.index(folder))
 
 
-def test_only_pictures_of_the_data_set_can_be_named(folder: Path) -> None:
+def test_only_images_of_the_data_set_can_be_named(folder: Path) -> None:
     inside = sorted((folder / "train" / "NORMAL").iterdir())[0]
     assert dataset.picture_file(folder, f"train/NORMAL/{inside.name}") == inside
     outside = folder.parent / "secret.jpeg"
@@ -361,14 +361,14 @@ def test_download_in_the_background(phantoms: Path, kaggle: dict[str, bytes]) ->
     assert len(dataset.index(dataset.downloaded_folder() or Path())) > 40
 
 
-def test_one_picture_is_fetched_alone(phantoms: Path, kaggle: dict[str, bytes]) -> None:
+def test_one_image_is_fetched_alone(phantoms: Path, kaggle: dict[str, bytes]) -> None:
     picture = next((phantoms / "test" / "NORMAL").iterdir())
     kaggle[f"chest_xray/test/NORMAL/{picture.name}"] = picture.read_bytes()
     assert dataset.download_picture("test", "NORMAL", picture.name) == picture.read_bytes()
     assert dataset.downloaded_folder() is None
 
 
-def test_any_test_picture_is_fetched_by_its_name_alone(
+def test_any_test_image_is_fetched_by_its_name_alone(
     phantoms: Path, kaggle: dict[str, bytes]
 ) -> None:
     picture = next((phantoms / "test" / "NORMAL").iterdir()).read_bytes()
@@ -404,7 +404,7 @@ def test_without_a_connection_download_says_what_to_do(
         dataset.download()
 
 
-def test_a_folder_with_test_pictures_alone_can_be_measured_but_not_trained_on(
+def test_a_folder_with_test_images_alone_can_be_measured_but_not_trained_on(
     phantoms: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(phantoms / "test", tmp_path / "test")

@@ -140,7 +140,7 @@ def test_gallery_filters_and_turns_pages(phantoms: Path, open_page: Callable[...
     assert f"{viral} images, 1 to" in words(page)
 
 
-def test_a_picture_of_the_address_is_one_of_the_data_set(
+def test_an_image_of_the_address_is_one_of_the_data_set(
     phantoms: Path, open_page: Callable[..., AppTest]
 ) -> None:
     table = dataset.index(phantoms)
@@ -151,7 +151,7 @@ def test_a_picture_of_the_address_is_one_of_the_data_set(
     assert not any(button.label == "Diagnose this one" for button in page.button)
 
 
-def test_a_picture_too_small_to_read_does_not_stop_the_page(
+def test_an_image_too_small_to_read_does_not_stop_the_page(
     phantoms: Path, tmp_path: Path, open_page: Callable[..., AppTest]
 ) -> None:
     folder = Path(shutil.copytree(phantoms, tmp_path / "chest_xray"))
@@ -182,7 +182,7 @@ def test_augmentation_shows_every_preset(phantoms: Path, open_page: Callable[...
 
 
 @pytest.mark.browser
-def test_from_the_gallery_to_a_picture_and_on(
+def test_from_the_gallery_to_an_image_and_on(
     phantoms: Path, tmp_path: Path, app: Callable[..., str], page: "Page"
 ) -> None:
     from playwright.sync_api import expect
@@ -236,7 +236,7 @@ def test_from_the_gallery_to_a_picture_and_on(
     assert variants.count() == 19
 
 
-def test_pictures_can_be_looked_at_where_there_are_none_to_train_on(
+def test_images_can_be_looked_at_where_there_are_none_to_train_on(
     phantoms: Path, tmp_path: Path, open_page: Callable[..., AppTest]
 ) -> None:
     shutil.copytree(phantoms / "test", tmp_path / "only" / "test")

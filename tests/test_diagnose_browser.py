@@ -177,7 +177,7 @@ def test_a_dicom_shows_the_image_and_no_identity(app, page) -> None:
     assert "CompressedSamples^CT1" not in page.content()
 
 
-def test_real_pictures(app, page, real) -> None:
+def test_real_images(app, page, real) -> None:
     page.goto(app())
     files = [str(min((real("uploads") / label).glob("*"))) for label in ("NORMAL", "PNEUMONIA")]
     upload(page, *files, *map(str, real("dicom").glob("RG1*.dcm")))
@@ -250,7 +250,7 @@ def test_a_link_to_a_page_works_on_a_fresh_server(app, page) -> None:
     page.get_by_role("heading", name="Model card").wait_for()
 
 
-def test_a_picture_of_the_data_set_is_opened_from_its_page(app, page, phantoms: Path) -> None:
+def test_an_image_of_the_data_set_is_opened_from_its_page(app, page, phantoms: Path) -> None:
     page.goto(f"{app(CXR_DATA_DIR=str(phantoms))}/dataset?data_tab=Gallery")
     page.get_by_role("button", name=re.compile("^IM-")).first.click()
     page.get_by_role("button", name="Diagnose this one").click()

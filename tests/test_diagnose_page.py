@@ -200,7 +200,7 @@ def test_no_such_example_is_said(app: AppTest) -> None:
     assert "no example of that name" in text(opened(example="nonsense"))
 
 
-def test_pictures_of_kaggle_are_offered(app: AppTest) -> None:
+def test_images_of_kaggle_are_offered(app: AppTest) -> None:
     titles = [item["id"] for item in thumbnails(app, "Examples")]
     assert sum(title.startswith("From Kaggle") for title in titles) == 4
 
@@ -221,7 +221,7 @@ def test_a_link_fetches_nothing_before_a_click(
     assert "How far to trust this" in text(app)
 
 
-def test_a_link_to_a_picture_of_the_set_fetches_it_where_there_is_no_set(
+def test_a_link_to_an_image_of_the_set_fetches_it_where_there_is_no_set(
     phantoms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched = []

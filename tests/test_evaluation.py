@@ -32,7 +32,7 @@ def outputs(seed: int = 0, pictures: int = 400) -> tuple[pd.DataFrame, np.ndarra
     return table, np.column_stack([1 - probability, probability])
 
 
-def test_what_is_chosen_does_not_look_at_the_test_pictures() -> None:
+def test_what_is_chosen_does_not_look_at_the_test_images() -> None:
     table, distribution = outputs()
     _, found = judge.evaluate(table, distribution, ["NORMAL", "PNEUMONIA"])
     spoilt = distribution.copy()

@@ -1,4 +1,4 @@
-"""Heatmaps point at what the network was taught to see, on pictures where that is known."""
+"""Heatmaps point at what the network was taught to see, on images where that is known."""
 
 import shutil
 from pathlib import Path

@@ -118,7 +118,7 @@ def test_an_odd_run_beside_the_one_in_use_is_listed_with_what_is_wrong(
     assert app.button(key="delete_other")
 
 
-def test_a_run_without_its_network_says_so_when_a_picture_is_read(app: AppTest) -> None:
+def test_a_run_without_its_network_says_so_when_an_image_is_read(app: AppTest) -> None:
     assert "was not copied whole" in said(app)
 
 

@@ -36,7 +36,7 @@ def drawn_lungs(left: int = 20, right: int = 108) -> Lungs:
     return Lungs(probability)
 
 
-def test_box_holds_the_lungs_with_a_margin_and_stays_in_the_picture() -> None:
+def test_box_holds_the_lungs_with_a_margin_and_stays_in_the_image() -> None:
     left, top, right, bottom = drawn_lungs().box
     assert left == pytest.approx((20 - 0.06 * 88) / SIZE, abs=0.01)
     assert right == pytest.approx((108 + 0.06 * 88) / SIZE, abs=0.01)
@@ -180,6 +180,6 @@ def test_training_learns_lungs_from_masks(tmp_path: Path, monkeypatch) -> None:
     assert LungFinder(run).find(phantom(99, pneumonia=False, size=200).pixels).found
 
 
-def test_masks_that_fit_no_picture_are_named(phantoms: Path, tmp_path: Path) -> None:
+def test_masks_that_fit_no_image_are_named(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(dataset.DatasetError, match="no lung mask for any image"):
         lung_masks(dataset.index(phantoms), tmp_path, SIZE)

@@ -202,7 +202,7 @@ def test_summary_intervals_are_those_of_literally_resampled_radiographs():
 
 
 @pytest.mark.slow
-def test_interval_by_patient_covers_the_true_area_and_by_picture_does_not():
+def test_interval_by_patient_covers_the_true_area_and_by_image_does_not():
     truth = ndtr(2.0 / math.sqrt(2))
     covered = {"patient": 0, "picture": 0}
     trials = 120

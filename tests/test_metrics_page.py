@@ -163,7 +163,7 @@ def test_predictive_values_fall_with_the_prevalence(open_page):
     assert rare < common
 
 
-def test_errors_are_listed_without_pictures(open_page):
+def test_errors_are_listed_without_images(open_page):
     app = open_page(tab="Errors", run="plain")
     measured = Measured(runs.find("plain"), "test")
     errors = measured.errors(measured.points["youden"].threshold)
@@ -173,7 +173,7 @@ def test_errors_are_listed_without_pictures(open_page):
     assert table(app).path.tolist() == errors.query("kind == @FALSE_POSITIVE").path.tolist()
 
 
-def test_errors_are_shown_where_the_pictures_are(open_page, tmp_path, monkeypatch, phantoms):
+def test_errors_are_shown_where_the_images_are(open_page, tmp_path, monkeypatch, phantoms):
     index = dataset.index(phantoms)
     folds = assign_folds(index, validation_fraction=0.5, seed=0)
     rows = index.assign(split=folds)[folds == "validation"]

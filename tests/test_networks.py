@@ -183,7 +183,7 @@ def test_fused_normalization_learns_what_keras_does(name: str) -> None:
         network.train_on_batch(pixels, targets)
         after = np.concatenate([values.ravel() for values in network.get_weights()])
         changes.append(after - before)
-    # Rounding alone, of the pictures' seventh digit, changes a fresh MobileNetV2's gradient by 1 %.
+    # Rounding alone, of the images' seventh digit, changes a fresh MobileNetV2's gradient by 1 %.
     assert np.linalg.norm(changes[1] - changes[0]) < 0.03 * np.linalg.norm(changes[0])
     # What is served is a network of Keras' own layers with these weights.
     fused_outputs = quick.predict_on_batch(pixels)

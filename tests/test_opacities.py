@@ -28,7 +28,7 @@ def test_lungs_whiten_where_the_mask_says_and_nothing_else_changes() -> None:
     assert np.median(whitened) > 8
 
 
-def test_the_mask_may_be_coarser_than_the_picture() -> None:
+def test_the_mask_may_be_coarser_than_the_image() -> None:
     healthy = phantom.phantom(7100, pneumonia=False, size=256)
     coarse = healthy.lungs[::2, ::2].astype(np.uint8)
     drawn, opacity = draw_opacities(healthy.pixels, coarse, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Which pictures a run should not read, and that the command line says so."""
+"""Which images a run should not read, and that the command line says so."""
 
 import json
 from contextlib import suppress
@@ -35,7 +35,7 @@ def fitted() -> out_of_distribution.OutOfDistributionDetector:
     return out_of_distribution.fit(shapes, features, np.arange(400), np.arange(400, 600))
 
 
-def test_familiar_pictures_are_read(fitted: out_of_distribution.OutOfDistributionDetector) -> None:
+def test_familiar_images_are_read(fitted: out_of_distribution.OutOfDistributionDetector) -> None:
     rng = np.random.default_rng(0)
     shapes = [two_lungs(rng) for _ in range(600)]
     features = rng.normal(size=(600, 200)) @ rng.normal(size=(200, 200))
@@ -59,7 +59,7 @@ def test_each_reason_is_named(fitted: out_of_distribution.OutOfDistributionDetec
 def test_a_grain_that_wakes_a_silent_feature_is_nothing_new() -> None:
     rng = np.random.default_rng(3)
     features = rng.normal(size=(600, 200)).clip(0)
-    features[:, :110] = 0  # of most the training pictures have nothing
+    features[:, :110] = 0  # of most the training images have nothing
     shapes = np.full((600, 15), np.nan)
     fitted = out_of_distribution.fit(shapes, features, np.arange(400), np.arange(400, 600))
     nothing = Lungs(np.zeros((SIZE, SIZE), np.float32))
@@ -69,7 +69,7 @@ def test_a_grain_that_wakes_a_silent_feature_is_nothing_new() -> None:
     assert fitted.reason(nothing, features[500]) == out_of_distribution.UNLIKE
 
 
-def test_lungs_say_nothing_where_few_training_pictures_have_them() -> None:
+def test_lungs_say_nothing_where_few_training_images_have_them() -> None:
     rng = np.random.default_rng(2)
     shapes = np.full((100, 15), np.nan)
     features = rng.normal(size=(100, 30))
@@ -120,7 +120,7 @@ def test_shipped_run_does_not_read_what_is_no_radiograph(
 
 
 @pytest.mark.slow
-def test_shipped_run_turns_other_pictures_away_and_reads_radiographs(
+def test_shipped_run_turns_other_images_away_and_reads_radiographs(
     shipped: classifier.Classifier, real
 ) -> None:
     others = [

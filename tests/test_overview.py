@@ -113,7 +113,7 @@ def test_separation_is_the_auc_whichever_class_is_larger() -> None:
     assert math.isnan(one_class.auc.value) and one_class.words == "little or none"
 
 
-def test_more_pictures_of_the_same_patients_make_no_interval_narrower() -> None:
+def test_more_images_of_the_same_patients_make_no_interval_narrower() -> None:
     rng = np.random.default_rng(1)
     label = np.where(np.arange(90) < 40, "NORMAL", "PNEUMONIA")
     table = pd.DataFrame({"label": label, "patient": [f"p{number}" for number in range(90)]})
@@ -141,7 +141,7 @@ def test_a_shortcut_built_into_a_data_set_is_seen(phantoms: Path, tmp_path: Path
     assert found.words == "very strong: pneumonia is larger"
 
 
-def test_exposure_does_not_hang_on_the_size_of_a_picture(tmp_path: Path) -> None:
+def test_exposure_does_not_hang_on_the_size_of_an_image(tmp_path: Path) -> None:
     from PIL import Image
 
     from cxrlib.synthetic.phantom import phantom
@@ -210,7 +210,7 @@ def test_selection(wanted: dict[str, str], expected: list[int]) -> None:
     assert rows.index.tolist() == expected
 
 
-def test_facts_of_a_picture() -> None:
+def test_facts_of_an_image() -> None:
     table = small_table()
     facts = gallery.facts(table, table.loc[6], np.full((100, 200), 90, np.uint8))
     assert facts["Class"] == "Pneumonia, viral"

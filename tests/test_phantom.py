@@ -25,7 +25,7 @@ def pairs() -> list[tuple[Phantom, Phantom]]:
 
 
 def sides(lungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The patient's right and left lung; the picture's left half shows the right one."""
+    """The patient's right and left lung; the image's left half shows the right one."""
     count, components, stats, centroids = cv2.connectedComponentsWithStats(lungs.astype(np.uint8))
     largest = np.argsort(stats[1:, cv2.CC_STAT_AREA])[-2:] + 1
     assert count >= 3, "two lungs, apart from each other"
@@ -34,7 +34,7 @@ def sides(lungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("pneumonia", [False, True])
-def test_a_seed_is_one_picture(pneumonia: bool) -> None:
+def test_a_seed_is_one_image(pneumonia: bool) -> None:
     once = phantom(7, pneumonia=pneumonia, size=SIZE)
     again = phantom(7, pneumonia=pneumonia, size=SIZE)
     np.testing.assert_array_equal(once.pixels, again.pixels)
@@ -57,7 +57,7 @@ def test_shape_follows_size_and_aspect(size: int, aspect: float, width: int) -> 
     assert drawn.opacity.any()
 
 
-def test_a_wider_picture_shows_the_same_patient() -> None:
+def test_a_wider_image_shows_the_same_patient() -> None:
     narrow = phantom(4, pneumonia=False, size=SIZE)
     wide = phantom(4, pneumonia=False, size=SIZE, aspect=1.5)
     margin = (wide.pixels.shape[1] - SIZE) // 2

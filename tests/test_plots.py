@@ -45,7 +45,7 @@ def test_overlay_leaves_cold_places_alone_and_colours_hot_ones():
     assert shown[5, 5].tolist() == [254, 232, 56]  # cividis at its upper end
 
 
-def test_for_screen_keeps_proportions_and_small_pictures():
+def test_for_screen_keeps_proportions_and_small_images():
     assert plots.for_screen(np.zeros((3000, 1500), np.uint8)).shape == (1000, 500)
     small = np.zeros((300, 200), np.uint8)
     assert plots.for_screen(small) is small
@@ -86,7 +86,7 @@ def test_svg_has_the_theme_s_ink_and_no_background(theme):
     assert "#ffffff" not in text
 
 
-def test_png_is_a_picture_on_white():
+def test_png_is_an_image_on_white():
     with Image.open(io.BytesIO(plots.png(plots.confusion_figure(MATRIX)))) as picture:
         assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
@@ -174,7 +174,7 @@ def test_confusion_figure_shows_the_counts_where_they_belong():
     ]
 
 
-def test_histogram_figure_counts_every_picture_of_every_group():
+def test_histogram_figure_counts_every_image_of_every_group():
     groups = {"normal": SCORES[~TRUTH], "bacterial": SCORES[TRUTH]}
     figure = plots.histogram_figure(groups, threshold=0.42)
     for axes, (name, scores) in zip(figure.axes, groups.items(), strict=True):
@@ -260,7 +260,7 @@ def test_steps_figure_draws_each_series_beside_the_other_and_its_first_row_as_a_
     assert axes.get_lines()[-1].get_xdata()[0] == 0.03
 
 
-def test_a_picture_for_the_screen_is_the_picture():
+def test_an_image_for_the_screen_is_the_image():
     grey = np.add.outer(np.arange(120), np.arange(90)).astype(np.uint8)
     red = np.stack([grey, grey // 2, grey // 4], axis=-1)
     for picture in (grey, red):

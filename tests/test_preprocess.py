@@ -18,7 +18,7 @@ def folder(phantoms: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(phantoms, tmp_path / "chest_xray"))
 
 
-def test_the_whole_picture_is_squashed_to_a_square() -> None:
+def test_the_whole_image_is_squashed_to_a_square() -> None:
     wide = np.zeros((120, 300), np.uint8)
     wide[:, 150:] = 200
     wide[60:, :] += 50
@@ -79,7 +79,7 @@ def test_edges_lie_where_grey_levels_change() -> None:
         assert not preprocess.edges(np.full((80, 80), 9, np.uint8), how).any()
 
 
-def test_a_thumbnail_holds_the_whole_picture() -> None:
+def test_a_thumbnail_holds_the_whole_image() -> None:
     small = preprocess.thumbnail(np.full((100, 200), 80, np.uint8), 60)
     assert small.shape == (60, 60)
     assert (small[15:45] == 80).all()
@@ -102,7 +102,7 @@ def test_cache_holds_what_prepare_gives_in_the_order_of_the_table(
         squares[0, 0, 0] = 1
 
 
-def test_cache_is_made_once_and_anew_when_a_picture_or_a_setting_changes(
+def test_cache_is_made_once_and_anew_when_an_image_or_a_setting_changes(
     folder: Path, tmp_path: Path
 ) -> None:
     kept = tmp_path / "kept"
@@ -127,7 +127,7 @@ def test_cache_is_made_once_and_anew_when_a_picture_or_a_setting_changes(
     assert len(list(kept.iterdir())) == 4
 
 
-def test_a_picture_that_cannot_be_read_leaves_no_half_cache(folder: Path, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_leaves_no_half_cache(folder: Path, tmp_path: Path) -> None:
     table = dataset.index(folder)
     (folder / table.path[7]).write_bytes(b"no picture")
     with pytest.raises(radiograph.RadiographError, match=table.path[7]):
@@ -147,7 +147,7 @@ def test_a_box_is_cut_out_and_enlarged() -> None:
     np.testing.assert_allclose(half[50], 25 + (np.arange(100) - 0.5) / 2, atol=1)
 
 
-def test_a_box_of_a_large_picture_is_no_sharper_than_that_of_a_small_one() -> None:
+def test_a_box_of_a_large_image_is_no_sharper_than_that_of_a_small_one() -> None:
     large = phantom(1, pneumonia=False, size=1200).pixels
     small = preprocess.prepare(large, 224)  # 168 px of a box are cut from a square of 224
     box = (0.1, 0.1, 0.8, 0.9)

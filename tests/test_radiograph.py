@@ -1,4 +1,4 @@
-"""Radiographs: every format against a known picture, damaged files, and the real ones."""
+"""Radiographs: every format against a known image, damaged files, and the real ones."""
 
 import struct
 import subprocess
@@ -29,7 +29,7 @@ from pydicom import uid
 
 from cxrlib.images.radiograph import MAX_BYTES, RadiographError, read, window
 
-# --- pictures --------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "WebP", "JPEG"])
@@ -165,7 +165,7 @@ def test_colour_is_told_but_not_a_tint():
     assert "colour" in warned(photograph)
 
 
-def test_small_elongated_and_blank_pictures_are_told():
+def test_small_elongated_and_blank_images_are_told():
     assert "small (320 × 200" in warned(PICTURE[:200])
     assert "cropped" not in warned(np.repeat(PICTURE[:, :240], 2, axis=0))
     assert "very tall" in warned(np.repeat(PICTURE, 3, axis=0))
@@ -179,7 +179,7 @@ def test_small_elongated_and_blank_pictures_are_told():
 
 
 def huge_png() -> bytes:
-    """A small picture whose header declares 20000 × 20000 pixels."""
+    """A small image whose header declares 20000 × 20000 pixels."""
     data = bytearray(save(Image.fromarray(PICTURE), "PNG"))
     data[16:24] = struct.pack(">II", 20_000, 20_000)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
@@ -241,7 +241,7 @@ REFUSED = {
 def test_refusals_name_problem_and_remedy(make, message):
     data = make()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # nothing may leak, such as Pillow's on huge pictures
+        warnings.simplefilter("error")  # nothing may leak, such as Pillow's on huge images
         with pytest.raises(RadiographError, match=message):
             read(data)
 

@@ -71,7 +71,7 @@ def test_order_does_not_tell_the_label_or_the_score():
         assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found))
 
 
-def test_only_pictures_at_hand_are_drawn(phantoms):
+def test_only_images_at_hand_are_drawn(phantoms):
     index = dataset.index(phantoms)
     rows = index[index.split == "test"].assign(probability=0.5)
     stranger = rows.head(1).assign(path="../../etc/passwd", patient="x")
@@ -87,7 +87,7 @@ def test_only_pictures_at_hand_are_drawn(phantoms):
     assert {case.path for case in cases} <= set(rows.path)
 
 
-def test_pictures_of_a_run_are_opened_from_the_data_set_only(phantoms):
+def test_images_of_a_run_are_opened_from_the_data_set_only(phantoms):
     path = dataset.index(phantoms).path[0]
     assert reviews.open_case("run", path, folder=phantoms).pixels.ndim == 2
     for path in ("../../../etc/passwd", "train/NORMAL/../../x.jpeg", "elsewhere/NORMAL/x.jpeg"):
@@ -107,7 +107,7 @@ def test_own_folder(tmp_path, phantoms):
     cases = reviews.folder_cases(tmp_path, length=10, seed=0)
     assert sorted(case.label for case in cases) == ["", "PNEUMONIA"]
     assert reviews.open_case("folder", cases[0].path).pixels.dtype == np.uint8
-    # The same picture is the same case for a colleague who keeps it elsewhere.
+    # The same image is the same case for a colleague who keeps it elsewhere.
     assert {case.case_key for case in cases} == {
         case.case_key for case in reviews.folder_cases(tmp_path, length=10, seed=7)
     }

@@ -319,7 +319,7 @@ def test_readings_are_brought_back(open_page, store):
     assert store.session(uid).reader.name == "AB"
 
 
-def test_picture_that_is_gone_is_said_without_its_name(open_page, store, tmp_path, phantoms):
+def test_image_that_is_gone_is_said_without_its_name(open_page, store, tmp_path, phantoms):
     folder = tmp_path / "mine" / "PNEUMONIA"
     folder.mkdir(parents=True)
     source = sorted((phantoms / "test" / "PNEUMONIA").iterdir())[0]

@@ -1,4 +1,4 @@
-"""Pictures changed on purpose: what each change does, and that a run's failings are found."""
+"""Images changed on purpose: what each change does, and that a run's failings are found."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def large() -> np.ndarray:
 
 
 @pytest.mark.parametrize("shift", SHIFTS, ids=lambda shift: shift.name)
-def test_a_shift_does_the_same_to_pictures_of_any_size(shift: Shift, large: np.ndarray) -> None:
+def test_a_shift_does_the_same_to_images_of_any_size(shift: Shift, large: np.ndarray) -> None:
     small = cv2.resize(large, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
     before, after = [], []
     for pixels in (large, small):
@@ -77,7 +77,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 class EdgeReader:
-    """Reads nothing but the left edge of a picture, and refuses what is black all over."""
+    """Reads nothing but the left edge of an image, and refuses what is black all over."""
 
     point = metrics.OperatingPoint("youden", 0.5, 0.4, 0.6)
 
@@ -132,7 +132,7 @@ def test_refusals_are_counted_as_changed_and_apart(drawn: pd.DataFrame) -> None:
     assert table.reversed[1] == 0
 
 
-def test_pictures_from_elsewhere_are_read_as_they_are(drawn: pd.DataFrame) -> None:
+def test_images_from_elsewhere_are_read_as_they_are(drawn: pd.DataFrame) -> None:
     normal = drawn[drawn.label == "NORMAL"].assign(label="PNEUMONIA")
     others = pd.concat([normal, drawn[drawn.label == "NORMAL"].assign(label="NORMAL")])
     others.attrs["root"] = drawn.attrs["root"]
@@ -145,7 +145,7 @@ def test_pictures_from_elsewhere_are_read_as_they_are(drawn: pd.DataFrame) -> No
     assert abroad.pictures == len(others)
 
 
-def test_a_picture_that_cannot_be_read_is_named(drawn: pd.DataFrame, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named(drawn: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     table = pd.DataFrame({"path": ["broken.png"], "label": ["NORMAL"], "patient": ["1"]})
     table.attrs["root"] = str(tmp_path)
@@ -153,12 +153,12 @@ def test_a_picture_that_cannot_be_read_is_named(drawn: pd.DataFrame, tmp_path: P
         stress.measure(EdgeReader(), table, split="test", shifts=[])
 
 
-# --- where other pictures come from ---------------------------------------------------------------
+# --- where other images come from ---------------------------------------------------------------
 
 
 @pytest.fixture
 def abroad(tmp_path: Path) -> Path:
-    """Another hospital's pictures, in a folder by label and in a table by finding."""
+    """Another hospital's images, in a folder by label and in a table by finding."""
     lines = ["file,finding,patient"]
     for number, (label, finding) in enumerate(
         [("NORMAL", "clear"), ("PNEUMONIA", "opacity"), ("PNEUMONIA", "rib")]
@@ -192,14 +192,14 @@ def test_a_folder_by_label_and_a_table_by_finding(abroad: Path) -> None:
         (["labels.csv", "finding", "opacity", "fine"], "It says: clear, opacity, rib"),
     ],
 )
-def test_other_pictures_that_are_not_there_are_answered_in_a_sentence(
+def test_other_images_that_are_not_there_are_answered_in_a_sentence(
     abroad: Path, words: list[str], says: str
 ) -> None:
     with pytest.raises(DatasetError, match=says):
         external.read([str(abroad / words[0]), *words[1:]])
 
 
-def test_a_listed_picture_that_is_missing_is_named(abroad: Path) -> None:
+def test_a_listed_image_that_is_missing_is_named(abroad: Path) -> None:
     (abroad / "NORMAL/0.png").unlink()
     with pytest.raises(DatasetError, match=r"1 of 2 images .* NORMAL/0\.png"):
         external.read([str(abroad / "labels.csv"), "finding", "opacity", "clear"])
@@ -235,7 +235,7 @@ def test_the_command_keeps_the_table_in_the_run_and_its_card(
     assert sum(line.startswith("| test |") for line in table) == 1 + len(SHIFTS)
     assert sum(line.startswith("| far |") for line in table) == 1
     assert f"into the lungs of the {opacities['pneumonia']} normal images" in run.card
-    # The rest of the card is as it was, but for what is now known of pictures from elsewhere.
+    # The rest of the card is as it was, but for what is now known of images from elsewhere.
     before = taught.run.card.replace(
         "errors; not measured here.", "errors, as on the external data above."
     )

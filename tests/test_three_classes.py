@@ -52,7 +52,7 @@ def test_they_are_kept_with_the_run_and_told_by_card_and_report(run):
     assert found.sentence() in report and "called viral" in report
 
 
-def test_normal_pictures_alone_leave_the_rest_undefined(table):
+def test_normal_images_alone_leave_the_rest_undefined(table):
     normal = table[table.label == "NORMAL"].assign(
         probability=0.1, score=0.1, normal=0.9, bacterial=0.06, viral=0.04
     )

@@ -244,7 +244,7 @@ def test_an_evidence_map_is_learned_with_averaged_weights_also_after_a_stop(
     assert networks[0].get_layer("evidence").output.shape[1:] == (12, 12, 1)
 
 
-def test_a_run_teaches_what_it_says_of_unchanged_pictures_also_after_a_stop(
+def test_a_run_teaches_what_it_says_of_unchanged_images_also_after_a_stop(
     phantoms: Path, tmp_path: Path
 ) -> None:
     import keras
@@ -324,7 +324,7 @@ def test_costs_of_every_network_are_known() -> None:
         assert values == pytest.approx(COSTS[name].values, rel=0.05)
 
 
-def test_normalization_goes_by_the_pictures_that_were_asked_for(
+def test_normalization_goes_by_the_images_that_were_asked_for(
     phantoms: Path, tmp_path: Path
 ) -> None:
     import keras
@@ -336,7 +336,7 @@ def test_normalization_goes_by_the_pictures_that_were_asked_for(
     from cxrlib.training.train import train
 
     def away_from_plain(statistics: str) -> float:
-        """How far the first layer's means are from those over plain training pictures."""
+        """How far the first layer's means are from those over plain training images."""
         config = small(
             fine_tune_epochs=1, batchnorm_recalibration=statistics, augmentation="strong"
         )
