@@ -34,6 +34,10 @@ RUNS = (
     "--network resnet50 --size 96 --head-epochs 0 --weights none --fine-tune-epochs 1",
     "--network vgg16 --size 96 --head-epochs 0 --weights none --fine-tune-epochs 1",
     "--network densenet121 --size 96 --head-epochs 0 --weights none --fine-tune-epochs 1",
+    "--network efficientnetb0 --size 128 --batch-size 16 --head-epochs 0 --weights none "
+    "--fine-tune-epochs 1",
+    "--network mobilenetv2 --size 160 --batch-size 64 --crop lungs --equalization clahe "
+    "--head-epochs 0 --weights none --fine-tune-epochs 1",
 )
 
 

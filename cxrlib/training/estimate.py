@@ -40,10 +40,10 @@ _CNN_WIDTH, _CNN_BLOCKS = 16, 4  # that were measured
 _PREPARED_A_CORE = 150  # images a second: files decoded, lungs found
 _START_SECONDS = 15
 # Bytes to begin with; copies of the weights (with gradients, moments, the best so far, and those
-# that are saved); copies of all layers' outputs for a batch. A GPU's were not measured.
-_CPU_MEMORY = (1.1e9, 15, 2.4)
+# that are saved); copies of all layers' outputs for an image. A GPU's were not measured.
+_CPU_MEMORY = (1.1e9, 15, 1.2)
 _GPU_MEMORY = (0.0, 5, 1.5)
-_FROZEN_OUTPUTS = 0.5  # of a backbone that only gives features: a few layers at a time
+_FROZEN_OUTPUTS = 0.25  # of a backbone that only gives features: a few layers at a time
 _SAVED_WEIGHTS = 5  # copies in the run's folder
 _LUNGS = 2 * 128**2  # bytes an image: where its lungs are
 _NORMAL = 0.26  # of the Kaggle set's images
@@ -58,6 +58,18 @@ class Estimate:
     memory: float
     decoded: float
     learned: float
+
+
+def normalization_batch(size: int) -> int:
+    """How many images batch-normalization statistics are recomputed on at a time.
+
+    Keras keeps the outputs of all layers meanwhile: of larger images fewer, lest a run that has
+    trained runs out of memory at its end.
+
+    >>> normalization_batch(150), normalization_batch(512)
+    (64, 12)
+    """
+    return min(64, max(1, round(64 * (_SIDE / size) ** 2)))
 
 
 def _cost(config: TrainingConfig) -> Cost:
@@ -91,11 +103,13 @@ def estimate(config: TrainingConfig, images: int, *, gpus: int, cores: int) -> E
         passes = 1 if config.fine_tune_epochs or not config.augments else None
         seconds += (passes or config.head_epochs) * images * forward
     base, weight_copies, output_copies = _GPU_MEMORY if gpus else _CPU_MEMORY
+    at_once = config.batch_size / max(gpus, 1)
     if not config.fine_tune_epochs:
         output_copies = _FROZEN_OUTPUTS
+    if config.recalibrates_batchnorm or not config.fine_tune_epochs:
+        at_once = max(at_once, normalization_batch(config.size))
     weights, values = 4 * cost.parameters, 4 * cost.values * area
-    memory = base + weight_copies * weights
-    memory += output_copies * values * config.batch_size / max(gpus, 1)
+    memory = base + weight_copies * weights + output_copies * values * at_once
     return Estimate(seconds, memory, images * _decoded(config), _SAVED_WEIGHTS * weights)
 
 

@@ -27,6 +27,7 @@ from cxrlib.training.checkpoint import Checkpoint
 from cxrlib.training.checkpoint import load as load_checkpoint
 from cxrlib.training.environment import environment, gpus
 from cxrlib.training.errors import TrainingError
+from cxrlib.training.estimate import normalization_batch
 from cxrlib.training.images import Pixels, Split, decode, divide
 from cxrlib.training.networks import (
     Networks,
@@ -39,7 +40,7 @@ from cxrlib.training.trainer import Trainer
 
 __all__ = ["TrainingError", "train"]
 
-_NORMALIZATION_PICTURES, _NORMALIZATION_BATCH = 4096, 64
+_NORMALIZATION_PICTURES = 4096
 
 
 def train(
@@ -195,8 +196,9 @@ def _plain(job: _Job) -> Iterator[np.ndarray]:
     """Batches of training images as they are when they are read."""
     rows = np.random.default_rng(job.config.seed).permutation(job.split.rows("train"))
     rows = rows[:_NORMALIZATION_PICTURES]
-    for start in range(0, max(1, len(rows) - _NORMALIZATION_BATCH + 1), _NORMALIZATION_BATCH):
-        yield job.pixels.inputs[rows[start : start + _NORMALIZATION_BATCH]][..., None]
+    batch = normalization_batch(job.config.size)
+    for start in range(0, max(1, len(rows) - batch + 1), batch):
+        yield job.pixels.inputs[rows[start : start + batch]][..., None]
 
 
 def _augmented(trainer: Trainer) -> Iterator[np.ndarray]:

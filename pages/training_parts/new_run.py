@@ -238,7 +238,7 @@ def show_start(config: TrainingConfig, table: pd.DataFrame, on: list[Device]) ->
     if has and needs.memory > 0.9 * has:
         st.warning(
             f"This is likely more than the {has / 1e9:.0f} GB that the device has. Choose a "
-            "smaller batch or size."
+            "smaller size, network or batch."
         )
     for sentence in short:
         st.error(sentence)
