@@ -8,7 +8,6 @@ from pages.training_parts import actions, finished, in_progress, new_run, sweeps
 
 front_door.enter()
 st.title("Train", anchor=False)
-actions.show_problem()
 if reason := why_not("train"):
     st.info(f"{reason} The finished runs are shown here.", icon=":material/lock:")
     finished.show(may_change=False)
@@ -20,12 +19,14 @@ tabs = st.tabs(
 )
 with tabs[0]:
     if tabs[0].open:
+        actions.show_problem()
         new_run.show()
 with tabs[1]:
     if tabs[1].open:
         in_progress.show()
 with tabs[2]:
     if tabs[2].open:
+        actions.show_problem()
         finished.show(may_change=True)
 with tabs[3]:
     if tabs[3].open:

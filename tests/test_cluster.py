@@ -294,6 +294,7 @@ def test_a_run_whose_cluster_is_gone_is_deleted_only_on_request(
     said = error.value.replace("\\", "")
     assert "raysubmit_1" in said
     assert "No cluster answers at 127.0.0.1:9" in said
+    assert page.run().error, "it is gone with the next look, two seconds later"
     assert run.exists
     asked = ["delete", "left", "--models", tmp_path]
     assert "--leave-job" in complaint(*asked)

@@ -1,6 +1,8 @@
 """What the buttons of the training page do, and how what went wrong is said."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import streamlit as st
 
@@ -13,6 +15,7 @@ from pages.shared.text import plain
 
 IN_PROGRESS = "In progress"
 _TWO_CLICKS_SECONDS = 3.0
+_SHOWN_SECONDS = 20.0  # an error
 
 
 @st.cache_data(ttl=2, show_spinner=False)
@@ -20,10 +23,20 @@ def found_devices() -> list[devices.Device]:
     return devices.found()
 
 
+@contextmanager
+def told() -> Iterator[None]:
+    """Around an action: what goes wrong in it is kept for `show_problem`."""
+    st.session_state.pop("training_problem", None)
+    try:
+        yield
+    except (runs.RunError, SweepError, OSError) as error:
+        st.session_state.training_problem = reason(error), time.monotonic() + _SHOWN_SECONDS
+
+
 def show_problem() -> None:
-    """The error of the last action, once."""
-    problem = st.session_state.pop("training_problem", None)
-    if problem:
+    """The error of the last action, for long enough to read it where a page runs every second."""
+    problem, until = st.session_state.get("training_problem", ("", 0.0))
+    if time.monotonic() < until:
         st.error(plain(problem))
 
 
@@ -43,11 +56,8 @@ def start(config: TrainingConfig, data: str, on: list[str]) -> None:
     last, at = st.session_state.get("training_started", (None, 0.0))
     if asked == last and time.monotonic() < at + _TWO_CLICKS_SECONDS:
         return
-    try:
+    with told():
         jobs.launch(jobs.create(config, data, on=on))
-    except (runs.RunError, OSError) as error:
-        st.session_state.training_problem = reason(error)
-    else:
         st.session_state.training_started = asked, time.monotonic()
         st.session_state.training_tab = IN_PROGRESS
 
@@ -58,24 +68,18 @@ def practise() -> None:
 
 
 def resume(run: runs.Run) -> None:
-    try:
+    with told():
         jobs.launch(run)
-    except (runs.RunError, OSError) as error:
-        st.session_state.training_problem = reason(error)
 
 
 def rename(run: runs.Run, key: str) -> None:
-    try:
+    with told():
         jobs.rename(run, st.session_state[key].strip())
-    except (runs.RunError, OSError) as error:
-        st.session_state.training_problem = reason(error)
 
 
 def delete(run: runs.Run) -> None:
-    try:
+    with told():
         jobs.delete(run)
-    except (runs.RunError, OSError) as error:
-        st.session_state.training_problem = reason(error)
 
 
 def show_rename(run: runs.Run) -> None:

@@ -122,10 +122,8 @@ def checked(
 
 
 def launch(asked: Sweep) -> None:
-    try:
+    with actions.told():
         sweep.launch(asked, runs.MODELS)
-    except (SweepError, runs.RunError, OSError) as error:
-        st.session_state.training_problem = actions.reason(error)
 
 
 def kept() -> list[Sweep]:
@@ -139,6 +137,7 @@ def kept() -> list[Sweep]:
 @st.fragment(run_every=SECONDS)
 def show_kept() -> None:
     """Polls small files only, as runs in progress do."""
+    actions.show_problem()
     for asked in kept():
         with st.container(border=True, key=f"sweep_card_{asked.name}"):
             try:
@@ -165,10 +164,8 @@ def show_delete(asked: Sweep) -> None:
 
 
 def delete(asked: Sweep) -> None:
-    try:
+    with actions.told():
         sweep.delete(asked, runs.MODELS)
-    except (SweepError, OSError) as error:
-        st.session_state.training_problem = str(error)
 
 
 def show_sweep(asked: Sweep, known: list[Trial]) -> None:
