@@ -10,7 +10,7 @@ from pages.review_parts import actions, readers, reading, records, results, star
 from pages.review_parts.parts import go_to, store
 from pages.shared import front_door
 from pages.shared.data_folder import show_problem
-from pages.shared.permissions import why_not
+from pages.shared.permissions import allowed, why_not
 
 
 def show_session(uid: str) -> None:
@@ -25,6 +25,9 @@ def show_session(uid: str) -> None:
 
 def show_start() -> None:
     st.title("Reading room", anchor=False)
+    if not allowed("delete"):
+        start.show()  # the other tabs show everybody's readings
+        return
     tabs = st.tabs(
         ["Read", "Agreement between readers", "Data"], key="review_tab", bind="query-params"
     )

@@ -129,7 +129,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_read(
 
     there = tmp_path / "there.csv"
     there.touch()
-    assert "is there already" in refusal(drawn, "--out", there)
+    assert "already exists" in refusal(drawn, "--out", there)
     assert "must end in" in refusal(drawn, "--out", tmp_path / "x.xlsx")
     assert "no file or folder" in refusal(drawn / "gone", "--out", tmp_path / "x.csv")
     (tmp_path / "odd.csv").write_text("name\nx.png\n", encoding="utf-8")

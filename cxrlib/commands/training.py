@@ -85,9 +85,8 @@ def _work(run: runs.Run) -> int:
     try:
         jobs.work(run)
     except StoppedError:
-        how = (
-            f" Go on with: python -m cxrlib train --resume {run.name}" if run.has_checkpoint else ""
-        )
+        command = f"python -m cxrlib train --resume {run.name}"
+        how = f" Resume with: {command}" if run.has_checkpoint else ""
         print(f"Stopped.{how}", file=sys.stderr)
         return 1
     except ValueError as error:

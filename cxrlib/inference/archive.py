@@ -94,7 +94,7 @@ def read(
     if out.suffix not in FORMATS:
         raise ArchiveError(f"{out} must end in {' or '.join(FORMATS)}.")
     if out.exists():
-        raise ArchiveError(f"{out} is there already. Delete it, or choose another name.")
+        raise ArchiveError(f"{out} already exists. Delete it, or choose another name.")
     count = sum(1 for _ in _listed(sources))
     if not count:
         raise ArchiveError(f"There are no files in {' and '.join(map(urls.public, sources))}.")
@@ -198,8 +198,8 @@ def _lines(manifest: Path) -> Iterator[str]:
         column = next((name for name in _COLUMNS if name in (table.fieldnames or ())), None)
         if column is None:
             raise ArchiveError(
-                f"The manifest {manifest} has no column {' or '.join(_COLUMNS)}: name one so, or "
-                "give a text file with a path a line."
+                f"The manifest {manifest} has no column {' or '.join(_COLUMNS)}: name a column "
+                "so, or give a text file with one path per line."
             )
         yield from (row[column] for row in table if row[column])
 

@@ -11,13 +11,6 @@ from pages.shared.text import plain
 
 def show() -> None:
     """Export, import, deletion."""
-    if not allowed("delete"):
-        st.info(
-            "Readings cannot be exported or deleted on this page of this server. A session is "
-            "deleted where it is read, under *Delete*, and its table can be saved at its end.",
-            icon=":material/lock:",
-        )
-        return
     keep, remove = st.columns(2, gap="large")
     with keep:
         _export()

@@ -36,7 +36,8 @@ def show() -> None:
             _known()
         else:
             st.caption(
-                "Sessions are not listed here. Keep the address of your session to come back to it."
+                "Sessions are not listed here. Keep the address of yours: there you can "
+                "come back to it, save its table and delete it."
             )
 
 
