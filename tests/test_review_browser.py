@@ -47,14 +47,16 @@ def begin(page, name, *, cases):
     focus(page, "textbox", "Name or initials")
     page.keyboard.type(name)
     page.keyboard.press("Enter")
-    chosen = page.locator("input[type=radio]:checked")
-    for _ in range(40):
-        if page.evaluate("document.activeElement.type") == "radio":
+    chosen = page.locator("label", has=page.locator("input[type=radio]:checked"))
+    # The page may be drawn anew meanwhile, and the keyboard then begins at its top again.
+    for _ in range(120):
+        if "Synthetic" in chosen.inner_text():
             break
-        page.keyboard.press("Tab")
-    while "Synthetic" not in page.locator("label", has=chosen).inner_text():
-        page.keyboard.press("ArrowDown")
-        page.wait_for_timeout(300)
+        on_kinds = page.evaluate("document.activeElement.type") == "radio"
+        page.keyboard.press("ArrowDown" if on_kinds else "Tab")
+        page.wait_for_timeout(300 if on_kinds else 20)
+    else:
+        raise AssertionError("the synthetic cases cannot be reached by the keyboard")
     focus(page, "spinbutton", "Number of cases")
     page.keyboard.press("Control+a")
     page.keyboard.type(str(cases))
