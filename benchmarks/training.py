@@ -1,14 +1,14 @@
 """How fast training is, as ratios measured within one run: python benchmarks/training.py
 
 augmentation  a training step with augmentation over the same step on pictures in memory
-              without it, MobileNetV2 at 224 px; at most 1.15
+              without it, MobileNetV2 at 224 px; at most 1.05
 loading       pictures a second of `cnn` at 150 px from full-size files, over those of
               `ImageDataGenerator.flow_from_directory` with the same network, batch and, as far
               as it has them, augmentations, from the second epoch on; at least 5. Beside it the
               same of the first epoch, which decodes the files
 memory        main memory after the last epoch over that after the second; about 1
 watching      what a page that watches takes from a run: processor time of the server that polls
-              the run's files, as a share of all cores; at most 0.02. Beside it the time of a step
+              the run's files, as a share of all cores; at most 0.01. Beside it the time of a step
               while a page watches over that while none does, which a browser on the same machine
               and whatever else runs there blur (needs Linux, Chromium and playwright)
 
@@ -90,7 +90,7 @@ def augmentation(rounds: int) -> None:
     for _ in range(rounds):
         with_it, without = seconds(model, augmented), seconds(model, plain)
         ratios.append(with_it / without)
-    print(f"augmentation  {statistics.median(ratios):.3f}  (at most 1.15; rounds {spread(ratios)})")
+    print(f"augmentation  {statistics.median(ratios):.3f}  (at most 1.05; rounds {spread(ratios)})")
 
 
 def loading(rounds: int, folder: Path) -> None:
@@ -191,7 +191,7 @@ def watching(rounds: int, folder: Path) -> None:
         while jobs.alive(run):
             time.sleep(0.5)
     print(
-        f"watching      {statistics.median(shares):.4f}  (at most 0.02; rounds {min(shares):.4f} "
+        f"watching      {statistics.median(shares):.4f}  (at most 0.01; rounds {min(shares):.4f} "
         f"to {max(shares):.4f}; a step takes {statistics.median(ratios):.3f} times as long, "
         f"rounds {spread(ratios)})"
     )
