@@ -55,13 +55,13 @@ from pathlib import Path
 from cxrlib.runs.folder import Run
 from cxrlib.training import devices, jobs
 
-run, patience = Run(Path(sys.argv[1])), float(sys.argv[2])
+run, folder, patience = Run(Path(sys.argv[1])), Path(sys.argv[2]), float(sys.argv[3])
 
 def hold(_):
     run.write_progress("training")  # it waits no longer
     start = time.time()
-    (run.folder.parent / f"{run.name}.holds").touch()
-    while len(list(run.folder.parent.glob("*.holds"))) < 2 and time.time() < start + patience:
+    (folder / f"{run.name}.holds").touch()
+    while len(list(folder.glob("*.holds"))) < 2 and time.time() < start + patience:
         time.sleep(0.05)
     print(start, time.time(), flush=True)
     sys.exit()
@@ -72,25 +72,40 @@ jobs.work(run)
 
 
 @pytest.mark.parametrize(
-    ("device", "patience", "overlap"), [("cpu", 2, False), ("gpu:1", 60, True)]
+    ("device", "models", "patience", "overlap"),
+    [
+        ("cpu", "models", 2, False),
+        ("cpu", "models of others", 6, False),
+        ("gpu:1", "models", 60, True),
+    ],
 )
 def test_a_device_is_held_by_one_run_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, patience: float, overlap: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    models: str,
+    patience: float,
+    overlap: bool,
 ) -> None:
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
     processes = []
-    for name, on in (("one", "cpu"), ("two", device)):
+    for name, on, place in (("one", "cpu", "models"), ("two", device, models)):
         config = TrainingConfig(**for_network("cnn", name=name))
-        run = jobs.create(config, tmp_path, on=[on], models=tmp_path / "models")
+        run = jobs.create(config, tmp_path, on=[on], models=tmp_path / place)
+        arguments = [str(run.folder), str(tmp_path), str(patience)]
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", HOLD, str(run.folder), str(patience)],
+                [sys.executable, "-c", HOLD, *arguments],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )
         )
+        # Of those in one folder the first goes first, whichever starts first.
+        while models != "models" and name == "one" and not (tmp_path / "one.holds").exists():
+            assert processes[0].poll() is None
+            time.sleep(0.05)
     printed = [process.communicate(timeout=PATIENCE_SECONDS) for process in processes]
     assert any("Waiting for cpu" in errors for _, errors in printed) != overlap
     spans = sorted([float(word) for word in output.split()] for output, _ in printed)
