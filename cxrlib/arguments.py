@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "describe",
         help="keep figures of its training data with a run: Data set shows them where the images "
-        "are not at hand",
+        "are not available",
     )
     _add_data(command)
     _add_run(command)

@@ -291,9 +291,9 @@ def test_a_run_whose_cluster_is_gone_is_deleted_only_on_request(
     page.button(key="delete_left").click().run()
     assert not page.exception
     (error,) = page.error
-    said = error.value.replace("\\", "")
-    assert "raysubmit_1" in said
-    assert "No cluster answers at 127.0.0.1:9" in said
+    message = error.value.replace("\\", "")
+    assert "raysubmit_1" in message
+    assert "No cluster answers at 127.0.0.1:9" in message
     assert page.run().error, "it is gone with the next look, two seconds later"
     assert run.exists
     asked = ["delete", "left", "--models", tmp_path]
@@ -342,19 +342,19 @@ def test_a_cluster_of_another_version_is_one_clear_sentence(
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", PRETEND, cluster.address], **pipes) as pretending:
         assert pretending.stdout.readline() == "pretends\n"
-        said = complaint(
+        message = complaint(
             "predict", drawn, "--out", tmp_path / "x.csv", "--cluster", cluster.address
         )
         pretending.communicate("\n", timeout=SECONDS)
-    assert "runs Ray 2.0.1" in said
-    assert f"this machine Ray {importlib.metadata.version('ray')}" in said
+    assert "runs Ray 2.0.1" in message
+    assert f"this machine Ray {importlib.metadata.version('ray')}" in message
 
 
 def test_a_node_without_the_data_set_is_one_clear_sentence(cluster, tmp_path: Path) -> None:
     asked = ["--models", tmp_path, "--name", "none", "--cluster", cluster.address]
-    said = complaint("train", "--data", "/nowhere/chest_xray", *asked)
-    assert said.startswith("The node ")
-    assert "has no /nowhere/chest_xray" in said
+    message = complaint("train", "--data", "/nowhere/chest_xray", *asked)
+    assert message.startswith("The node ")
+    assert "has no /nowhere/chest_xray" in message
     assert not (tmp_path / "none").exists(), "a run that never began was left"
 
 

@@ -148,8 +148,8 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
 def test_a_command_for_single_networks_says_so(made: list[runs.Run], capsys: pytest.CaptureFixture):
     both = compare_runs.save_ensemble("both", made[:2])
     assert main(["export", "--out", "network.h5", "--run", str(both.folder)]) == 2
-    said = capsys.readouterr().err
-    assert "good" in said and "plain" in said
+    message = capsys.readouterr().err
+    assert "good" in message and "plain" in message
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def kind(row: pd.Series) -> str:
     return CLASSES[row.label] + (f", {row.subtype}" if row.subtype else "")
 
 
-def facts(table: pd.DataFrame, row: pd.Series, picture: np.ndarray) -> dict[str, str]:
+def facts(table: pd.DataFrame, row: pd.Series, image: np.ndarray) -> dict[str, str]:
     """What is known of one image, in words.
 
     Args:
@@ -95,7 +95,7 @@ def facts(table: pd.DataFrame, row: pd.Series, picture: np.ndarray) -> dict[str,
         "Patient": f"{row.patient}, {same.sum()} image{'s' if same.sum() > 1 else ''}",
         "Size": f"{row.width} × {row.height} pixels",
         "Aspect ratio": f"{row.width / row.height:.2f}",
-        "Brightness": f"{picture.mean():.0f} of 255",
-        "Contrast": f"{picture.std():.0f} grey levels",
+        "Brightness": f"{image.mean():.0f} of 255",
+        "Contrast": f"{image.std():.0f} grey levels",
         "Identical to": ", ".join(copies) or "no other",
     }

@@ -68,11 +68,11 @@ def by_class(predictions: "pd.DataFrame") -> ByClass:
     """Measure rows of a three-class run's predictions."""
     kind = predictions.subtype.where(is_pneumonia(predictions.label), "normal")
     known = kind.isin(NAMES)
-    kind, said = kind[known], predictions.loc[known, list(NAMES)].to_numpy()
+    kind, predicted = kind[known], predictions.loc[known, list(NAMES)].to_numpy()
     counts = np.zeros((len(NAMES), len(NAMES)), np.int64)
-    np.add.at(counts, (kind.map(NAMES.index).to_numpy(np.int64), said.argmax(axis=1)), 1)
+    np.add.at(counts, (kind.map(NAMES.index).to_numpy(np.int64), predicted.argmax(axis=1)), 1)
     positive = (kind != "normal").to_numpy()
-    bacterial, viral = said[positive, 1], said[positive, 2]
+    bacterial, viral = predicted[positive, 1], predicted[positive, 2]
     either = np.maximum(bacterial + viral, np.finfo(np.float64).tiny)
     found = metrics.summarize(
         kind[positive] == "bacterial",

@@ -145,10 +145,10 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     for name in _TIMES:
         table[name] = pd.to_datetime(table[name], utc=True, format="ISO8601")
     for name in ("flagged", "skipped"):
-        said = table[name].astype(str).map({"True": True, "False": False})
-        if said.isna().any():
+        parsed = table[name].astype(str).map({"True": True, "False": False})
+        if parsed.isna().any():
             raise ValueError(f"{name} is neither true nor false")
-        table[name] = said.astype(bool)
+        table[name] = parsed.astype(bool)
     for name in ("first_answer", "second_answer", "rating"):
         table[name] = table[name].astype(object)
     return table

@@ -368,8 +368,8 @@ def problems(error: ValidationError) -> dict[str, str]:
         if problem["type"] == "value_error":
             sentence = str(problem["ctx"]["error"])
         else:
-            said = problem["msg"].removeprefix("Input ").rstrip(".")
-            sentence = f"{said}, not {problem['input']}"
+            message = problem["msg"].removeprefix("Input ").rstrip(".")
+            sentence = f"{message}, not {problem['input']}"
         if "_" not in sentence.split()[0]:  # not an option's name
             sentence = sentence[0].upper() + sentence[1:]
         found[field] = sentence.rstrip(".") + "."

@@ -139,12 +139,12 @@ class Sweep(BaseModel):
             try:
                 found.append(TrainingConfig(**for_network(network, **asked)))
             except ValidationError as error:
-                said = " ".join(
+                reason = " ".join(
                     f"{field}: {sentence}" if field else sentence
                     for field, sentence in problems(error).items()
                 )
                 these = ", ".join(f"{name} = {value}" for name, value in varied.items())
-                raise SweepError(f"The trial with {these} cannot be trained: {said}") from error
+                raise SweepError(f"The trial with {these} cannot be trained: {reason}") from error
         return found
 
     def _varied(self) -> Iterator[dict[str, Any]]:
@@ -225,11 +225,11 @@ def _checked(asked: dict[str, Any], file: Path) -> Sweep:
     try:
         return Sweep(**asked)
     except ValidationError as error:
-        said = " ".join(
+        reason = " ".join(
             f"{field}: {sentence}" if field else sentence
             for field, sentence in problems(error).items()
         )
-        raise SweepError(f"{file}: {said}") from error
+        raise SweepError(f"{file}: {reason}") from error
 
 
 def trials(sweep: Sweep, models: Path) -> list[Trial]:

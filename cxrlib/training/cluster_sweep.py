@@ -203,7 +203,6 @@ def _train(asked: dict[str, int], *, names: Sequence[str], cpus: float) -> None:
     # In the folder that Ray gives the trial: a trial that is stopped cannot clear up.
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
         run, config = unpack(wanted, shelf, Path(place))
-        # Why a trial failed is in its folder; Tune would train it again, as where a node is lost.
         with Carrier(run, shelf) as carrier, _logged(), Reported(run):
             run.clear_marks()
             reporting = _ReportingRun(run.folder, carrier)
@@ -212,6 +211,10 @@ def _train(asked: dict[str, int], *, names: Sequence[str], cpus: float) -> None:
 
 @contextmanager
 def _logged() -> Iterator[None]:
+    """End a trial that failed, whatever the reason, which `Reported` has kept in its folder.
+
+    What is raised here Tune would take for a lost node, and train the trial again.
+    """
     try:
         yield
     except StoppedError:

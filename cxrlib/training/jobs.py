@@ -286,9 +286,9 @@ def cancel_job(run: Run) -> None:
     command = [sys.executable, "-m", "cxrlib.training.cluster_jobs", str(run.folder)]
     ended = subprocess.run(command, cwd=_PROJECT, capture_output=True, text=True)
     if ended.returncode:
-        said = ended.stderr.strip().splitlines()[-1]
+        reason = ended.stderr.strip().splitlines()[-1]
         raise RunError(
-            f"The job {run.task['job']} of the run {run.name} may still be running: {said}"
+            f"The job {run.task['job']} of the run {run.name} may still be running: {reason}"
         )
 
 

@@ -125,8 +125,8 @@ def launch(sweep: Sweep, models: Path) -> None:
     while process.poll() is None and not alive(sweep, models):
         time.sleep(0.05)
     if process.returncode == 2:
-        said = file.with_suffix(".log").read_text(encoding="utf-8").strip()
-        raise SweepError(said.splitlines()[-1])
+        printed = file.with_suffix(".log").read_text(encoding="utf-8").strip()
+        raise SweepError(printed.splitlines()[-1])
 
 
 def delete(sweep: Sweep, models: Path) -> None:

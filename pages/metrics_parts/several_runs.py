@@ -246,22 +246,22 @@ def _offer_to_save(members: Sequence[Run]) -> None:
             help="It reads X-rays like any other run, with all of its members.",
         )
         st.button("Save as a run", icon=":material/save:", on_click=_save_ensemble, args=(members,))
-    said = st.session_state.pop("ensemble_said", None)
-    if isinstance(said, str):
-        st.error(plain(said))
-    elif said is not None:
-        st.success(f"Saved as {plain(said.name)}.", icon=":material/check:")
+    outcome = st.session_state.pop("ensemble_outcome", None)
+    if isinstance(outcome, str):
+        st.error(plain(outcome))
+    elif outcome is not None:
+        st.success(f"Saved as {plain(outcome.name)}.", icon=":material/check:")
         for page, label, icon in (
             ("pages/diagnose.py", "Read X-rays with it", ":material/radiology:"),
             ("pages/metrics.py", "See its numbers", ":material/monitoring:"),
         ):
-            st.page_link(page, label=label, icon=icon, query_params={"run": said.name})
+            st.page_link(page, label=label, icon=icon, query_params={"run": outcome.name})
 
 
 def _save_ensemble(members: Sequence[Run]) -> None:
     try:
         saved = compare_runs.save_ensemble(st.session_state.ensemble_name.strip(), members)
     except (ComparisonError, RunError, OSError) as error:
-        st.session_state.ensemble_said = str(error)
+        st.session_state.ensemble_outcome = str(error)
     else:
-        st.session_state.ensemble_said = saved
+        st.session_state.ensemble_outcome = saved

@@ -248,16 +248,16 @@ def show_start(config: TrainingConfig, table: pd.DataFrame, on: list[Device]) ->
 
 def lacking(wanted: dict[Path, float]) -> list[str]:
     """What is wrong with the disks of folders that are to take some bytes more."""
-    said = []
+    problems = []
     for folder, needed in wanted.items():
         there = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(there).free
         if needed > free:
-            said.append(
+            problems.append(
                 f"{needed / 1e9:.1f} GB will be written to {plain(str(folder))}, and only "
                 f"{free / 1e9:.1f} GB are free there. Free some space, or choose a smaller size."
             )
-    return said
+    return problems
 
 
 def duration(seconds: float) -> str:
