@@ -19,7 +19,8 @@ from bare_visitors import bare_visitor
 from serving_tools import ROOT, Server, load_average, serve
 from visitors import Picture, arrive, browser, drop, shown
 
-from cxrlib import plots, runs
+from cxrlib import runs
+from cxrlib.formatting import percent
 from cxrlib.images import radiograph
 from cxrlib.inference.ensemble import Classifier, load
 
@@ -105,8 +106,8 @@ def check(reader: Classifier, pictures: list[Picture], answers: list) -> list[st
         right = reader.read(radiograph.read(picture.data()).pixels)[0].probability
         if f"{picture.side} × {picture.side} pixels" not in caption:
             wrong.append(f"{picture.name}: the picture shown is another one ({caption})")
-        if plots.percent(right) not in probability:
-            wrong.append(f"{picture.name}: {probability!r}, not {plots.percent(right)}")
+        if percent(right) not in probability:
+            wrong.append(f"{picture.name}: {probability!r}, not {percent(right)}")
         if any(other.name in content for other in pictures if other != picture):
             wrong.append(f"{picture.name}: the page has another one's file name")
     return wrong

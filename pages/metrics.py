@@ -4,6 +4,7 @@ import streamlit as st
 
 from cxrlib import runs
 from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.formatting import interval, metric, rate
 from cxrlib.runs import operating_points, provenance, records
 from cxrlib.runs.contents import METRIC_TITLES
 from pages.shared import front_door
@@ -51,21 +52,21 @@ def show_headline(measured: Measured, point: str, *, in_one_line: bool) -> None:
             f"**Trained and measured on synthetic radiographs.** {provenance.SYNTHETIC_RUN}",
             icon=":material/science:",
         )
-    shown = {METRIC_TITLES[name]: estimates[name] for name in HEADLINE}
+    shown = {name: estimates[name] for name in HEADLINE}
     if in_one_line:
         st.markdown(
             " · ".join(
-                f"{title} **{found.value:.3f}** ({found.low:.3f}–{found.high:.3f})"
-                for title, found in shown.items()
+                f"{METRIC_TITLES[name]} **{metric(name, found.value)}** ({interval(name, found)})"
+                for name, found in shown.items()
             )
         )
         return
     with st.container(horizontal=True, gap="medium"):
-        for title, found in shown.items():
+        for name, found in shown.items():
             st.metric(
-                title,
-                f"{found.value:.3f}",
-                f"{found.low:.3f}–{found.high:.3f}",
+                METRIC_TITLES[name],
+                metric(name, found.value),
+                interval(name, found),
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
@@ -84,7 +85,7 @@ def show_headline(measured: Measured, point: str, *, in_one_line: bool) -> None:
         f"Trained on {provenance.TITLES[kind]}. {counts['pictures']} images of "
         f"{counts['patients']} patients, {counts['pneumonia']} with pneumonia. Operating point: "
         f"{operating_points.POINT_TITLES[point]} (threshold "
-        f"{measured.points[point].threshold:.3f}).{remarks}"
+        f"{rate(measured.points[point].threshold)}).{remarks}"
     )
 
 

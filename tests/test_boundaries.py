@@ -22,7 +22,7 @@ FLOORS = [
     {"networks"},
     {"runs", "synthetic"},
     {"images", "metrics"},
-    {"cluster", "labels", "tables"},
+    {"cluster", "formatting", "labels", "tables"},
     {"urls"},
     {"__init__"},
 ]

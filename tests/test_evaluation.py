@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from cxrlib import metrics, runs
 from cxrlib.evaluation import judge, model_card
+from cxrlib.formatting import percent, rate
 from cxrlib.runs import ensembles, records
 
 
@@ -105,10 +106,9 @@ def test_trust_says_what_was_and_was_not_measured() -> None:
     validation = found["splits"]["validation"]
     share = validation["pneumonia"] / validation["pictures"]
     rarer = metrics.at_prevalence(0.9, share, 0.1)
-    assert f"{rarer:.0%}".replace("%", "\N{NO-BREAK SPACE}%") in text
+    assert percent(rarer) in text
     sensitivity = records.estimates(found, "validation", "youden")["sensitivity"]
-    assert f"{sensitivity.value:.0%}".replace("%", "\N{NO-BREAK SPACE}%") in text
-    assert isinstance(sensitivity, metrics.Estimate)
+    assert rate(sensitivity) in text
 
 
 def test_what_was_held_out_is_remembered_and_not_drawn_anew(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_one_patient_has_values_but_no_bootstrap_interval():
     found = metrics.summarize([0, 1, 1], [0.2, 0.4, 0.9], threshold=0.5, groups=["a"] * 3)
     assert found["roc_auc"].value == 1.0
     assert math.isnan(found["roc_auc"].low) and math.isnan(found["ece"].low)
-    assert str(found["roc_auc"]) == "1.00 (no interval)"
+    assert "no interval" in str(found["roc_auc"])
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,11 @@ from made_runs import (
 )
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import runs
+from cxrlib import formatting, runs
 from cxrlib.data import dataset
 from cxrlib.data.folds import assign_folds
 from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured
+from cxrlib.metrics import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
 TABS = [
@@ -86,8 +87,9 @@ def test_headline_is_that_of_metrics_json(open_page, models):
     for metric, name in zip(
         app.metric, ("roc_auc", "sensitivity", "specificity", "ece"), strict=True
     ):
-        assert metric.value == f"{numbers[name]['value']:.3f}"
-        assert metric.delta == f"{numbers[name]['low']:.3f}–{numbers[name]['high']:.3f}"
+        assert metric.value == formatting.metric(name, numbers[name]["value"])
+        assert metric.delta == formatting.interval(name, Estimate(**numbers[name]))
+    assert app.metric[0].value.startswith("0.") and app.metric[1].value.endswith("%")
     estimate = Measured(runs.find("good"), "test").estimates("youden")["roc_auc"]
     assert table(app).set_index("metric").loc["ROC-AUC", "good"] == str(estimate)
 
@@ -107,10 +109,14 @@ def test_validation_is_shown_with_a_warning(open_page):
 
 def test_operating_point_of_the_sidebar_is_used(open_page):
     app = open_page()
-    before = app.metric[1].value
+
+    def sensitivity():
+        return float(app.metric[1].value.split()[0])
+
+    before = sensitivity()
     app.session_state["point"] = "sensitivity_99"
     app.run()
-    assert app.metric[1].value > before
+    assert sensitivity() > before
 
 
 # --- tabs -----------------------------------------------------------------------------------------
@@ -129,30 +135,30 @@ def test_threshold_starts_at_the_operating_point_and_follows_it(open_page):
     app = open_page(tab="Threshold")
     measured = Measured(runs.find("good"), "test")
     point = measured.points["youden"]
-    assert app.slider(key="threshold").value == round(point.threshold, 3)
+    assert app.slider(key="threshold").value == round(100 * point.threshold, 1)
     # To all digits: the table is that of metrics.json.
     shown = table(app).set_index("metric").iloc[:, 0]
-    assert shown["Sensitivity"] == str(measured.estimates("youden")["sensitivity"])
+    assert shown["Sensitivity"] == formatting.rate(measured.estimates("youden")["sensitivity"])
 
-    app.slider(key="threshold").set_value(0.9).run()
+    app.slider(key="threshold").set_value(90.0).run()
     matrix = measured.confusion(0.9)
     shown = table(app).set_index("metric").iloc[:, 0]
-    assert shown["Sensitivity"] == str(matrix.proportions()["sensitivity"])
+    assert shown["Sensitivity"] == formatting.rate(matrix.proportions()["sensitivity"])
 
     app.session_state["point"] = "fixed_50"
     app.run()
-    assert app.slider(key="threshold").value == 0.5
+    assert app.slider(key="threshold").value == 50
 
 
 def test_threshold_of_the_address_is_kept(open_page):
-    app = open_page(tab="Threshold", threshold="0.25", prevalence="30")
-    assert app.slider(key="threshold").value == 0.25
+    app = open_page(tab="Threshold", threshold="25", prevalence="30")
+    assert app.slider(key="threshold").value == 25
     words = " ".join(text.value for text in app.markdown)
     assert "**300** have pneumonia" in words
 
 
 def test_predictive_values_fall_with_the_prevalence(open_page):
-    app = open_page(tab="Threshold", threshold="0.5")
+    app = open_page(tab="Threshold", threshold="50")
 
     def value():
         shown = table(app).set_index("metric").iloc[:, 0]
@@ -248,7 +254,7 @@ def test_robustness_shows_steps_elsewhere_and_heatmaps(open_page, tmp_path, monk
     monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
     app = open_page(tab="Robustness")
     assert any(
-        "at most **4.2\N{NO-BREAK SPACE}%** (blur 0.4 %)" in text.value for text in app.markdown
+        f"at most **{formatting.rate(0.042)}** (blur 0.4 %)" in text.value for text in app.markdown
     )
     steps, elsewhere, heatmaps = (frame.value for frame in app.dataframe)
     assert steps.perturbation.tolist() == ["unchanged", "gamma 0.8", "blur 0.4 %", "blur 1 %"]

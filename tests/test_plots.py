@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from cxrlib import metrics, plots
+from cxrlib.formatting import rate
 
 ROOT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(3)
@@ -167,10 +168,7 @@ def test_confusion_figure_shows_the_counts_where_they_belong():
     # Columns are calls, rows the truth; normal comes first.
     assert cells == {(0, 0): "7", (1, 0): "3", (0, 1): "10", (1, 1): "40"}
     assert [text.get_text() for text in figure.axes[0].texts[2::3]] == [
-        "70.0%",
-        "30.0%",
-        "20.0%",
-        "80.0%",
+        rate(share) for share in (0.7, 0.3, 0.2, 0.8)
     ]
 
 
@@ -218,26 +216,31 @@ def test_learning_figure_goes_on_where_fine_tuning_begins():
         }
     )
     charts = plots.learning_charts(history)
-    assert list(charts) == ["Loss", "Validation"]
+    assert list(charts) == ["Loss", "ROC-AUC", "Validation"]
     for chart in charts.values():
         json.dumps(chart, allow_nan=False)
         assert altair.Chart.from_dict(chart)
         begins, *_ = (layer for layer in chart["layer"] if layer["mark"]["type"] == "rule")
         assert begins["data"]["values"] == [{"x": 2.5}]
-    aucs = [row["y"] for row in under_the_mouse(charts["Validation"]) if row["run"] == "AUC"]
+    aucs = [row["y"] for row in under_the_mouse(charts["ROC-AUC"])]
     assert aucs == [0.8, 0.9, 0.95]
-    losses, rates = plots.learning_figure(history).axes
+    losses, areas, rates = plots.learning_figure(history).axes
     training, validation, begins = losses.get_lines()
     assert training.get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
     assert validation.get_ydata().tolist() == [4, 3, 2]
     assert begins.get_xdata() == [2.5, 2.5]
-    assert rates.get_lines()[0].get_ydata().tolist() == [0.8, 0.9, 0.95]
+    assert areas.get_lines()[0].get_ydata().tolist() == [0.8, 0.9, 0.95]
+    assert rates.get_lines()[0].get_ydata().tolist() == [0.7, 0.8, 0.9]
+    assert rates.yaxis.get_major_formatter()(0.7).endswith("%")
+    assert not areas.yaxis.get_major_formatter()(0.8).endswith("%")
 
 
 def test_intervals_figure_leaves_out_what_is_undefined():
     known = metrics.Estimate(0.9, 0.8, 0.95)
     undefined = metrics.Estimate(np.nan, np.nan, np.nan)
-    figure = plots.intervals_figure({"all": known, "viral": undefined, "old": known}, "AUC")
+    figure = plots.intervals_figure(
+        {"all": known, "viral": undefined, "old": known}, "AUC", in_percent=False
+    )
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["all", "old"]
     assert list(axes.get_lines()[0].get_xdata()) == [0.8, 0.95]

@@ -66,7 +66,7 @@ def test_it_says_what_the_page_said(tmp_path) -> None:
         "Pneumonia likely",
         "87 %",
         "Balanced",
-        "Threshold 30 %",
+        "Threshold 30.0 %",
         "Grad-CAM",
         "Saliency",
         "The picture is small.",

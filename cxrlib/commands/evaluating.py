@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrlib import runs
+from cxrlib import formatting, runs
 from cxrlib.commands.data import folder_of
 from cxrlib.data import dataset
 from cxrlib.inference import lung_fields
@@ -50,9 +50,10 @@ def evaluate(options: argparse.Namespace) -> int:
         f"{provenance.TITLES[trained_on]}"
     )
     for name, point in classifier.points.items():
-        print(f"\n{operating_points.POINT_TITLES[name]}: probability >= {point.threshold:.3f}")
+        title, threshold = operating_points.POINT_TITLES[name], formatting.rate(point.threshold)
+        print(f"\n{title}: probability >= {threshold}")
         for metric, estimate in metrics.summary_from_json(measured["points"][name]).items():
-            print(f"  {metric:18} {estimate}")
+            print(f"  {metric:18} {formatting.metric(metric, estimate)}")
         print("  " + ", ".join(f"{cell} {n}" for cell, n in measured["counts"][name].items()))
     if by_class := three_classes.read(measured):
         print(f"\n{by_class.sentence()}\n{by_class.table().to_string(index=False)}")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from cxrlib import runs, urls
+from cxrlib.formatting import percent
 from cxrlib.images import files
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference.classifier import Prediction
@@ -71,7 +72,7 @@ def _in_words(prediction: Prediction) -> str:
     if prediction.refused:
         return f"rejected: {prediction.reason}"
     remark = f"  (analyzed anyway; {prediction.reason})" if prediction.reason else ""
-    return f"{prediction.probability:.3f}  {prediction.verdict}{remark}"
+    return f"{percent(prediction.probability)}  {prediction.verdict}{remark}"
 
 
 def _images(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cxrlib.data import dataset
+from cxrlib.formatting import percent
 from cxrlib.labels import NORMAL, is_pneumonia
 
 
@@ -43,7 +44,7 @@ def imbalance(table: pd.DataFrame) -> str:
     what = "with pneumonia" if more == "pneumonia" else "normal ones"
     return (
         f"For each {fewer} image there are **{larger / (len(table) - larger):.1f} {what}**. "
-        f"Always answering *{more}* would be right {100 * larger / len(table):.0f} % of the time: "
+        f"Always answering *{more}* would be right {percent(larger / len(table))} of the time: "
         "accuracy alone says little here. Runs weigh the rarer class more by default, and are "
         "judged by sensitivity and specificity."
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrlib import __version__, metrics, runs
+from cxrlib import __version__, formatting, metrics, runs
 from cxrlib.evaluation import judge, model_card
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.labels import BINARY, is_pneumonia
@@ -76,7 +76,7 @@ def run_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
         for name in TABLE_METRICS:
             row[name] = found[name].value
             if name in _HEADLINE:
-                row[f"{name} interval"] = f"{found[name].low:.3f}–{found[name].high:.3f}"
+                row[f"{name} interval"] = formatting.interval(name, found[name])
         row |= {name: asked.get(name, NOT_SET) for name in SETTINGS}
         row |= {
             "split": f"{asked.get('validation fraction', NOT_SET)}, seed "
@@ -118,13 +118,13 @@ def configuration_differences(found: Sequence[Run]) -> pd.DataFrame:
     return table[table.nunique(axis=1) > 1]
 
 
-def _in_words(name: str, value: object) -> str:
+def _in_words(name: str, value: Any) -> str:
     if value is None:
         return "all" if name in ("fine_tune_depth", "fine_tune_layers") else "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name == "validation_fraction":
-        return f"{value:.0%}"
+        return formatting.percent(value)
     return str(value).replace("_", " ") if name == "imbalance" else str(value)
 
 
@@ -236,7 +236,7 @@ def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
         rows.append((item.run.name, threshold, estimates))
     return pd.DataFrame(
         {"run": name, "pictures": len(together), "threshold": threshold}
-        | {metric: str(estimates[metric]) for metric in ENSEMBLE_METRICS}
+        | {metric: formatting.metric(metric, estimates[metric]) for metric in ENSEMBLE_METRICS}
         for name, threshold, estimates in rows
     )
 

@@ -1,7 +1,7 @@
 """A run's report: figures, tables and model card as one HTML file that needs nothing else."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from html import escape
 
@@ -9,10 +9,11 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
-from cxrlib import metrics, plots
+from cxrlib import formatting, metrics, plots
 from cxrlib.evaluation import compare_runs, subgroups, three_classes
 from cxrlib.evaluation.run_on_split import Curves, Measured
 from cxrlib.runs import provenance
+from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.operating_points import POINT_TITLES
 from cxrlib.runs.provenance import SYNTHETIC_RUN
 
@@ -43,11 +44,14 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
     run, counts = measured.run, measured.counts
     kind = provenance.trained_on(measured.metrics)
     threshold = measured.points[point].threshold
-    results = measured.table(point)
+    results = {
+        METRIC_TITLES[name]: formatting.metric(name, found)
+        for name, found in measured.estimates(point).items()
+    }
     matrix = measured.confusion(threshold)
-    results["95 % interval"] = [f"{low:.3f}–{high:.3f}" for low, high in _ends(results)]
     groups = subgroups.by_subtype(measured.predictions, threshold)
     by_class = measured.by_class
+    errors = measured.errors(threshold)
     # A mean of runs did not learn anything itself.
     learning = {"Learning curves": plots.learning_figure(run.history)} if run.has_history else {}
     body = [
@@ -55,12 +59,12 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         f"<p>{counts['pictures']} {escape(measured.split)} images of {counts['patients']} "
         f"patients, {counts['pneumonia']} with pneumonia. Operating point "
         f"{escape(POINT_TITLES[point])}: pneumonia where the calibrated probability is at least "
-        f"{threshold:.3f}. Written {datetime.now():%Y-%m-%d %H:%M}.</p>",
+        f"{formatting.rate(threshold)}. Written {datetime.now():%Y-%m-%d %H:%M}.</p>",
         "<p><strong>For education and research, not for diagnosis.</strong> Trained on "
         f"{provenance.TITLES[kind]}."
         + (f" <strong>{SYNTHETIC_RUN}</strong></p>" if kind == "synthetic" else "</p>"),
         "<h2>Results</h2>",
-        _table(results.drop(columns=["low", "high"])),
+        _table(pd.DataFrame(results.items(), columns=["metric", "value (95 % interval)"])),
         f"<p>{matrix.tp} true positives, {matrix.fn} false negatives, {matrix.fp} false positives, "
         f"{matrix.tn} true negatives.</p>",
         _figures(_drawn(measured, point, prevalence)),
@@ -68,7 +72,7 @@ def html(measured: Measured, point: str, *, prevalence: float) -> str:
         *([f"<p>{escape(by_class.sentence())}</p>", _table(by_class.table())] if by_class else []),
         _table(subgroups.as_table(groups)),
         "<h2>Errors</h2>",
-        _table(measured.errors(threshold)),
+        _table(errors.assign(probability=errors.probability.map(formatting.percent))),
         "<h2>Training</h2>",
         _figures(learning),
         _table(compare_runs.settings(run).rename("value").reset_index()),
@@ -100,9 +104,8 @@ def _drawn(measured: Measured, point: str, prevalence: float) -> dict[str, Figur
     if by_class := measured.by_class:
         drawn["Three classes"] = plots.classes_figure(by_class.counts, three_classes.NAMES)
     if 0 < measured.prevalence < 1:
-        drawn[f"1,000 patients, {prevalence:.0%} of them with pneumonia"] = plots.patients_figure(
-            metrics.natural_frequencies(matrix, prevalence)
-        )
+        title = f"1,000 patients, {formatting.percent(prevalence)} of them with pneumonia"
+        drawn[title] = plots.patients_figure(metrics.natural_frequencies(matrix, prevalence))
     return drawn
 
 
@@ -118,8 +121,4 @@ def _figures(drawn: Mapping[str, Figure]) -> str:
 
 
 def _table(table: pd.DataFrame) -> str:
-    return table.to_html(index=False, border=0, na_rep="undefined", float_format="{:.3f}".format)
-
-
-def _ends(results: pd.DataFrame) -> Iterable[tuple[float, float]]:
-    return zip(results.low, results.high, strict=True)
+    return table.to_html(index=False, border=0, na_rep=formatting.UNDEFINED)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrlib import metrics, tables
 from cxrlib.evaluation import stress_table, three_classes
-from cxrlib.plots import percent
+from cxrlib.formatting import decimal, metric, percent, rate
 from cxrlib.runs.config import TrainingConfig, describe_augmentation
 from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run
@@ -56,13 +56,13 @@ def trust_statement(run_metrics: Mapping[str, Any], point: str, probability: flo
         found = estimates(run_metrics, split, point)
         sentences.append(
             f"On {measured['pictures']} {titles[split]} images of {measured['patients']} "
-            f"patients not used for training, it detected {_range(found['sensitivity'])} of "
-            f"pneumonias and correctly ruled out {_range(found['specificity'])} of normal images."
+            f"patients not used for training, it detected {rate(found['sensitivity'])} of "
+            f"pneumonias and correctly ruled out {rate(found['specificity'])} of normal images."
         )
         if by_class := three_classes.read(measured):
             sentences.append(
                 f"It chose the right class (normal, bacterial, viral) for "
-                f"{_range(by_class.accuracy)} of them."
+                f"{rate(by_class.accuracy)} of them."
             )
     if "test" not in run_metrics["splits"]:
         sentences.append(f"It has not been measured on {titles['test']} images.")
@@ -102,18 +102,13 @@ def trust_lines(
     share = validation["pneumonia"] / validation["pictures"]
     elsewhere = metrics.at_prevalence(probability, share, prevalence)
     return [
-        f"At this threshold the model detects {_range(found['sensitivity'])} of pneumonias and "
-        f"correctly rules out {_range(found['specificity'])} of normal images "
+        f"At this threshold the model detects {rate(found['sensitivity'])} of pneumonias and "
+        f"correctly rules out {rate(found['specificity'])} of normal images "
         f"({measured['pictures']} {split_titles(run_metrics)[split]} images).",
         f"Where {percent(prevalence)} of patients have pneumonia, this image's probability is "
         f"{percent(elsewhere)}.",
         _NOT_TESTED_ON[trained_on(run_metrics)],
     ]
-
-
-def _range(estimate: metrics.Estimate) -> str:
-    shown = f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
-    return shown.replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def card(
@@ -129,7 +124,7 @@ def card(
         "",
         "## Trained on",
         f"{_TRAINED_ON[trained_on(run_metrics)]}{place} Whole patients, "
-        f"{config.validation_fraction:.0%} of each class, were held out for validation.",
+        f"{percent(config.validation_fraction)} of each class, were held out for validation.",
         "",
         "## How it was made",
         _how(config),
@@ -169,7 +164,7 @@ def _how(config: TrainingConfig) -> str:
     if config.synthetic_opacity_ratio:
         taught = ", labelled pneumonia" if not config.distill_from_start else ""
         sentences.append(
-            f"To the normal images {config.synthetic_opacity_ratio:.0%} were added that had "
+            f"To the normal images {percent(config.synthetic_opacity_ratio)} were added that had "
             f"opacities drawn into their lungs{taught}."
         )
     if config.distill_from_start:
@@ -186,8 +181,8 @@ def _how(config: TrainingConfig) -> str:
     if config.weight_interpolation:
         sentences.append(
             "Its weights are interpolated between those of the run it started from, head included "
-            f"({config.weight_interpolation:.0%}), and the trained ones (after WiSE-FT, Wortsman "
-            "et al., CVPR 2022)."
+            f"({percent(config.weight_interpolation)}), and the trained ones (after WiSE-FT, "
+            "Wortsman et al., CVPR 2022)."
         )
     if config.recalibrates_batchnorm:
         sentences.append(
@@ -259,7 +254,7 @@ def results_and_limits(
 
 
 def _results_on(
-    name: str, measured: Mapping[str, Any], run_metrics: Mapping[str, Any]
+    title: str, measured: Mapping[str, Any], run_metrics: Mapping[str, Any]
 ) -> list[str]:
     """What a run came to on one set of images."""
     point = run_metrics["default_point"]
@@ -267,18 +262,18 @@ def _results_on(
     threshold = run_metrics["operating_points"][point]["threshold"]
     lines = [
         "",
-        f"### {name}: {measured['pictures']} images of {measured['patients']} patients, "
+        f"### {title}: {measured['pictures']} images of {measured['patients']} patients, "
         f"{measured['pneumonia']} with pneumonia",
-        f"At the operating point {POINT_TITLES[point]}, probability ≥ {threshold:.3f}:",
+        f"At the operating point {POINT_TITLES[point]}, probability ≥ {rate(threshold)}:",
         "",
         "| metric | value |",
         "|---|---|",
-        *(f"| {title} | {found[metric]} |" for metric, title in METRIC_TITLES.items()),
-        f"| calibration error before calibration | {measured['ece_uncalibrated']:.3f} |",
+        *(f"| {words} | {metric(name, found[name])} |" for name, words in METRIC_TITLES.items()),
+        f"| Calibration error before calibration | {decimal(measured['ece_uncalibrated'])} |",
     ]
     if counts := measured.get("counts"):
         lines.append(
-            "| true positives, false negatives, false positives, true negatives | "
+            "| True positives, false negatives, false positives, true negatives | "
             + ", ".join(str(counts[point][cell]) for cell in ("tp", "fn", "fp", "tn"))
             + " |"
         )

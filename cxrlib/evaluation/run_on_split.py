@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cxrlib import metrics, plots
+from cxrlib import formatting, metrics, plots
 from cxrlib.evaluation import three_classes
 from cxrlib.labels import is_pneumonia
 from cxrlib.runs import records
@@ -76,7 +76,7 @@ class Measured:
         return records.estimates_of(self.results, point)
 
     def table(self, point: str) -> pd.DataFrame:
-        """The same as a table: columns ``metric``, ``value``, ``low``, ``high``."""
+        """The same as a table for programs: columns ``metric``, ``value``, ``low``, ``high``."""
         found = self.estimates(point)
         return pd.DataFrame(
             {"metric": title, **vars(found[name])} for name, title in METRIC_TITLES.items()
@@ -113,8 +113,8 @@ class Measured:
         return {
             title: metrics.reliability(self.truth, values, at_least=CALIBRATION_IMAGES)
             for title, values in (
-                (f"calibrated · ECE {after:.3f}", self.predictions.probability),
-                (f"before calibration · ECE {before:.3f}", self.predictions.score),
+                (f"calibrated · ECE {formatting.decimal(after)}", self.predictions.probability),
+                (f"before calibration · ECE {formatting.decimal(before)}", self.predictions.score),
             )
         }
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cxrlib import metrics, tables
+from cxrlib import formatting, metrics, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +16,11 @@ _LEAST = 20  # radiographs of a class that say something of a machine group
 def estimate(row: Mapping[str, float], name: str) -> metrics.Estimate:
     """One of `STRESS_ESTIMATES` from a row of the table."""
     return metrics.Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+
+def shown(row: Mapping[str, float], name: str) -> str:
+    """The same for people."""
+    return formatting.metric(name, estimate(row, name))
 
 
 def worst_mild(table: "pd.DataFrame") -> "pd.Series":
@@ -32,8 +37,8 @@ def on_drawn_opacities(table: "pd.DataFrame") -> str:
     (row,) = found.to_dict("records")
     return (
         f"Opacities were drawn into the lungs of the {row['pneumonia']} normal images. The run "
-        f"calls {estimate(row, 'sensitivity')} of these pneumonia, and separates them from the "
-        f"originals with a ROC-AUC of {estimate(row, 'roc_auc')}. Only the opacity differs, not "
+        f"calls {shown(row, 'sensitivity')} of these pneumonia, and separates them from the "
+        f"originals with a ROC-AUC of {shown(row, 'roc_auc')}. Only the opacity differs, not "
         "shape, sharpness or exposure."
     )
 
@@ -55,7 +60,7 @@ def by_machine(table: "pd.DataFrame") -> str:
         if large.empty:
             return ""
         worst = large.loc[large[name].idxmin()]
-        found.append(f"{name} {estimate(worst, name)} ({worst.pictures_of.split(', ')[-1]})")
+        found.append(f"{name} {shown(worst, name)} ({worst.pictures_of.split(', ')[-1]})")
     return (
         "By machine, as far as sharpness and noise reveal it, the worst are "
         f"{' and '.join(found)}, among groups with at least {_LEAST} such images."
@@ -66,7 +71,7 @@ def readable(table: "pd.DataFrame") -> "pd.DataFrame":
     """The table as text for people, an estimate with its interval in a cell."""
     import pandas as pd  # reading an image does not wait for it
 
-    shown = pd.DataFrame(
+    texts = pd.DataFrame(
         {
             "images": table.pictures_of,
             "perturbation": table.step,
@@ -83,11 +88,11 @@ def readable(table: "pd.DataFrame") -> "pd.DataFrame":
         "reversed": "verdicts reversed",
     }
     for name, title in titles.items():
-        known = [str(estimate(row, name)) for row in table.to_dict("records")]
-        shown[title] = [text if text != "undefined" else "" for text in known]
+        known = [shown(row, name) for row in table.to_dict("records")]
+        texts[title] = [text if text != formatting.UNDEFINED else "" for text in known]
     # Against itself nothing can change.
-    shown.loc[table.strength == "none", ["verdicts changed", "verdicts reversed"]] = ""
-    return shown
+    texts.loc[table.strength == "none", ["verdicts changed", "verdicts reversed"]] = ""
+    return texts
 
 
 def card_section(table: "pd.DataFrame") -> list[str]:
@@ -101,7 +106,7 @@ def card_section(table: "pd.DataFrame") -> list[str]:
         "the default operating point. A verdict (likely, uncertain, unlikely or rejected) has "
         "changed if it differs from that on the unchanged image, and is reversed if it went from "
         "likely to unlikely or back. Most changed under a mild perturbation: "
-        f"{estimate(worst, 'changed')} ({worst.step}).",
+        f"{shown(worst, 'changed')} ({worst.step}).",
         "",
         *tables.markdown(readable(table[table.group != DRAWN])),
         *(["", drawn] if (drawn := on_drawn_opacities(table)) else []),

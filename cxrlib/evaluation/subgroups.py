@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from cxrlib import metrics
+from cxrlib import formatting, metrics
 from cxrlib.labels import NORMAL, is_pneumonia
 
 
@@ -85,9 +85,9 @@ def as_table(groups: Mapping[str, Subgroup]) -> pd.DataFrame:
             "group": label,
             "images": group.pictures,
             "with pneumonia": group.pneumonia,
-            "ROC-AUC": str(group.roc_auc),
-            "sensitivity": str(group.sensitivity),
-            "specificity": str(group.specificity),
+            "ROC-AUC": formatting.decimal(group.roc_auc),
+            "sensitivity": formatting.rate(group.sensitivity),
+            "specificity": formatting.rate(group.specificity),
         }
         for label, group in groups.items()
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxrlib import metrics
+from cxrlib import formatting, metrics
 from cxrlib.labels import is_pneumonia
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ class ByClass:
             of_class = self.counts[number]
             row = {"truth": name} | dict(zip((f"called {n}" for n in NAMES), of_class, strict=True))
             found = metrics.wilson(int(of_class[number]), int(of_class.sum()))
-            rows.append(row | {"recognized": str(found)})
+            rows.append(row | {"recognized": formatting.rate(found)})
         return pd.DataFrame(rows)
 
     def sentence(self) -> str:
         """The two numbers, with their intervals."""
         return (
-            f"Right class of three: {self.accuracy}. Bacterial against viral, among pneumonias: "
-            f"ROC-AUC {self.bacterial}."
+            f"Right class of three: {formatting.rate(self.accuracy)}. Bacterial against viral, "
+            f"among pneumonias: ROC-AUC {self.bacterial}."
         )
 
     def to_json(self) -> dict[str, Any]:

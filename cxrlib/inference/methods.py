@@ -5,11 +5,17 @@
 Apart from `explain`, so that pages and reports name a method without what computes it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
+
+from cxrlib import formatting
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from cxrlib.metrics import Estimate
 
 
 @dataclass(frozen=True)
@@ -108,11 +114,13 @@ class Measure:
         title: its name.
         good: what a good method reaches.
         asks: the question that it answers, and who put it.
+        shown: its estimate as text.
     """
 
     title: str
     good: str
     asks: str
+    shown: Callable[["Estimate"], str] = formatting.rate
 
 
 # Maps that know nothing of the network, with which methods are compared.
@@ -123,23 +131,27 @@ REFERENCES = {
     SAME_PLACE: "Same map for every image (reference)",
 }
 
+_to_hundredths = partial(formatting.decimal, digits=2)
 MEASURES = {
     "deletion": Measure(
         "Deletion area",
         "low",
         "How much of the log-odds of pneumonia remains as the brightest regions are blurred away, "
         "averaged from none to all of the image (Petsiuk et al., BMVC 2018)?",
+        _to_hundredths,
     ),
     "insertion": Measure(
         "Insertion area",
         "high",
         "How high are the log-odds as the brightest regions are restored in a blurred image "
         "(Petsiuk et al., BMVC 2018)?",
+        _to_hundredths,
     ),
     "gain": Measure(
         "Insertion − deletion",
         "high",
         "Both in one number: 0 if the map knows nothing about what the score depends on.",
+        _to_hundredths,
     ),
     "pointing": Measure(
         "Pointing game",
@@ -163,11 +175,13 @@ MEASURES = {
         "near 0",
         "Rank correlation with the map of the same network with random weights: a method whose "
         "maps stay similar shows the image, not what was learned (Adebayo et al., NeurIPS 2018).",
+        formatting.decimal,
     ),
     "agreement": Measure(
         "Similarity to other methods",
         "",
         "Mean rank correlation with the maps of the other methods on the same image.",
+        formatting.decimal,
     ),
     "box_pointing": Measure(
         "Pointing at boxes",
@@ -182,8 +196,9 @@ MEASURES = {
         "Boxes, ROC-AUC of pixels",
         "high",
         "How well does brightness separate the pixels in those boxes from the rest of the image?",
+        formatting.decimal,
     ),
-    "seconds": Measure("Seconds per image", "low", "How long does one map take?"),
+    "seconds": Measure("Seconds per image", "low", "How long does one map take?", _to_hundredths),
 }
 
 
@@ -203,7 +218,7 @@ def readable(measured: "pd.DataFrame") -> "pd.DataFrame":
         found = measured[measured.measure == name].set_index("method")
         if not found.empty:
             shown[measure.title] = [
-                str(Estimate(*found.loc[method, ["value", "low", "high"]]))
+                measure.shown(Estimate(*found.loc[method, ["value", "low", "high"]]))
                 if method in found.index
                 else ""
                 for method in measured.method.unique()

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cxrlib import plots
+from cxrlib.formatting import percent, rate
 from cxrlib.inference.classifier import Prediction
 from cxrlib.inference.methods import METHODS
 from cxrlib.metrics import OperatingPoint
@@ -57,8 +58,8 @@ def pdf(
     write(
         0.08,
         0.838,
-        f"Probability of pneumonia {plots.percent(probability)}. Threshold "
-        f"{plots.percent(point.threshold)} (operating point: {POINT_TITLES[point.name]}).",
+        f"Probability of pneumonia {percent(probability)}. Threshold "
+        f"{rate(point.threshold)} (operating point: {POINT_TITLES[point.name]}).",
     )
     _draw_bar(figure, probability, point)
 

@@ -77,7 +77,7 @@ def mean(
     ``nan`` values are left out.
 
     >>> print(mean([0.9, 0.9, 0.7, 0.7], groups=["a", "a", "b", "b"]))
-    0.80 (0.70–0.90)
+    0.800 (0.700–0.900)
     """
     numbers = np.asarray(values, dtype=np.float64)
     defined = ~np.isnan(numbers)

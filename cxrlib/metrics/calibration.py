@@ -70,8 +70,8 @@ def reliability(
 
     >>> for point in reliability([0, 1, 1, 1], [0.1, 0.1, 0.9, 0.9], bins=2):
     ...     print(point.predicted, point.observed, point.count)
-    0.1 0.50 (0.09–0.91) 2
-    0.9 1.00 (0.34–1.00) 2
+    0.1 0.500 (0.095–0.905) 2
+    0.9 1.000 (0.342–1.000) 2
     """
     positive = as_labels(y_true)
     score = as_probabilities(y_score, positive.size)

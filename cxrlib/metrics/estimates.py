@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from cxrlib import formatting
+
 Z_95 = NormalDist().inv_cdf(0.975)
 
 
@@ -11,13 +13,10 @@ Z_95 = NormalDist().inv_cdf(0.975)
 class Estimate:
     """A value and its 95 % interval; ``nan`` where undefined.
 
-    As text it shows two significant digits of its interval's width, in two or three decimals:
-    digits beyond that are noise.
+    As text it is `formatting.decimal`; of a rate, `formatting.rate` makes percent.
 
     >>> print(Estimate(0.95312, 0.94108, 0.96402))
     0.953 (0.941–0.964)
-    >>> print(Estimate(0.8, 0.49016, 0.94332))
-    0.80 (0.49–0.94)
     >>> print(Estimate(-0.0123, -0.0301, 0.0062))
     -0.012 (-0.030 to 0.006)
     >>> print(Estimate(math.nan, math.nan, math.nan))
@@ -29,16 +28,7 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        if math.isnan(self.value):
-            return "undefined"
-        width = self.high - self.low
-        if not math.isfinite(width):
-            return f"{self.value:.2f} (no interval)"
-        decimals = 3 if width == 0 else min(max(1 - math.floor(math.log10(width)), 2), 3)
-        # A dash beside a minus sign is hard to read; of a rounded zero it says nothing.
-        to = " to " if self.low < 0 else "–"
-        value, low, high = (f"{x:z.{decimals}f}" for x in (self.value, self.low, self.high))
-        return f"{value} ({low}{to}{high})"
+        return formatting.decimal(self)
 
 
 def covering(value: float, low: float, high: float) -> Estimate:
@@ -56,9 +46,9 @@ def wilson(successes: int, total: int) -> Estimate:
     All ``nan`` where ``total`` is 0.
 
     >>> print(wilson(81, 263))
-    0.31 (0.26–0.37)
+    0.308 (0.255–0.366)
     >>> print(wilson(29, 29))
-    1.00 (0.88–1.00)
+    1.000 (0.883–1.000)
     """
     if total == 0:
         return Estimate(math.nan, math.nan, math.nan)

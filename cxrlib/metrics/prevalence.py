@@ -17,7 +17,7 @@ def likelihood_ratios(matrix: Confusion) -> tuple[Estimate, Estimate]:
 
     >>> positive, negative = likelihood_ratios(Confusion(tp=80, fp=10, fn=20, tn=90))
     >>> print(positive, negative)
-    8.00 (4.41–14.52) 0.22 (0.15–0.33)
+    8.000 (4.408–14.520) 0.222 (0.149–0.331)
     """
     swapped = Confusion(tp=matrix.fn, fp=matrix.tn, fn=matrix.tp, tn=matrix.fp)
     return (
@@ -36,7 +36,7 @@ def predictive_values(matrix: Confusion, prevalence: float) -> tuple[Estimate, E
 
     >>> ppv, npv = predictive_values(Confusion(tp=80, fp=10, fn=20, tn=90), 0.1)
     >>> print(ppv, npv)
-    0.47 (0.33–0.62) 0.976 (0.965–0.984)
+    0.471 (0.329–0.617) 0.976 (0.965–0.984)
     """
     if not 0 < prevalence < 1:
         raise ValueError(f"The prevalence must lie between 0 and 1, and is {prevalence}.")

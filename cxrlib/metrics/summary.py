@@ -53,7 +53,7 @@ def summarize(
 
     >>> numbers = summarize([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.8], threshold=0.5)
     >>> print(numbers["sensitivity"])
-    0.50 (0.09–0.91)
+    0.500 (0.095–0.905)
     >>> numbers["roc_auc"].value
     0.75
     """

@@ -17,7 +17,7 @@ from cxrlib.plots.charts import (
     roc_chart,
 )
 from cxrlib.plots.colours import INK, SERIES
-from cxrlib.plots.verdicts import REFUSED, VERDICTS, percent, verdict_bar
+from cxrlib.plots.verdicts import REFUSED, VERDICTS, verdict_bar
 
 if TYPE_CHECKING:
     from cxrlib.plots.figures import (
@@ -67,7 +67,6 @@ __all__ = [
     "outlined",
     "overlay",
     "patients_figure",
-    "percent",
     "png",
     "precision_recall_chart",
     "precision_recall_figure",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cxrlib.formatting import PERCENT_SIGN, RATES
 from cxrlib.metrics import (
     Band,
     CalibrationPoint,
@@ -29,6 +30,19 @@ _LOW = 260  # of charts one below the other
 _GREY = "#7d878c"
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2, 1, 2, 1, 2], [10, 4])
 _BINS = 40
+# As Vega and d3 write numbers.
+PERCENT, _RATE, _DECIMAL = "~%", ".1%", ".3f"
+LOCALE: Spec = {
+    "locale": {
+        "number": {
+            "decimal": ".",
+            "thousands": ",",
+            "grouping": [3],
+            "currency": ["", ""],
+            "percent": PERCENT_SIGN,
+        }
+    }
+}
 
 
 def roc_chart(
@@ -122,6 +136,7 @@ def calibration_chart(series: Mapping[str, Sequence[CalibrationPoint]]) -> Spec:
     tooltip.append({"field": "images", "title": "Images"})
     return {
         "height": _HEIGHT,
+        "config": LOCALE,
         "layer": [
             _guide([{"x": 0, "y": 0}, {"x": 1, "y": 1}], encoding),
             {
@@ -179,12 +194,12 @@ def histogram_chart(
     tooltip = _tooltip(x="Probability from", high="to")
     tooltip.append({"field": "y", "title": "Images"})
     tooltip += _tooltip(sensitivity="Sensitivity from here", specificity="Specificity from here")
-    encoding = _axes(("Probability of pneumonia", [0, 1]), ("Images", [])) | _look(
-        list(titles.values())
-    )
+    axes = _axes(("Probability of pneumonia", [0, 1]), ("Images", []), in_percent="x")
+    encoding = axes | _look(list(titles.values()))
     encoding["y"]["scale"] = {"type": "sqrt"}
     return {
         "height": _HEIGHT,
+        "config": LOCALE,
         "layer": [
             {
                 "data": _data(rows),
@@ -202,12 +217,14 @@ def histogram_chart(
 
 
 _LEARNED = {
-    "AUC": "auc",
-    "sensitivity at 0.5": "sensitivity",
-    "specificity at 0.5": "specificity",
-    "accuracy at 0.5": "accuracy",
-    "precision at 0.5": "precision",
-    "F1 at 0.5": "f1",
+    f"{title} at 50{PERCENT_SIGN}": name
+    for title, name in {
+        "sensitivity": "sensitivity",
+        "specificity": "specificity",
+        "accuracy": "accuracy",
+        "precision": "precision",
+        "F1": "f1",
+    }.items()
 }
 
 
@@ -218,6 +235,7 @@ def learning_panels(history: "pd.DataFrame") -> dict[str, dict[str, str]]:
     """
     panels = {
         "Loss": {"training: minimized loss": "loss", "validation: cross-entropy": "val_loss"},
+        "ROC-AUC": {"training": "auc", "validation": "val_auc"},
         "Training": _LEARNED,
         "Validation": {label: f"val_{column}" for label, column in _LEARNED.items()},
     }
@@ -226,6 +244,11 @@ def learning_panels(history: "pd.DataFrame") -> dict[str, dict[str, str]]:
         for title, columns in panels.items()
     }
     return {title: columns for title, columns in known.items() if columns}
+
+
+def are_rates(columns: Mapping[str, str]) -> bool:
+    """Whether all of a panel's columns are in percent."""
+    return all(column.removeprefix("val_") in RATES for column in columns.values())
 
 
 def phase_starts(history: "pd.DataFrame") -> list[int]:
@@ -245,10 +268,18 @@ def learning_charts(history: "pd.DataFrame") -> dict[str, Spec]:
             for label, column in columns.items()
             for epoch, value in zip(epochs, history[column].tolist(), strict=True)
         ]
-        encoding = _axes(("Epoch", [0.5, len(history) + 0.5]), (title, [])) | _look(list(columns))
+        rates = are_rates(columns)
+        axes = _axes(
+            ("Epoch", [0.5, len(history) + 0.5]), (title, []), in_percent="y" if rates else ""
+        )
+        encoding = axes | _look(list(columns))
         encoding["x"]["axis"] = {"tickMinStep": 1, "format": "d"}
         del encoding["y"]["scale"]["domain"]
-        tooltip = [{"field": "x", "title": "Epoch"}, *_tooltip(y="Value")]
+        value = {"field": "y", "type": "quantitative", "title": "Value"}
+        tooltip = [
+            {"field": "x", "title": "Epoch"},
+            value | {"format": _RATE if rates else _DECIMAL},
+        ]
         layers = [
             {
                 "data": _data(rows),
@@ -265,7 +296,7 @@ def learning_charts(history: "pd.DataFrame") -> dict[str, Spec]:
                     "encoding": {"x": encoding["x"]},
                 }
             )
-        charts[title] = {"height": _LOW, "layer": layers}
+        charts[title] = {"height": _LOW, "layer": layers, "config": LOCALE}
     return charts
 
 
@@ -303,6 +334,7 @@ def _curves(
     look = _look([mark["run"] for mark in marks])
     return {
         "height": _HEIGHT,
+        "config": LOCALE,
         "layer": [
             _guide(chance, axes),
             {
@@ -330,13 +362,16 @@ def _curves(
     }
 
 
-def _axes(x: tuple[str, Sequence[float]], y: tuple[str, Sequence[float]]) -> Spec:
+def _axes(
+    x: tuple[str, Sequence[float]], y: tuple[str, Sequence[float]], *, in_percent: str = "xy"
+) -> Spec:
     return {
         name: {
             "field": name,
             "type": "quantitative",
             "title": title,
             "scale": {"domain": list(domain), "zero": False, "nice": False},
+            "axis": {"format": PERCENT} if name in in_percent else {},
         }
         for name, (title, domain) in (("x", x), ("y", y))
     }
@@ -407,6 +442,6 @@ def _hover(rows: list[_Row], encoding: Spec, tooltip: list[Spec], label: str) ->
 
 def _tooltip(**titles: str) -> list[Spec]:
     return [
-        {"field": field, "type": "quantitative", "title": title, "format": ".3f"}
+        {"field": field, "type": "quantitative", "title": title, "format": _RATE}
         for field, title in titles.items()
     ]

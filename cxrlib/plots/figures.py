@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.path import Path as Outline
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from cxrlib.formatting import PERCENT_SIGN, rate
 from cxrlib.metrics import (
     Band,
     CalibrationPoint,
@@ -20,7 +22,7 @@ from cxrlib.metrics import (
     PrecisionRecallCurve,
     RocCurve,
 )
-from cxrlib.plots.charts import learning_panels, phase_starts
+from cxrlib.plots.charts import are_rates, learning_panels, phase_starts
 from cxrlib.plots.colours import CORNER, INK, SERIES
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ def _cells(
             [column - 0.48, column + 0.48], row - 0.48, row + 0.48,
             color=SERIES[0] if row == column else SERIES[1], alpha=0.08 + 0.4 * share, lw=0,
         )  # fmt: skip
-        lines = [(f"{count}", 20), (f"{share:.1%}", 10)]
+        lines = [(f"{count}", 20), (rate(share), 10)]
         places = [0.0, 0.3]
         if words:
             lines.insert(1, (words[row][column], 10))
@@ -181,7 +183,7 @@ def histogram_figure(groups: Mapping[str, np.ndarray], threshold: float) -> Figu
         axes.set_title(f"{_plain(label)}, {len(probabilities)}", loc="left", size=10, color=_INK)
         axes.locator_params(axis="y", integer=True, nbins=3)
         axes.set_xlim(0, 1)
-    rows[-1].xaxis.set_major_formatter(PercentFormatter(1))
+    _in_percent(rows[-1].xaxis)
     return figure
 
 
@@ -198,6 +200,8 @@ def learning_figure(history: "pd.DataFrame") -> Figure:
         for label, column, style, marker in _series(columns):
             axes.plot(epochs, history[column], label=label, marker=marker, ms=4, **style)
         axes.set_title(title, loc="left", size=10, color=_INK)
+        if are_rates(columns):
+            _in_percent(axes.yaxis)
         for start in phase_starts(history):
             axes.axvline(start - 0.5, color=_GREY, lw=1, ls=":")
         axes.legend(fontsize=8, labelcolor=_INK, frameon=False)
@@ -205,13 +209,15 @@ def learning_figure(history: "pd.DataFrame") -> Figure:
     return figure
 
 
-def intervals_figure(estimates: Mapping[str, Estimate], name: str) -> Figure:
+def intervals_figure(estimates: Mapping[str, Estimate], name: str, *, in_percent: bool) -> Figure:
     """Estimates one below the other, each with its 95 % interval."""
     known = {label: found for label, found in estimates.items() if not np.isnan(found.value)}
     figure, (axes,) = _figure((3.9, 0.9 + 0.32 * len(known)), name, "")
     # Room for a number that stands out at the end of the axis.
     figure.set_layout_engine("constrained", w_pad=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(4))
+    if in_percent:
+        _in_percent(axes.xaxis)
     for row, found in enumerate(known.values()):
         axes.plot([found.low, found.high], [row, row], color=SERIES[0], lw=2)
         axes.plot(found.value, row, "o", color=SERIES[0], ms=7)
@@ -245,7 +251,7 @@ def steps_figure(
         axes.axvline(limit, color=_INK, lw=1.2)
     axes.set_yticks(range(len(rows)), [_plain(label) for label in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    _in_percent(axes.xaxis)
     _legend(figure, handles, columns=2)
     return figure
 
@@ -296,10 +302,13 @@ def _rates(x: str, y: str) -> tuple[Figure, Axes]:
     """Square axes from 0 to 1 both ways."""
     figure, (axes,) = _figure((5.2, 5.0), x, y)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), box_aspect=0.85)
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_major_formatter(plain)
-    axes.yaxis.set_major_formatter(plain)
+    _in_percent(axes.xaxis, axes.yaxis)
     return figure, axes
+
+
+def _in_percent(*axes: Axis) -> None:
+    for axis in axes:
+        axis.set_major_formatter(PercentFormatter(1, symbol=PERCENT_SIGN))
 
 
 def _magnified(
@@ -312,6 +321,7 @@ def _magnified(
     inset.grid(color=_GREY, alpha=0.2, lw=0.6)
     for axis in (inset.xaxis, inset.yaxis):
         axis.set_major_locator(MaxNLocator(4))
+    _in_percent(inset.xaxis, inset.yaxis)
     inset.set_axisbelow(True)
     axes.indicate_inset((x[0], 1 - CORNER, CORNER, CORNER), edgecolor=_GREY, alpha=0.6)
     return inset

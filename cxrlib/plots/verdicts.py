@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from cxrlib.formatting import percent, rate
 from cxrlib.metrics import OperatingPoint, Verdict
 
 ACCENT = "#3fb6c9"
@@ -15,19 +16,6 @@ VERDICTS: dict[Verdict | Literal["refused"], tuple[str, str]] = {
 REFUSED = ("⊘", "Rejected")
 
 
-def percent(probability: float) -> str:
-    """A probability in words for people: whole percents, and no false certainty at the ends.
-
-    >>> print(percent(0.9971), percent(0.42), percent(0.002), sep=", ")
-    > 99\N{NO-BREAK SPACE}%, 42\N{NO-BREAK SPACE}%, < 1\N{NO-BREAK SPACE}%
-    """
-    if probability > 0.99:
-        return "> 99\N{NO-BREAK SPACE}%"
-    if probability < 0.01:
-        return "< 1\N{NO-BREAK SPACE}%"
-    return f"{probability:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
-
-
 def verdict_bar(probability: float, point: OperatingPoint) -> str:
     """Where a probability lies between 0 and 1, as HTML that takes the page's text colour.
 
@@ -36,7 +24,7 @@ def verdict_bar(probability: float, point: OperatingPoint) -> str:
     """
     label = (
         f"Probability {percent(probability)} on a bar from 0 to 100 %, "
-        f"operating point at {percent(point.threshold)}"
+        f"operating point at {rate(point.threshold)}"
     )
     line = "position:absolute;background:currentColor"
     ticks = "".join(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from cxrlib import formatting
 from cxrlib.labels import NORMAL, PNEUMONIA, is_pneumonia
 from cxrlib.metrics import Estimate, OperatingPoint, verdict, wilson
 from cxrlib.metrics.arrays import Floats, ratio
@@ -20,6 +21,7 @@ from cxrlib.metrics.bootstrap import REPLICATES, cluster_bootstrap, percentile_i
 from cxrlib.metrics.estimates import Z_95, covering
 from cxrlib.reviews.schema import ANSWERS
 
+KAPPA_DIGITS = 2  # of a list of some dozen cases
 CALLS = ("normal", "pneumonia", "cannot tell")
 _MODEL_CALLS = {"unlikely": "normal", "likely": "pneumonia", "uncertain": "cannot tell"}
 _LABEL_CALLS = {NORMAL: "normal", PNEUMONIA: "pneumonia"}
@@ -50,7 +52,7 @@ class Agreement:
     kappa: Estimate
 
     def __str__(self) -> str:
-        kappa = "undefined" if math.isnan(self.kappa.value) else f"{self.kappa.value:.2f}"
+        kappa = formatting.decimal(self.kappa.value, KAPPA_DIGITS)
         return f"{self.agreed} of {self.cases} agree (κ {kappa})"
 
 
@@ -157,7 +159,7 @@ def cohen_kappa(a: Sequence[str], b: Sequence[str]) -> Estimate:
     error is 0, which is no certainty: they agree throughout, or one of them always says the same.
 
     >>> print(cohen_kappa(list("aaabbbab"), list("aaabbbba")))
-    0.50 (-0.10 to 1.00)
+    0.500 (-0.100 to 1.000)
     """
     categories = sorted({*a, *b})
     if len(categories) < 2:

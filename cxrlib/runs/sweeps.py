@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cxrlib import metrics
+from cxrlib import formatting, metrics
 from cxrlib.runs import records, registry
 from cxrlib.runs.config import TrainingConfig, for_network, problems
 from cxrlib.runs.folder import Run
@@ -295,7 +295,7 @@ def table(sweep: Sweep, known: Sequence[Trial]) -> pd.DataFrame:
                 if auc is None
                 else str(auc)
                 if interval
-                else f"{auc.value:.3f}",
+                else formatting.decimal(auc.value),
                 "auc": math.nan if auc is None else auc.value,
             }
         )

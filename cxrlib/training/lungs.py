@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrlib import metrics, runs
+from cxrlib import formatting, metrics, runs
 from cxrlib.data import dataset
 from cxrlib.data.dataset import DatasetError
 from cxrlib.data.folds import assign_folds
@@ -304,7 +304,7 @@ On {measured["pictures"]} images of {measured["patients"]} children who were hel
 | what | value (95 % interval) |
 |---|---|
 | Dice coefficient, mean over images | {dice} |
-| share left empty of as many images made to show no lungs | {empty} |
+| share left empty of as many images made to show no lungs | {formatting.rate(empty)} |
 
 On other hospitals' images and on adults the masks were looked at, not measured: there are none
 to compare with.

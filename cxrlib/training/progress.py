@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from cxrlib import runs
+from cxrlib import formatting, runs
 from cxrlib.training import checkpoint
 
 T = TypeVar("T")
@@ -54,7 +54,9 @@ class Watch(keras.callbacks.Callback):
 
     def end_epoch(self, val_auc: float) -> None:
         """Show what validation came to."""
-        self._bar.set_postfix(epoch=f"{self._epoch + 1}/{self._epochs}", val_auc=f"{val_auc:.4f}")
+        self._bar.set_postfix(
+            epoch=f"{self._epoch + 1}/{self._epochs}", val_auc=formatting.decimal(val_auc)
+        )
 
     def close(self) -> None:
         """End the progress bar, if any epoch was left to do."""

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cxrlib import plots, runs
+from cxrlib import runs
 from cxrlib.data import gallery, shortcuts
+from cxrlib.formatting import percent
 from cxrlib.images import radiograph
 from cxrlib.labels import CLASSES
 from pages.shared import image_dialog, thumbnails, viewer
@@ -133,7 +134,7 @@ def _scores() -> dict[str, float]:
 
 def _thumbnail(row: Any, root: Path, scores: dict[str, float]) -> Thumbnail:
     file = root / row.path
-    score = plots.percent(scores[row.path]) if row.path in scores else ""
+    score = percent(scores[row.path]) if row.path in scores else ""
     told = f", probability {score}" if score else ""
     return Thumbnail(
         row.path,

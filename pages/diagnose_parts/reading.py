@@ -7,6 +7,7 @@ import streamlit as st
 
 from cxrlib import plots, runs, tables
 from cxrlib.evaluation import model_card
+from cxrlib.formatting import percent, rate
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL
 from pages.diagnose_parts import cases
@@ -92,7 +93,7 @@ def _in_strip(case: Case, number: int, reader: "Reader", point: str, *, current:
         mark, words = plots.REFUSED
         if not prediction.refused:
             mark, words = plots.VERDICTS[prediction.verdict]
-            mark = f"{mark} {plots.percent(prediction.probability)}"
+            mark = f"{mark} {percent(prediction.probability)}"
     earlier = "earlier" if case.earlier else ""
     return Thumbnail(
         case.id,
@@ -133,13 +134,8 @@ def _fill_table(files: list[Case], reader: "Reader", point: str) -> None:
         rows.append(row)
     table = pd.DataFrame(rows)
     st.dataframe(
-        table.assign(probability=table.probability * 100),
+        table.style.format({"probability": percent}, na_rep=""),
         hide_index=True,
-        column_config={
-            "probability": st.column_config.ProgressColumn(
-                format="%.0f %%", min_value=0, max_value=100
-            )
-        },
         alt="Verdict and probability of each file",
     )
     st.download_button(
@@ -234,7 +230,7 @@ def _show_rejected(case: Case, prediction: "Prediction") -> None:
     st.markdown(plain(prediction.reason))
     if prediction.insisted:
         st.markdown(
-            f"The model's output is {plots.percent(prediction.probability)}. For an image like "
+            f"The model's output is {percent(prediction.probability)}. For an image like "
             "this it has no meaning, so there is no verdict."
         )
     elif st.button("Analyze anyway", icon=":material/visibility:"):
@@ -261,10 +257,10 @@ def panel_of(prediction: "Prediction", run: runs.Run, label: str, prevalence: in
         outcome = "the model cannot tell" if called is None else f"the model is {right}"
         reference = f"Reference label: **{label.lower()}**; {outcome}."
     return Panel(
-        heading=f"{mark} {words}, {plots.percent(prediction.probability)}",
+        heading=f"{mark} {words}, {percent(prediction.probability)}",
         bar=plots.verdict_bar(prediction.probability, point),
         caption="Calibrated probability of pneumonia. Line: threshold, "
-        f"{plots.percent(point.threshold)}.{hatched}",
+        f"{rate(point.threshold)}.{hatched}",
         reference=reference,
         trust=model_card.trust_lines(
             run.metrics, point.name, prediction.probability, prevalence=prevalence / 100
@@ -305,8 +301,7 @@ def _show_more(
         if len(prediction.classes) > 2:
             st.caption(
                 " · ".join(
-                    f"{name.lower()} {plots.percent(value)}"
-                    for name, value in prediction.classes.items()
+                    f"{name.lower()} {percent(value)}" for name, value in prediction.classes.items()
                 )
             )
         trust = model_card.trust_statement(
@@ -340,7 +335,7 @@ def _compute_heatmap(case: Case, reader: "Reader", explanations: list["Explanati
 
     def tell(share: float) -> None:
         # Here Streamlit ends this script where something was pressed meanwhile.
-        bar.progress(share, f"Computing {title}: {share:.0%}")
+        bar.progress(share, f"Computing {title}: {percent(share)}")
 
     cases.explain_with(case, reader, method, tell)
     st.rerun()  # the viewer stands above

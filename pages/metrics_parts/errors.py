@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cxrlib import plots, runs
+from cxrlib import formatting, runs
 from cxrlib.data import dataset
 from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured
 from cxrlib.images import radiograph
@@ -59,6 +59,7 @@ def show_errors(measured: Measured, point: str) -> None:
             chosen,
             f"{measured.run.name}-{measured.split}-{kind.replace(' ', '-')}",
             "Errors, most confident first",
+            formats={"probability": formatting.percent},
         )
 
 
@@ -138,7 +139,7 @@ def _file(folder: Path, path: str) -> Path | None:
 
 def _thumbnail(row: Any, file: Path) -> Thumbnail:
     kind = row.subtype or row.label.lower()
-    probability = plots.percent(row.probability)
+    probability = formatting.percent(row.probability)
     return Thumbnail(
         row.path,
         f"{file.stem}: {kind}, probability {probability}",
@@ -195,8 +196,8 @@ def _show_facts(row: Any, threshold: float) -> None:
     st.markdown(f"Reference label: **{row.label.lower()}**{subtype}")
     side = "at or above" if row.probability >= threshold else "below"
     st.markdown(
-        f"Model: **{plots.percent(row.probability)}**, {side} the threshold of "
-        f"{plots.percent(threshold)}: **wrong**"
+        f"Model: **{formatting.percent(row.probability)}**, {side} the threshold of "
+        f"{formatting.rate(threshold)}: **wrong**"
     )
     if st.button("Diagnose this one", type="primary", icon=":material/radiology:", width="stretch"):
         st.switch_page("pages/diagnose.py", query_params={"example": row.path})

@@ -12,6 +12,7 @@ from cxrlib.data import index_cache, shortcuts
 from cxrlib.data.dataset import DatasetError
 from cxrlib.evaluation import compare_runs, subgroups, three_classes
 from cxrlib.evaluation.run_on_split import CALIBRATION_IMAGES, Measured
+from cxrlib.formatting import PERCENT_SIGN, RATES, UNDEFINED, metric, percent, rate
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.metrics import Confusion, Estimate
 from cxrlib.runs import ensembles
@@ -70,7 +71,7 @@ def show_threshold(measured: Measured, point: str, prevalence_of_page: float) ->
 def _threshold(place: st.delta_generator.DeltaGenerator, measured: Measured, point: str) -> float:
     """The threshold that is set; an operating point's own, to all its digits, where it is."""
     chosen = measured.points[point].threshold
-    shown = round(chosen, 3)
+    shown = round(100 * chosen, 1)
     # Another run or operating point in the sidebar moves the threshold there.
     basis = (measured.run.name, point)
     if st.session_state.setdefault("threshold_of", basis) != basis:
@@ -81,16 +82,16 @@ def _threshold(place: st.delta_generator.DeltaGenerator, measured: Measured, poi
     value = place.slider(
         "Threshold",
         0.0,
-        1.0,
-        step=0.001,
-        format="%.3f",
+        100.0,
+        step=0.1,
+        format=f"%.1f{PERCENT_SIGN}%",
         key="threshold",
         bind="query-params",
         persist_state="session",
         help="An image is called positive if the calibrated probability is at least this. The "
         "run's operating points are in the sidebar.",
     )
-    return chosen if value == shown else value
+    return chosen if value == shown else value / 100
 
 
 def prevalence_slider(place: st.delta_generator.DeltaGenerator, measured: Measured) -> float:
@@ -105,7 +106,7 @@ def prevalence_slider(place: st.delta_generator.DeltaGenerator, measured: Measur
             key="prevalence",
             bind="query-params",
             persist_state="session",
-            help=f"Among these images it is {plots.percent(measured.prevalence)}. In practice "
+            help=f"Among these images it is {percent(measured.prevalence)}. In practice "
             "it is usually lower, and predictive values depend on it.",
         )
         / 100
@@ -128,10 +129,10 @@ def _table(matrix: Confusion, prevalence: float) -> pd.DataFrame:
     ppv, npv = metrics.predictive_values(matrix, prevalence)
     positive, negative = metrics.likelihood_ratios(matrix)
     rows = {
-        "Sensitivity": str(proportions["sensitivity"]),
-        "Specificity": str(proportions["specificity"]),
-        "Positive predictive value": str(ppv),
-        "Negative predictive value": str(npv),
+        "Sensitivity": rate(proportions["sensitivity"]),
+        "Specificity": rate(proportions["specificity"]),
+        "Positive predictive value": rate(ppv),
+        "Negative predictive value": rate(npv),
         "Positive likelihood ratio": _factor(positive),
         "Negative likelihood ratio": _factor(negative),
     }
@@ -141,7 +142,7 @@ def _table(matrix: Confusion, prevalence: float) -> pd.DataFrame:
 def _factor(ratio: Estimate) -> str:
     """A likelihood ratio, which may be infinite, to two digits."""
     if math.isnan(ratio.value):
-        return "undefined"
+        return UNDEFINED
     value, low, high = (
         "∞" if math.isinf(end) else f"{end:.2f}" if end < 10 else f"{end:.0f}"
         for end in (ratio.value, ratio.low, ratio.high)
@@ -197,7 +198,7 @@ def show_subgroups(measured: Measured, point: str) -> None:
             groups |= _by_file(measured, threshold, folder)
     name = f"{measured.run.name}-{measured.split}-subgroups"
     show_table(subgroups.as_table(groups), name, "Metrics of each subgroup")
-    for column, (metric, title) in zip(
+    for column, (measure, title) in zip(
         st.columns(3),
         {
             "roc_auc": "ROC-AUC",
@@ -209,9 +210,11 @@ def show_subgroups(measured: Measured, point: str) -> None:
         with column:
             show_figure(
                 plots.intervals_figure(
-                    {label: getattr(group, metric) for label, group in groups.items()}, title
+                    {label: getattr(group, measure) for label, group in groups.items()},
+                    title,
+                    in_percent=measure in RATES,
                 ),
-                f"{name}-{metric}",
+                f"{name}-{measure}",
                 f"{title} of each subgroup with its 95 % interval",
             )
     st.caption(
@@ -286,14 +289,16 @@ def _show_training(run: Run) -> None:
         show_table(asked, f"{run.name}-settings", f"Settings of {run.name}")
     st.markdown("**Table**")
     shown = history.assign(epoch=range(1, len(history) + 1)).rename(columns=_history_title)
-    formats = {"learning_rate": "%.1e", "seconds": "%.0f"}
-    columns = {
-        name: st.column_config.NumberColumn(format=formats.get(name, "%.3f"))
-        for name in shown.columns[shown.dtypes == "float"]
+    formats = {
+        _history_title(name): _HISTORY_FORMATS.get(name, partial(metric, name.removeprefix("val_")))
+        for name in history.columns[history.dtypes == "float"]
     }
     show_table(
-        shown, f"{run.name}-history", f"{run.name}: one row an epoch", csv=history, columns=columns
+        shown, f"{run.name}-history", f"{run.name}: one row an epoch", csv=history, formats=formats
     )
+
+
+_HISTORY_FORMATS = {"learning_rate": "{:.1e}".format, "seconds": "{:.0f}".format}
 
 
 def _history_title(column: str) -> str:

@@ -6,6 +6,7 @@ import streamlit as st
 from cxrlib import plots
 from cxrlib.evaluation import stress_table
 from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.formatting import percent, rate
 from cxrlib.inference import methods
 from pages.shared.downloadable import show_figure, show_table
 
@@ -43,8 +44,8 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
     st.markdown(
         f"The {worst.pictures} {worst.pictures_of} images, perturbed before the run "
         "reads them. Mild perturbations are common in practice: no more than "
-        f"{plots.percent(_MOST_CHANGED)} of the verdicts should change under any of them. Here "
-        f"it is at most **{100 * worst.changed:.1f}\N{NO-BREAK SPACE}%** ({worst.step})."
+        f"{percent(_MOST_CHANGED)} of the verdicts should change under any of them. Here "
+        f"it is at most **{rate(worst.changed)}** ({worst.step})."
     )
     strength = st.segmented_control(
         "Steps",
@@ -73,7 +74,8 @@ def _show_stress(table: pd.DataFrame, name: str) -> None:
     st.caption(
         "With 95 % intervals (Wilson). Dotted: unperturbed images. A verdict (likely, uncertain, "
         "unlikely or rejected) has *changed* if it differs from that on the unperturbed image, and "
-        "is *reversed* if it went from likely to unlikely or back; the line is at 3 %. "
+        "is *reversed* if it went from likely to unlikely or back; the line is at "
+        f"{percent(_MOST_CHANGED)}. "
         "Amounts in percent refer to the image's side."
     )
     if drawn := stress_table.on_drawn_opacities(table):

@@ -1,6 +1,7 @@
 """Tabs that show runs beside each other: curves, and the comparison."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import streamlit as st
 from cxrlib.evaluation import compare_runs
 from cxrlib.evaluation.compare_runs import ComparisonError
 from cxrlib.evaluation.run_on_split import Curves, Measured
+from cxrlib.formatting import decimal, metric, rate
 from cxrlib.metrics import McNemar
 from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run, RunError
@@ -55,8 +57,8 @@ def show_curves(readings: Sequence[Measured], point: str) -> None:
     )
     found = {reading.run.name: reading.estimates(point) for reading in readings}
     shown = {"metric": METRIC_TITLES.values()} | {
-        name: [str(estimates[metric]) for metric in METRIC_TITLES]
-        for name, estimates in found.items()
+        run: [metric(name, estimates[name]) for name in METRIC_TITLES]
+        for run, estimates in found.items()
     }
     show_table(
         pd.DataFrame(shown),
@@ -129,8 +131,8 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
             st.info("No run matches. Remove a filter.", icon=":material/filter_alt_off:")
             return
     columns = {
-        name: st.column_config.NumberColumn(METRIC_TITLES.get(name, name), format="%.3f")
-        for name in ("threshold", *compare_runs.TABLE_METRICS)
+        name: st.column_config.NumberColumn(METRIC_TITLES[name])
+        for name in compare_runs.TABLE_METRICS
     }
     columns["run"] = st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)
     columns["pictures"] = st.column_config.NumberColumn("images")
@@ -151,6 +153,8 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
             f"Finished runs, group {number + 1} of {len(groups)}, measured on the same images; "
             "select a heading to sort",
             columns=columns,
+            formats={name: partial(metric, name) for name in compare_runs.TABLE_METRICS}
+            | {"threshold": rate},
         )
 
 
@@ -168,7 +172,7 @@ def _show_tests(readings: Sequence[Measured], point: str) -> None:
             {
                 "against": other.run.name,
                 "images": found.pictures,
-                "AUC difference": str(found.auc.difference),
+                "AUC difference": decimal(found.auc.difference),
                 "p (DeLong)": _p_value(found.auc.p_value),
                 "p (McNemar, all)": _p_value(found.calls.p_value),
                 "pneumonias detected only by this / the other": _discordant(found.sensitivity),
@@ -198,7 +202,7 @@ def _discordant(found: McNemar) -> str:
 
 
 def _p_value(p: float) -> str:
-    return "undefined" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else decimal(p)
 
 
 def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
@@ -208,15 +212,12 @@ def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
     except ComparisonError as error:
         st.warning(str(error))
         return
-    columns = {
-        "run": st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True),
-        "threshold": st.column_config.NumberColumn(format="%.3f"),
-    }
     show_table(
         table.rename(columns=METRIC_TITLES | {"pictures": "images"}),
         "ensemble",
         "The runs' mean and each run alone",
-        columns=columns,
+        columns={"run": st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)},
+        formats={"threshold": rate},
     )
     st.caption(
         "The mean of the runs' calibrated probabilities, recalibrated, with its operating point "

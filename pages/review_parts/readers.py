@@ -4,7 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from cxrlib import reviews
-from cxrlib.reviews.agreement import CALLS, counts_of
+from cxrlib.formatting import decimal, percent
+from cxrlib.metrics import Estimate
+from cxrlib.reviews.agreement import CALLS, KAPPA_DIGITS, counts_of
 from pages.review_parts.parts import store
 from pages.shared.downloadable import show_table
 
@@ -55,7 +57,9 @@ def _matrix(calls: pd.DataFrame) -> None:
     for pair in pairs.itertuples():
         agreed = round(pair.agreement * pair.cases) if pair.cases else 0
         words = (
-            f"{agreed} of {pair.cases} agree, κ {pair.kappa}" if pair.cases else "none in common"
+            f"{agreed} of {pair.cases} agree, κ {_kappa(pair.kappa)}"
+            if pair.cases
+            else "none in common"
         )
         square.loc[pair.one, pair.other] = square.loc[pair.other, pair.one] = words
     for name in calls.columns:
@@ -64,19 +68,23 @@ def _matrix(calls: pd.DataFrame) -> None:
         square.rename_axis(index="Reader", columns=None).reset_index(),
         "agreement",
         "Cohen's kappa of each pair of readers",
-        csv=pairs.assign(kappa=pairs.kappa.map(str)),
+        csv=pairs.assign(kappa=pairs.kappa.map(_kappa)),
     )
     st.caption("κ: Cohen's kappa with its 95 % interval, on the cases both have read.")
+
+
+def _kappa(found: Estimate) -> str:
+    return decimal(found, KAPPA_DIGITS)
 
 
 def _together(calls: pd.DataFrame) -> None:
     st.markdown("**All readers**")
     common = calls.dropna()
-    found = reviews.fleiss_kappa(counts_of(common))
+    value, _, interval = _kappa(reviews.fleiss_kappa(counts_of(common))).partition(" (")
     st.metric(
         "Fleiss' kappa",
-        f"{found}".partition(" ")[0],
-        f"{found}".partition(" ")[2].strip("()") or None,
+        value,
+        interval.rstrip(")") or None,
         delta_color="off",
         delta_arrow="off",
         help="Agreement of several readers beyond chance (Fleiss 1971): 0 is agreement by chance, "
@@ -104,8 +112,9 @@ def _argued(calls: pd.DataFrame, everything: pd.DataFrame) -> None:
         columns={
             "path": st.column_config.TextColumn("File"),
             "label": st.column_config.TextColumn("Reference label"),
-            "probability": st.column_config.NumberColumn("Model", format="percent"),
+            "probability": st.column_config.NumberColumn("Model"),
             **{call: st.column_config.NumberColumn(call.capitalize()) for call in CALLS},
-            "disagreement": st.column_config.NumberColumn("Pairs that disagree", format="percent"),
+            "disagreement": st.column_config.NumberColumn("Pairs that disagree"),
         },
+        formats={"probability": percent, "disagreement": percent},
     )

@@ -9,6 +9,7 @@ import streamlit as st
 
 from cxrlib import plots, reviews, runs
 from cxrlib.data import dataset
+from cxrlib.formatting import percent, rate
 from cxrlib.images.radiograph import Radiograph, RadiographError
 from cxrlib.inference.classifier import Prediction
 from cxrlib.inference.explain import Explanation
@@ -205,8 +206,8 @@ def _show_model(
         st.header(f"Model: {mark} {words}", anchor=False)
         st.html(plots.verdict_bar(probability, point))
         st.caption(
-            f"Probability of pneumonia {plots.percent(probability)}. Line: threshold, "
-            f"{plots.percent(point.threshold)} ({POINT_TITLES[point.name]})."
+            f"Probability of pneumonia {percent(probability)}. Line: threshold, "
+            f"{rate(point.threshold)} ({POINT_TITLES[point.name]})."
         )
     if prediction and prediction.reason:
         st.warning(f"The model rejects this image. {plain(prediction.reason)}")

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from cxrlib import plots, reviews, runs
 from cxrlib.data import dataset
 from cxrlib.evaluation.run_on_split import Curves, Measured
+from cxrlib.formatting import decimal, percent, rate
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.labels import NORMAL
 from cxrlib.metrics import verdict
 from cxrlib.reviews import Reading, Session, SessionResult
-from cxrlib.reviews.agreement import Accuracy, Agreement
+from cxrlib.reviews.agreement import KAPPA_DIGITS, Accuracy, Agreement
 from pages.review_parts import cases
 from pages.review_parts.parts import delete_button, go_to, list_title, store
 from pages.review_parts.start import model_of
@@ -57,7 +58,7 @@ def show(session: Session) -> None:
     st.caption(
         f"{found.read} read, {found.skipped} skipped, {found.flagged} flagged for a second "
         f"opinion. Model: the run {plain(session.run)} at the threshold "
-        f"{plots.percent(session.threshold)}."
+        f"{rate(session.threshold)}."
     )
     if not found.read:
         st.info("No case was completed, so there is nothing to compare.")
@@ -107,8 +108,8 @@ def _metric(title: str, found: Agreement) -> None:
         delta_arrow="off",
         width="content",
         help="κ is Cohen's kappa: 0 is agreement by chance, 1 full agreement "
-        f"(95 % interval: {found.kappa}). *Cannot tell* and the model's *uncertain* count as a "
-        "third answer.",
+        f"(95 % interval: {decimal(found.kappa, KAPPA_DIGITS)}). *Cannot tell* and the model's "
+        "*uncertain* count as a third answer.",
     )
 
 
@@ -148,7 +149,7 @@ def _show_differing(session: Session, found: SessionResult) -> None:
 
 
 def _thumbnail(session: Session, reading: Reading) -> Thumbnail:
-    model = plots.percent(reading.probability) if reading.probability is not None else ""
+    model = percent(reading.probability) if reading.probability is not None else ""
     return Thumbnail(
         str(reading.position),
         f"Case {reading.position}: you {reading.second_answer}, model {model or 'unknown'}, "
@@ -201,7 +202,7 @@ def _show_facts(session: Session, reading: Reading) -> None:
         if reading.label and called != "uncertain":
             is_right = (called == "likely") == (reading.label != NORMAL)
             outcome = ": right" if is_right else ": wrong"
-        st.markdown(f"Model: **{mark} {words}, {plots.percent(reading.probability)}**{outcome}")
+        st.markdown(f"Model: **{mark} {words}, {percent(reading.probability)}**{outcome}")
     blind = cases.answer_in_words(reading.first_answer, reading.first_confidence)
     after = cases.answer_in_words(reading.second_answer, reading.second_confidence)
     st.markdown(f"You, blind: **{blind}**")
@@ -222,8 +223,8 @@ def _numbers(session: Session, found: SessionResult) -> None:
     shown = pd.DataFrame(
         {
             "Reader": list(rows),
-            "Sensitivity": [str(row.sensitivity) for row in rows.values()],
-            "Specificity": [str(row.specificity) for row in rows.values()],
+            "Sensitivity": [rate(row.sensitivity) for row in rows.values()],
+            "Specificity": [rate(row.specificity) for row in rows.values()],
         }
     )
     st.markdown("**Accuracy**")
@@ -321,5 +322,4 @@ def _cases(table: pd.DataFrame) -> None:
 
 def _show_table(table: pd.DataFrame, names: Sequence[str], stem: str, alt: str) -> None:
     shown = table[list(names)].assign(label=table.label.str.lower()).rename(columns=_COLUMNS)
-    percent = st.column_config.NumberColumn(format="percent")
-    show_table(shown, stem, alt, csv=table, columns={_COLUMNS["probability"]: percent})
+    show_table(shown, stem, alt, csv=table, formats={_COLUMNS["probability"]: percent})

@@ -9,6 +9,7 @@ import streamlit as st
 from cxrlib import urls
 from cxrlib.data import classes, dataset, entries, remote
 from cxrlib.data.downloads import Download
+from cxrlib.formatting import percent
 from pages.shared.permissions import allowed, why_not
 from pages.shared.text import number, plain
 
@@ -147,7 +148,7 @@ def follow_download(download: Download) -> None:
     if share is None:
         words = "Connecting to Kaggle"
     elif share < 1:
-        words = f"{100 * share:.0f} % downloaded"
+        words = f"{percent(share)} downloaded"
     else:
         words = "Downloaded; unpacking the images"
     st.progress(share or 0.0, words)

@@ -58,10 +58,15 @@ def show_table(
     *,
     csv: pd.DataFrame | None = None,
     columns: Mapping[str, Any] | None = None,
+    formats: Mapping[str, Callable[[float], str]] | None = None,
 ) -> None:
-    """A table with a download as CSV, of ``csv`` where that has more digits."""
+    """A table with a download as CSV, of ``csv`` where that has more digits.
+
+    Columns of ``formats`` stay numbers, by which they are sorted, and show what those make of them.
+    """
     height: Literal["content", "auto"] = "content" if len(table) <= _WHOLE_ROWS else "auto"
-    st.dataframe(table, hide_index=True, alt=alt, column_config=columns, height=height)
+    shown = table.style.format(dict(formats), na_rep="") if formats else table
+    st.dataframe(shown, hide_index=True, alt=alt, column_config=columns, height=height)
     st.download_button(
         "CSV",
         tables.to_csv(table if csv is None else csv),

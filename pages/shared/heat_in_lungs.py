@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cxrlib import plots
+from cxrlib.formatting import percent
 from cxrlib.inference.classifier import Prediction
 
 
@@ -19,7 +19,7 @@ def share_warning(prediction: Prediction, heatmap: np.ndarray, heat: str = "the 
         return ""
     return (
         f"Only {_words(prediction, heatmap, heat)}, no more than by chance "
-        f"({plots.percent(by_chance)}). The result may depend on something else in the image: look "
+        f"({percent(by_chance)}). The result may depend on something else in the image: look "
         "there yourself before you rely on it."
     )
 
@@ -33,4 +33,4 @@ def share_in_words(prediction: Prediction, heatmap: np.ndarray) -> str:
 
 
 def _words(prediction: Prediction, heatmap: np.ndarray, heat: str) -> str:
-    return f"{plots.percent(prediction.lungs.share(heatmap))} of {heat} lies inside the lungs"
+    return f"{percent(prediction.lungs.share(heatmap))} of {heat} lies inside the lungs"

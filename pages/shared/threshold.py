@@ -3,6 +3,7 @@
 import streamlit as st
 
 from cxrlib import runs
+from cxrlib.formatting import rate
 from cxrlib.runs.operating_points import POINT_TITLES
 
 
@@ -19,4 +20,4 @@ def show_threshold(run_name: str, point: str) -> None:
         if name != point and points[name]["threshold"] == threshold
     ]
     also = f", the same as for {' and '.join(same)}" if same else ""
-    st.caption(f"Threshold {100 * threshold:.1f}\N{NO-BREAK SPACE}%{also}")
+    st.caption(f"Threshold {rate(threshold)}{also}")
