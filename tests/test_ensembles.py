@@ -16,6 +16,7 @@ from cxrlib.__main__ import main
 from cxrlib.evaluation import compare_runs, html_report, judge
 from cxrlib.evaluation.compare_runs import ComparisonError
 from cxrlib.evaluation.run_on_split import Measured
+from cxrlib.images import radiograph
 from cxrlib.runs import ensembles, records
 from cxrlib.synthetic.phantom import phantom
 from cxrlib.training import jobs
@@ -110,25 +111,27 @@ def test_a_member_that_is_gone_is_named(made: list[runs.Run]):
 
 
 @pytest.mark.slow
-def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
+def test_it_reads_the_mean_of_its_members(
+    readable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from cxrlib.inference.ensemble import load
 
     run = runs.find("both", models=readable)
     both = load(run)
-    radiograph = phantom(13, pneumonia=True, size=768)  # one that is not read as normal
-    answers, maps = zip(*(each.read(radiograph.pixels) for each in both.members), strict=True)
+    drawn = phantom(13, pneumonia=True, size=768)  # one that is not read as normal
+    answers, maps = zip(*(each.read(drawn.pixels) for each in both.members), strict=True)
     assert [answer.run for answer in answers] == ["one", "other"]
     assert abs(answers[0].probability - answers[1].probability) > 1e-4
     mean = np.mean([answer.probability for answer in answers])
     expected = records.read_calibration(run.metrics).apply([1 - mean, mean])[1]
 
-    prediction, found = both.read(radiograph.pixels)
+    prediction, found = both.read(drawn.pixels)
     assert prediction.probability == pytest.approx(expected, abs=1e-6)
     assert prediction.run == "both"
     assert prediction.point == records.read_points(run.metrics)["youden"]
-    assert both.predict(radiograph.pixels).probability == pytest.approx(expected, abs=1e-4)
+    assert both.predict(drawn.pixels).probability == pytest.approx(expected, abs=1e-4)
     normal = phantom(4, pneumonia=False, size=300).pixels
-    by_two = both.predict_all([normal, radiograph.pixels])
+    by_two = both.predict_all([normal, drawn.pixels])
     assert by_two[0].probability == pytest.approx(both.predict(normal).probability, abs=1e-4)
     assert by_two[1].probability == pytest.approx(expected, abs=1e-4)
     for method in ("gradcam", "saliency"):
@@ -138,9 +141,13 @@ def test_it_reads_the_mean_of_its_members(readable: Path, tmp_path: Path):
         assert np.corrcoef(shown.ravel(), together.ravel())[0, 1] > 0.99
 
     file = tmp_path / "picture.png"
-    cv2.imwrite(str(file), radiograph.pixels)
+    cv2.imwrite(str(file), drawn.pixels)
     (tmp_path / "bad.png").write_bytes(b"no image")
+    decoded: list[Path] = []
+    decode = radiograph.read_file
+    monkeypatch.setattr(radiograph, "read_file", lambda path: decoded.append(path) or decode(path))
     results = dict(both.predict_files([file, tmp_path / "bad.png"]))
+    assert sorted(decoded) == [tmp_path / "bad.png", file]  # once for both networks
     assert results[file].probability == pytest.approx(expected, abs=2e-4)
     assert "JPEG, PNG" in str(results[tmp_path / "bad.png"])
 

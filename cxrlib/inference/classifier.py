@@ -14,19 +14,14 @@ The stages of a reading::
                                                                         uncertain, unlikely
 """
 
-import os
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from cxrlib import metrics
-from cxrlib.images import radiograph
 from cxrlib.images.preprocess import (
     WHOLE,
     Box,
@@ -39,6 +34,7 @@ from cxrlib.images.preprocess import (
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.inference import explain, lung_fields, out_of_distribution, session
 from cxrlib.inference.explain import Explanation, Progress
+from cxrlib.inference.file_batches import read_files
 from cxrlib.inference.lung_fields import Lungs
 from cxrlib.inference.methods import METHODS
 from cxrlib.runs import ensembles, records
@@ -48,7 +44,6 @@ from cxrlib.runs.provenance import SYNTHETIC_RUN, trained_on
 if TYPE_CHECKING:
     import pandas as pd
 
-_BATCH = 32
 # What a reading shows at once, of what the run has.
 _FIRST_METHODS = ("evidence", "gradcam", "saliency")
 
@@ -245,41 +240,18 @@ class Classifier:
         self, files: Iterable[Path]
     ) -> Iterator[tuple[Path, Prediction | RadiographError]]:
         """Read many files; decoding runs ahead of the network. Bad files give their error."""
-        # Each worker takes a batch from its files to its predictions: while one has the network,
-        # others decode. Results come in the files' order.
-        workers = (os.cpu_count() or 1) + 1
-        rest = iter(files)
-        waiting: deque[Future[list[tuple[Path, Prediction | RadiographError]]]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            while True:
-                while len(waiting) < 2 * workers and (batch := list(islice(rest, _BATCH))):
-                    waiting.append(pool.submit(self._predict_batch, batch))
-                if not waiting:
-                    return
-                yield from waiting.popleft().result()
+        return read_files(files, self.square, self.predict_all)
 
-    def _predict_batch(self, files: list[Path]) -> list[tuple[Path, Prediction | RadiographError]]:
-        loaded = [self._load(file) for file in files]
-        squares = [square for square in loaded if isinstance(square, np.ndarray)]
-        predictions = iter(self.predict_all(squares) if squares else [])
-        return [
-            (file, one if isinstance(one, RadiographError) else next(predictions))
-            for file, one in zip(files, loaded, strict=True)
-        ]
+    def square(self, pixels: np.ndarray) -> np.ndarray:
+        """A whole radiograph, squashed ``uint8 [side, side]``: all that any of the networks sees.
 
-    def _load(self, file: Path) -> np.ndarray | RadiographError:
-        try:
-            return self._square(radiograph.read_file(file).pixels)
-        except RadiographError as error:
-            return error
-
-    def _square(self, pixels: np.ndarray) -> np.ndarray:
-        """A whole image, squashed: all that any of the networks sees of it."""
+        It is read as the radiograph itself would be.
+        """
         return prepare(pixels, self._side)
 
     def _look(self, images: Sequence[np.ndarray]) -> tuple[list[Lungs], np.ndarray]:
         """Lung fields of images, and what the network sees of them ``uint8 [n, size, size]``."""
-        squares = [self._square(image) for image in images]
+        squares = [self.square(image) for image in images]
         found = list(self.lungs.find_all(squares))
         equalization, size = self.config["equalization"], self.config["size"]
         squares = [equalize(square, equalization) for square in squares]

@@ -2,15 +2,17 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cxrlib.images.radiograph import RadiographError
-from cxrlib.inference import explain
+from cxrlib.inference import explain, session
 from cxrlib.inference.classifier import Classifier, Prediction
 from cxrlib.inference.explain import Explanation, Progress
+from cxrlib.inference.file_batches import read_files
 from cxrlib.inference.methods import METHODS
 from cxrlib.runs import ensembles, records
 from cxrlib.runs.folder import Run
@@ -50,19 +52,22 @@ class EnsembleClassifier:
 
     def predict_all(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """As `Classifier.predict_all`."""
-        by_member = (member.predict_all(images) for member in self.members)
+        by_member = session.together(
+            [partial(member.predict_all, images) for member in self.members]
+        )
         return [self._together(predictions) for predictions in zip(*by_member, strict=True)]
 
     def read(
         self, pixels: np.ndarray, methods: Collection[str] | None = None
     ) -> tuple[Prediction, dict[str, Explanation]]:
         """As `Classifier.read`; a heatmap is the mean of those of the members that have it."""
-        predictions, maps = [], []
-        for member in self.members:
+
+        def read(member: Classifier) -> tuple[Prediction, dict[str, Explanation]]:
             own = methods and [method for method in methods if method in member.methods]
-            prediction, found = member.read(pixels, own)
-            predictions.append(prediction)
-            maps.append(found)
+            return member.read(pixels, own)
+
+        readings = session.together([partial(read, member) for member in self.members])
+        predictions, maps = zip(*readings, strict=True)
         return self._together(predictions), {
             method: _mean([found[method] for found in maps if method in found])
             for method in self.methods
@@ -88,13 +93,17 @@ class EnsembleClassifier:
     def predict_files(
         self, files: Iterable[Path]
     ) -> Iterator[tuple[Path, Prediction | RadiographError]]:
-        """As `Classifier.predict_files`."""
-        files = list(files)
-        by_member = (member.predict_files(files) for member in self.members)
-        for file, *answers in zip(files, *by_member, strict=True):
-            results = [result for _, result in answers]
-            refused = next((one for one in results if isinstance(one, RadiographError)), None)
-            yield file, refused or self._together(results)
+        """As `Classifier.predict_files`: each file is decoded once."""
+
+        def shrink(pixels: np.ndarray) -> list[np.ndarray]:
+            return [member.square(pixels) for member in self.members]
+
+        def predict(squares: list[list[np.ndarray]]) -> list[Prediction]:
+            of_members = zip(self.members, zip(*squares, strict=True), strict=True)
+            by_member = [member.predict_all(images) for member, images in of_members]
+            return [self._together(predictions) for predictions in zip(*by_member, strict=True)]
+
+        return read_files(files, shrink, predict)
 
     def held_out(self, table: "pd.DataFrame") -> "pd.Series":
         """As `Classifier.held_out`: images that no member was trained on."""

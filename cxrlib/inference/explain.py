@@ -11,13 +11,14 @@ of its last features; normalizing and enlarging is the same for all.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
+from itertools import islice
 
 import cv2
 import numpy as np
 
 from cxrlib.images.preprocess import WHOLE, Box
-from cxrlib.inference.session import Session
+from cxrlib.inference.session import Session, at_once, together
 from cxrlib.metrics import log_odds_of_logits
 
 _SCORECAM_CHANNELS = 64
@@ -88,13 +89,15 @@ def read(
         by method.
     """
     needed = {"pooled", "logits"}.union(*(_NEEDED[method] for method in methods))
-    arrays = dict(zip(needed, session.run(square[None], list(needed)), strict=True))
-    arrays = {name: values[0] for name, values in arrays.items()}
+    jobs = [partial(session.run, square[None], list(needed))]
     if "evidence" in needed:
         # What the network finds on either side of the body alike stays; what it finds by chance
         # fades. The mean points into radiologists' boxes and at phantoms' opacities more often.
-        (mirrored,) = session.run(square[None, :, ::-1], ["evidence"])
-        arrays["evidence"] = (arrays["evidence"] + mirrored[0, :, ::-1]) / 2
+        jobs.append(partial(session.run, square[None, :, ::-1], ["evidence"]))
+    found, *mirrored = together(jobs)
+    arrays = {name: values[0] for name, values in zip(needed, found, strict=True)}
+    for (evidence,) in mirrored:
+        arrays["evidence"] = (arrays["evidence"] + evidence[0, :, ::-1]) / 2
     maps = {method: _QUICK[method](arrays) for method in methods}
     return arrays["pooled"], arrays["logits"], maps
 
@@ -221,9 +224,11 @@ def _each(
     on_progress: Progress | None,
     count: int,
 ) -> Iterator[np.ndarray]:
-    """An output for each of ``count`` images, which are made one at a time: all take megabytes."""
-    for number, image in enumerate(images, start=1):
-        yield session.run(image[None], [output])[0][0]
+    """An output for each of ``count`` images, made as they are needed: all take megabytes."""
+    images, number = iter(images), 0
+    while some := list(islice(images, at_once())):
+        yield from session.run(np.stack(some), [output])[0]
+        number += len(some)
         if on_progress:
             on_progress(number / count)
 

@@ -76,7 +76,7 @@ class FileReader:
 
     def __init__(self, settings: Settings) -> None:
         # Processes that read a file each are faster than threads within one network's pass.
-        session.use_threads(1)
+        session.use_cores(1)
         cv2.setNumThreads(1)
         self._settings = settings
         self._classifier = ensemble.load(Run(settings.run))

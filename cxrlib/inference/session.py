@@ -7,9 +7,12 @@ in another.
 import hashlib
 import os
 import threading
-from collections.abc import Collection, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,17 +24,19 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+_T = TypeVar("_T")
+
 CLASSIFIER_OUTPUTS = ("logits", "pooled", "features", "features_gradient")
 LUNG_OUTPUTS = ("lung",)
 FORWARD_DIGEST = "forward_digest"  # of the forward pass's file, in the gradient's metadata
 
 _LARGEST = 2**29  # bytes; the largest registered network has a fifth of that
 _SIDES = range(32, 1025)  # pixels
-_MAX_THREADS = 8  # more do not help with single images
-_threads = min(os.cpu_count() or 1, _MAX_THREADS)
-# Held for one image: it has all cores. Four at once were no faster, with the gradient slower, and
-# took 0.25 GB more.
-_one_at_a_time = threading.Lock()
+_MAX_AT_ONCE = 8  # passes, each of which needs up to 60 MB for what it computes
+_at_once = min(os.cpu_count() or 1, _MAX_AT_ONCE)
+# Each pass has one core: on two cores, two passes at once take two thirds of the time that they
+# take one after the other with both cores each.
+_cores = threading.BoundedSemaphore(_at_once)
 _UNREADABLE = (
     errors.Fail,
     errors.InvalidArgument,
@@ -104,11 +109,17 @@ class Session:
                 network = self._with_gradient()
         else:
             network = self._forward
-        parts = []
-        for image in images:
-            pixels = np.asarray(image, np.float32)[None]
-            with _one_at_a_time:
-                parts.append(network.run(outputs, {"pixels": pixels}))
+
+        def passes(images: np.ndarray) -> list[list[np.ndarray]]:
+            found = []
+            for image in images:
+                pixels = np.asarray(image, np.float32)[None]
+                with _cores:
+                    found.append(network.run(outputs, {"pixels": pixels}))
+            return found
+
+        shares = np.array_split(images, min(len(images), _at_once))
+        parts = chain.from_iterable(together([partial(passes, share) for share in shares]))
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def _with_gradient(self) -> onnxruntime.InferenceSession:
@@ -139,10 +150,23 @@ def load(run: Run, outputs: Collection[str] = CLASSIFIER_OUTPUTS) -> Session:
     return Session(run.name, run.onnx_file, run.gradient_file, outputs)
 
 
-def use_threads(count: int) -> None:
-    """Have this process's networks that are loaded from now on compute with so many threads."""
-    global _threads
-    _threads = count
+def use_cores(count: int) -> None:
+    """Have this process compute so many passes at once from now on."""
+    global _at_once, _cores
+    _at_once, _cores = count, threading.BoundedSemaphore(count)
+
+
+def at_once() -> int:
+    """How many passes this process computes at once."""
+    return _at_once
+
+
+def together(jobs: Sequence[Callable[[], _T]]) -> list[_T]:
+    """What some jobs return that wait for networks: each has a thread."""
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        return list(threads.map(lambda job: job(), jobs))
 
 
 def digest(data: bytes) -> str:
@@ -158,10 +182,10 @@ def _load(name: str, network: Path | bytes) -> onnxruntime.InferenceSession:
         )
     _share_memory()
     options = onnxruntime.SessionOptions()
+    # With all sizes known more of it is computed in the blocked layout of its convolutions.
+    options.add_free_dimension_override_by_name("n", 1)
     options.log_severity_level = 4  # what is wrong is raised as well
-    options.intra_op_num_threads = _threads
-    # Waiting threads would otherwise keep the cores busy that decode the next images.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1
     options.add_session_config_entry("session.use_env_allocators", "1")
     # Planned ahead, what a network computes lies in one block beside what others left in the arena:
     # 33 MB more for two networks with their gradients, and 3 % faster.

@@ -9,7 +9,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from cxrlib.networks import onnx_shapes  # noqa: F401, has rules
-from cxrlib.networks.onnx_rules import RULES, ExportError, Gradient, Graph, linear
+from cxrlib.networks.onnx_rules import (
+    RULES,
+    ExportError,
+    Gradient,
+    Graph,
+    left_to_convolutions,
+    linear,
+)
 from cxrlib.networks.pooling import LogSumExpPooling
 
 _OPSET, _IR_VERSION = 18, 10
@@ -106,6 +113,9 @@ class _Writer:
     def _write(self, layer: keras.Layer) -> None:
         sources = layer.input if isinstance(layer.input, list) else [layer.input]
         inputs = [self._names[id(source)] for source in sources]
+        if left_to_convolutions(layer):
+            self._names[id(layer.output)] = inputs[0]
+            return
         if layer.output is self._model.output and isinstance(layer, keras.layers.Dense):
             y, gradient = linear(self._graph, layer, inputs[0])
         elif write := RULES.get(type(layer)):

@@ -20,7 +20,10 @@ from cxrlib.runs.folder import RunError
 Gradient = Callable[[str], list[str]]
 Rule = Callable[["Graph", keras.Layer, Sequence[str]], tuple[str, Gradient]]
 
+Shape = tuple[Any, ...]  # of a Keras tensor
+
 HEIGHT_AND_WIDTH = (2, 3)
+_STEEP = 2.0**96  # makes 1 or more of any positive number that matters
 
 
 class ExportError(RunError):
@@ -33,6 +36,7 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self._kept: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def add(
         self, operation: str, *inputs: str, name: str = "", second: str = "", **attributes: Any
@@ -52,9 +56,11 @@ class Graph:
         return self._keep(np.asarray(values, np.int64))
 
     def _keep(self, values: np.ndarray) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
+        key = str(values.dtype), values.shape, values.tobytes()
+        if key not in self._kept:
+            self._kept[key] = name = f"constant_{len(self.constants)}"
+            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return self._kept[key]
 
 
 RULES: dict[type[keras.Layer], Rule] = {}
@@ -86,24 +92,24 @@ def _identity(graph: Graph, layer: keras.Layer, inputs: Sequence[str]) -> tuple[
 def _relu(graph: Graph, layer: keras.layers.ReLU, inputs: Sequence[str]) -> tuple[str, Gradient]:
     if layer.negative_slope or layer.threshold:
         raise ExportError(f"The layer {layer.name} is not a plain ReLU.")
-    return _rectified(graph, inputs[0], layer.max_value)
+    return _rectified(graph, inputs[0], layer.max_value, layer.output.shape)
 
 
 @rule(keras.layers.Activation)
 def _activation(
     graph: Graph, layer: keras.layers.Activation, inputs: Sequence[str]
 ) -> tuple[str, Gradient]:
-    return _activated(graph, inputs[0], layer.activation)
+    return _activated(graph, inputs[0], layer.activation, layer.output.shape)
 
 
-def _activated(graph: Graph, x: str, activation: Callable) -> tuple[str, Gradient]:
+def _activated(graph: Graph, x: str, activation: Callable, shape: Shape) -> tuple[str, Gradient]:
     match activation.__name__:
         case "linear":
             return x, _nothing
         case "relu":
-            return _rectified(graph, x, None)
+            return _rectified(graph, x, None, shape)
         case "relu6":
-            return _rectified(graph, x, 6)
+            return _rectified(graph, x, 6, shape)
         case "sigmoid":
             y = graph.add("Sigmoid", x)
             return y, lambda g: [graph.add("Mul", g, graph.add("Mul", y, _rest(graph, y)))]
@@ -144,22 +150,34 @@ def _rest(graph: Graph, share: str) -> str:
     return graph.add("Sub", graph.constant(1), share)
 
 
-def _rectified(graph: Graph, x: str, most: float | None) -> tuple[str, Gradient]:
-    zero = graph.constant(0)
+def _rectified(graph: Graph, x: str, most: float | None, shape: Shape) -> tuple[str, Gradient]:
     if most is None:
         y = graph.add("Relu", x)
     else:
-        ceiling = graph.constant(most)
-        y = graph.add("Clip", x, zero, ceiling)
+        y = graph.add("Clip", x, graph.constant(0), graph.constant(most))
 
     def gradient(g: str) -> list[str]:
-        open_ = graph.add("Greater", y, zero)
+        inside = y  # positive where the gradient passes, else 0
         if most is not None:
-            open_ = graph.add("And", open_, graph.add("Less", y, ceiling))
-        # A product of numbers: ONNX Runtime's Where takes five times as long.
-        return [graph.add("Mul", g, graph.add("Cast", open_, to=onnx.TensorProto.FLOAT))]
+            inside = graph.add("Mul", y, _times(graph, y, -1, shape, offset=most))
+        steep = _times(graph, inside, _STEEP, shape)
+        passes = graph.add("Clip", steep, graph.constant(0), graph.constant(1))
+        return [graph.add("Mul", g, passes)]
 
     return y, gradient
+
+
+def _times(graph: Graph, x: str, factor: float, shape: Shape, offset: float = 0) -> str:
+    """Numbers of that shape (in Keras) times a factor, plus an offset.
+
+    Maps are convolved with it: their layout then stays the blocked one that ONNX Runtime convolves
+    in. Comparisons, casts and products with a constant would each have it turned back and forth.
+    """
+    if len(shape) == 4:
+        factors = graph.constant(np.full((shape[-1], 1, 1, 1), factor))
+        offsets = graph.constant(np.full(shape[-1], offset))
+        return graph.add("Conv", x, factors, offsets, group=shape[-1])
+    return graph.add("Add", graph.add("Mul", x, graph.constant(factor)), graph.constant(offset))
 
 
 # Scale and offset
@@ -242,6 +260,10 @@ def _convolution(
     inputs: Sequence[str],
 ) -> tuple[str, Gradient]:
     kernel, *bias = layer.get_weights()
+    source = layer.input._keras_history.operation
+    if isinstance(source, keras.layers.Concatenate) and left_to_convolutions(source):
+        height, width, _, outputs = kernel.shape
+        kernel = kernel.reshape(height, width, len(source.input), -1, outputs).sum(axis=2)
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         groups = kernel.shape[2]
         kernel = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2])
@@ -249,7 +271,7 @@ def _convolution(
         groups = layer.groups
         kernel = kernel.transpose(3, 2, 0, 1)
     y, before_activation = _convolved(graph, inputs[0], layer, kernel, bias, groups)
-    z, activation = _activated(graph, y, layer.activation)
+    z, activation = _activated(graph, y, layer.activation, layer.output.shape)
     return z, lambda g: before_activation(*activation(g))
 
 
@@ -266,18 +288,24 @@ def _convolved(
     weights = graph.constant(kernel)
     options = {"strides": strides, "pads": pads, "group": groups}
     y = graph.add("Conv", x, weights, *map(graph.constant, bias), **options)
+    padding = _padding_before(layer)
+    before, after = (padding or layer).input.shape[1:3], layer.output.shape[1:3]
 
     def gradient(g: str) -> list[str]:
-        if strides == (1, 1) and (groups == 1 or groups == len(kernel)):
-            # With the kernel turned over: the runtime does it once, when it loads the graph, and
-            # convolves faster than it does the transposed convolution.
+        # Convolved with the kernel turned over, where that takes no more arithmetic: the runtime
+        # turns it once, when it loads the graph, and convolves faster than it does the transposed
+        # convolution.
+        first = [side - 1 - pad for side, pad in zip(sides, pads, strict=False)]
+        last = [before[axis] + pads[axis] - strides[axis] * after[axis] for axis in (0, 1)]
+        depthwise = groups == len(kernel)
+        if min(first + last) >= 0 and (depthwise or (groups == 1 and strides == (1, 1))):
+            if strides != (1, 1):
+                g = _spread(graph, g, strides, layer.output.shape)
             turned = weights if groups > 1 else graph.add("Transpose", weights, perm=[1, 0, 2, 3])
-            last, first = graph.integers(-1, -1), graph.integers(*(-side - 1 for side in sides))
+            from_, to = graph.integers(-1, -1), graph.integers(*(-side - 1 for side in sides))
             axes = graph.integers(*HEIGHT_AND_WIDTH)
-            turned = graph.add("Slice", turned, last, first, axes, graph.integers(-1, -1))
-            back = [side - 1 - pad for side, pad in zip(sides * 2, pads, strict=True)]
-            return [graph.add("Conv", g, turned, pads=back, group=groups)]
-        before, after = layer.input.shape[1:3], layer.output.shape[1:3]
+            turned = graph.add("Slice", turned, from_, to, axes, graph.integers(-1, -1))
+            return [graph.add("Conv", g, turned, pads=first + last, group=groups)]
         unread = [
             before[axis]
             + pads[axis]
@@ -291,8 +319,51 @@ def _convolved(
     return y, gradient
 
 
+def _spread(graph: Graph, x: str, strides: Sequence[int], shape: Shape) -> str:
+    """A map with zeros between its places; ``shape`` is in Keras.
+
+    With channels last, where a place is one block of memory.
+    """
+    height, width, channels = shape[1:]
+    places = graph.add("Transpose", x, perm=[0, 2, 3, 1])
+    places = graph.add("Reshape", places, graph.integers(-1, height, 1, width, 1, channels))
+    zeros = graph.integers(*[0] * 8, strides[0] - 1, 0, strides[1] - 1, 0)
+    places = graph.add("Pad", places, zeros)
+    sides = height * strides[0], width * strides[1]
+    places = graph.add("Reshape", places, graph.integers(-1, *sides, channels))
+    return graph.add("Transpose", places, perm=[0, 3, 1, 2])
+
+
+def left_to_convolutions(layer: keras.Layer) -> bool:
+    """Whether only convolutions read what this layer makes, and do its work themselves here.
+
+    They pad a map, and add up the parts of their kernels that read copies of the same.
+    """
+    readers = [node.operation for node in layer._outbound_nodes]
+    match layer:
+        case keras.layers.ZeroPadding2D():
+            kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+            return all(isinstance(one, kinds) and one.padding == "valid" for one in readers)
+        case keras.layers.Concatenate():
+            copies = all(tensor is layer.input[0] for tensor in layer.input)
+            return copies and all(
+                type(one) is keras.layers.Conv2D and one.groups == 1 for one in readers
+            )
+    return False
+
+
+def _padding_before(layer: keras.Layer) -> keras.layers.ZeroPadding2D | None:
+    """The padding that is left to this convolution."""
+    source = layer.input._keras_history.operation
+    left = isinstance(source, keras.layers.ZeroPadding2D) and left_to_convolutions(source)
+    return source if left else None
+
+
 def pads_of(layer: keras.Layer, sides: Sequence[int]) -> list[int]:
     """Top, left, bottom, right, as TensorFlow pads: the odd one at the end."""
+    if padding := _padding_before(layer):
+        (top, bottom), (left, right) = padding.padding
+        return [top, left, bottom, right]
     if layer.padding == "valid":
         return [0] * 4
     totals = [
@@ -305,7 +376,7 @@ def pads_of(layer: keras.Layer, sides: Sequence[int]) -> list[int]:
 @rule(keras.layers.Dense)
 def _dense(graph: Graph, layer: keras.layers.Dense, inputs: Sequence[str]) -> tuple[str, Gradient]:
     y, before_activation = linear(graph, layer, inputs[0])
-    z, activation = _activated(graph, y, layer.activation)
+    z, activation = _activated(graph, y, layer.activation, layer.output.shape)
     return z, lambda g: before_activation(*activation(g))
 
 
