@@ -21,6 +21,15 @@ memory.set_up()
 # A connection that another site's page opens would make the server ask elsewhere for its address.
 net_util.get_external_ip = lambda: None
 
+# Where the menu covers the page, Streamlit leaves it open over the page that was chosen in it.
+_CLOSE_MENU = """<script>
+document.onclick = ({ target }) => {
+  if (innerWidth < 768 && target.closest("[data-testid=stSidebarNavLink]")) {
+    document.querySelector("[data-testid=stSidebarCollapseButton] button").click();
+  }
+};
+</script>"""
+
 
 def show_page() -> None:
     # Without an icon the browser would fetch the page's symbol from elsewhere; a character it
@@ -91,6 +100,7 @@ def show_page() -> None:
             show_threshold(run_in_use, point)
         show_account()
         st.caption("For education and research. Not for diagnosis.")
+        st.html(_CLOSE_MENU, unsafe_allow_javascript=True)
     if "numpy" in sys.modules:
         # Streamlit takes NumPy along to hand out an image, for which the first page of a fresh
         # server does not wait: it gets its own icon at the next click.

@@ -16,7 +16,9 @@ front_door.enter()
 intake.follow_address()
 if intake.has_files():
     # The radiograph comes first; more files join from beside it.
-    layout = Layout(above="10rem", above_on_phone="16rem")
+    # Of several the strip stays in sight.
+    several = len(st.session_state.get("cases", {})) > 1
+    layout = Layout(above="19.5rem" if several else "10rem", above_on_phone="16rem")
     with layout.details:
         below = st.container()
         intake.ask_for_files("Add X-rays")

@@ -53,6 +53,7 @@ try:
     else:
         show_start()
 except ReviewError as error:
+    st.title("Reading room", anchor=False)
     st.error(str(error))
     st.button("To the start", on_click=go_to, args=(None,))
 except (runs.RunError, dataset.DatasetError) as error:

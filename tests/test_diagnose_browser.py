@@ -83,6 +83,37 @@ def test_on_a_phone_the_verdict_stands_below_the_whole_radiograph(app, page) -> 
     page.get_by_role("button", name="Invert").click()
 
 
+def test_on_a_phone_nothing_that_was_asked_for_is_out_of_sight(app, browser) -> None:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.set_default_timeout(NETWORK_LOADED)
+    page.goto(f"{app()}/about")
+    page.get_by_test_id("stExpandSidebarButton").tap()
+    page.get_by_role("link", name="Diagnose").tap()
+    page.get_by_test_id("stExpandSidebarButton").wait_for()  # the menu is closed again
+    page.get_by_role("button", name="Normal, drawn").tap()
+    page.locator("[aria-label='Radiograph Drawn, normal'][data-ready]").wait_for()
+    page.get_by_role("button", name="All tools").tap()
+    page.get_by_role("button", name="Keys and gestures").tap()
+    page.get_by_role("dialog").get_by_text("Magnifier").wait_for()
+    page.get_by_role("dialog").get_by_role("button", name="Close").tap()
+    page.get_by_text("More", exact=True).tap()
+    methods = page.get_by_role("combobox", name="Another heatmap")
+    methods.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)  # a list that is open while the page scrolls is closed
+    methods.tap()
+    page.get_by_role("option", name="Occlusion").tap()
+    stop = page.locator(".st-key-computing").get_by_role("button", name="Stop").bounding_box()
+    assert stop["y"] + stop["height"] <= 844
+    page.locator(".overlays").get_by_role("button", name="Occlusion").wait_for()
+    page.wait_for_timeout(500)
+    stage = page.locator(".stage").bounding_box()
+    assert stage["y"] > 40 and stage["y"] + stage["height"] <= 844
+    context.close()
+
+
 def test_the_radiograph_is_large_and_keys_change_it_at_once(app, page) -> None:
     page.set_viewport_size({"width": 1366, "height": 768})
     page.goto(app())
@@ -114,7 +145,7 @@ def test_a_slow_method_shows_how_far_it_is_and_is_stopped(app, page) -> None:
 def test_windows_are_in_order_and_ignore_borders(page) -> None:
     script = (ROOT / "pages" / "shared" / "viewer" / "image.js").read_text("utf-8")
     windows = """grey => {
-        const radiograph = {plain: [{grey}]};
+        const radiograph = {levels: [{grey}]};
         return Radiograph.prototype.windows.call(radiograph);
     }"""
     page.add_script_tag(content=f"{script}\nwindow.Radiograph = Radiograph;")
@@ -189,12 +220,17 @@ def test_real_images(app, page, real) -> None:
 
 
 def test_three_files_one_of_them_broken(app, page) -> None:
+    page.set_viewport_size({"width": 1366, "height": 768})
     broken = picture(2) | {"name": "broken.jpg"}
     broken["buffer"] = broken["buffer"][:400]
     page.goto(app())
     upload(page, picture(1), broken, picture(3, pneumonia=False))
     wait_for_file(page, "phantom1.jpg")
-    page.get_by_role("button", name="2: broken.jpg").click()
+    page.wait_for_timeout(1000)  # until the page has settled
+    thumbnail = page.get_by_role("button", name="2: broken.jpg")
+    box = thumbnail.bounding_box()
+    assert box["y"] + box["width"] <= 768, "the strip is in sight below the image"
+    thumbnail.click()
     page.get_by_role("alert").get_by_text("damaged or cut off").wait_for()
     rows = table_as_csv(page)
     assert len(rows) == 4

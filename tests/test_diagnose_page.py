@@ -270,12 +270,25 @@ def test_what_is_rejected_has_no_verdict_though_it_is_read(app: AppTest) -> None
     assert "Probability" not in "".join(html.proto.body for html in app.get("html"))
 
 
+def test_what_was_insisted_on_has_no_verdict_in_strip_and_table_either(app: AppTest) -> None:
+    upload(app, ("first.jpg", jpeg(1)), ("noise.png", noise()))
+    choose(app, "noise.png")
+    press(app, "Analyze anyway")
+    assert thumbnails(app, "Files")[1]["mark"] == "⊘"
+    table = table_of_files(app)
+    assert table.verdict[1] == "rejected"
+    assert table.probability.notna().tolist() == [True, False]
+
+
 def test_uploads_stay_while_another_page_is_looked_at(app: AppTest) -> None:
     upload(app, ("first.jpg", jpeg(1)), ("second.jpg", jpeg(3)))
     read = table_of_files(app)
+    app.get("button_group")[0].set_value("suspicion").run()
     app.switch_page("pages/about.py").run()
     app.switch_page("pages/diagnose.py").run()
     assert not app.exception
+    assert app.session_state.order == "suspicion"
+    app.get("button_group")[0].set_value("dropped").run()
     assert table_of_files(app).equals(read)
     # One more joins them, and is what is shown.
     upload(app, ("third.jpg", jpeg(5)))

@@ -272,6 +272,7 @@ def test_session_is_deleted_where_it_is_read(open_page, store):
 def test_unknown_session_is_named(open_page):
     app = open_page(session="nothing")
     assert "no such session" in app.error[0].value
+    assert app.title[0].value == "Reading room"
 
 
 def test_readers_meet_after_the_end(open_page, store):

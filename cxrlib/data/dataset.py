@@ -40,10 +40,10 @@ _KAGGLE_VERSION = f"{KAGGLE_HANDLE}/versions/2"
 KAGGLE_PICTURES = {"train": 5216, "val": 16, "test": 624}
 # A few images of the official test folder that are worth fetching singly.
 KAGGLE_EXAMPLES = (
-    ("test", "NORMAL", "IM-0001-0001.jpeg"),
-    ("test", "NORMAL", "NORMAL2-IM-0007-0001.jpeg"),
     ("test", "PNEUMONIA", "person100_bacteria_475.jpeg"),
+    ("test", "NORMAL", "IM-0001-0001.jpeg"),
     ("test", "PNEUMONIA", "person1_virus_6.jpeg"),
+    ("test", "NORMAL", "NORMAL2-IM-0007-0001.jpeg"),
 )
 INSTRUCTIONS = f"""\
 To get the data set by hand:
@@ -347,5 +347,5 @@ def _fetch(path: str | None) -> Path:
         raise DatasetError(
             f"kagglehub could not fetch the {'image' if path else 'data set'} "
             f"({type(error).__name__}). Is this machine online, and is there room on its disk?"
-            f"\n{INSTRUCTIONS}"
+            + ("" if path else f"\n{INSTRUCTIONS}")
         ) from error

@@ -119,10 +119,10 @@ def recipe_of(preset: str, amounts: Mapping[str, Any]) -> Augmentation:
 
 
 def describe(recipe: Augmentation) -> str:
-    """A recipe in words.
+    r"""A recipe in words.
 
     >>> describe(Augmentation(rotation=5, stretch=0.05, gamma=0.15))
-    'rotation ±5°, width and height ±5 % each, gamma 0.90 to 1.11'
+    'rotation ±5°, width and height ±5\xa0% each, gamma 0.90 to 1.11'
     >>> describe(Augmentation())
     'nothing is changed'
     """
@@ -147,7 +147,7 @@ def describe(recipe: Augmentation) -> str:
         (recipe.veil, f"a third with a haze of up to {recipe.veil:g} grey levels"),
     ]
     words = ", ".join(text for used, text in parts if used)
-    return words.replace("%", " %") or "nothing is changed"
+    return words.replace("%", "\N{NO-BREAK SPACE}%") or "nothing is changed"
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ _STYLE = """<style>
 .st-key-diagnosis > :has(> .st-key-details) { grid-area: details; }
 .st-key-headline { gap: 0.35rem; padding-bottom: 0.75rem; }
 .st-key-headline h1 { padding: 0 0 0.7rem; }
-.st-key-headline h2 { padding: 0 0 0.4rem; font-size: 1.3rem !important; }
-.st-key-strip { padding: 0.5rem 0; }
+.st-key-headline h2 { padding: 0 0 0.6rem; font-size: 1.3rem !important; }
+.st-key-strip { padding: 0.5rem 0; gap: 0.5rem; }
 .st-key-details { gap: 0.75rem; }
 .st-key-details li { font-size: 0.95rem; }
 @media (max-width: 800px) {
@@ -27,6 +27,10 @@ _STYLE = """<style>
     grid-template: "image" auto "headline" auto "strip" auto "details" auto / minmax(0, 1fr);
   }
   .st-key-diagnosis h1 { position: absolute; clip-path: inset(50%%); white-space: nowrap; }
+  .st-key-computing {
+    position: fixed; inset: auto 0 0; z-index: 10; padding: 0.5rem 1rem;
+    background: Canvas;
+  }
   .st-key-top, .st-key-top [data-testid=stHorizontalBlock] { gap: 0.5rem; }
   .st-key-top [data-testid=stFileUploaderDropzone] {
     flex-direction: row; align-items: center; min-height: 0; padding: 0.5rem 0.75rem;

@@ -47,6 +47,7 @@ def show_files(files: list[Case], layout: Layout) -> None:
     with layout.image:
         cases.read_all(files, reader)
     with layout.strip:
+        strip = st.container()
         order = st.segmented_control(
             "Order",
             list(ORDERS),
@@ -54,10 +55,12 @@ def show_files(files: list[Case], layout: Layout) -> None:
             required=True,
             format_func=ORDERS.__getitem__,
             key="order",
+            persist_state="session",
             label_visibility="collapsed",
         )
-        if order == "suspicion":
-            files = sorted(files, key=lambda case: _suspicion(case, reader, point))
+    if order == "suspicion":
+        files = sorted(files, key=lambda case: _suspicion(case, reader, point))
+    with strip:
         shown = next((case for case in files if case.id == st.session_state.shown), files[0])
         thumbnails.show(
             [
@@ -68,6 +71,7 @@ def show_files(files: list[Case], layout: Layout) -> None:
             key="files",
             label="Files",
         )
+    with layout.strip:
         _show_table(files, reader, point)
     show_case(shown, layout, on_step=partial(_step, [case.id for case in files], shown.id))
     for case in files:
@@ -77,7 +81,7 @@ def show_files(files: list[Case], layout: Layout) -> None:
 
 def _suspicion(case: Case, reader: "Reader", point: str) -> float:
     """Sorts the most suspicious first, what has no verdict last."""
-    if case.error or judged(case, reader, point).refused:
+    if case.error or judged(case, reader, point).reason:
         return 1.0
     return -judged(case, reader, point).probability
 
@@ -91,7 +95,7 @@ def _in_strip(case: Case, number: int, reader: "Reader", point: str, *, current:
     if not case.error:
         prediction = judged(case, reader, point)
         mark, words = plots.REFUSED
-        if not prediction.refused:
+        if not prediction.reason:
             mark, words = plots.VERDICTS[prediction.verdict]
             mark = f"{mark} {percent(prediction.probability)}"
     earlier = "earlier" if case.earlier else ""
@@ -127,8 +131,8 @@ def _fill_table(files: list[Case], reader: "Reader", point: str) -> None:
         if not case.error:
             prediction = judged(case, reader, point)
             row |= {
-                "verdict": "rejected" if prediction.refused else prediction.verdict,
-                "probability": None if prediction.refused else prediction.probability,
+                "verdict": "rejected" if prediction.reason else prediction.verdict,
+                "probability": None if prediction.reason else prediction.probability,
                 "remark": " ".join(filter(None, [prediction.reason, *case.warnings])),
             }
         rows.append(row)

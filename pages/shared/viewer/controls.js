@@ -25,17 +25,29 @@ const GESTURES = [
   ["Shift and arrow keys", "Level and width"],
 ];
 
+const TOUCHES = [
+  ["Two fingers", "Zoom"],
+  ["One finger", "Move a zoomed image"],
+  ["Double tap", "Zoom in and back"],
+];
+const HAS_KEYS = matchMedia("(hover: hover)").matches;
+
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
 }
 
-function tool(icon, title, key, run) {
-  const made = element("button", {
-    type: "button", ariaLabel: title, className: "tool",
+function drawing(icon) {
+  const around = element("span", {
     innerHTML: `<svg viewBox="0 0 20 20" aria-hidden="true">${ICONS[icon]}</svg>`,
   });
+  return around.firstChild;
+}
+
+function tool(icon, title, key, run) {
+  const made = element("button", { type: "button", ariaLabel: title, className: "tool" },
+    drawing(icon));
   made.dataset.tool = icon;
   made.dataset.key = key;
   showKey(made, key);

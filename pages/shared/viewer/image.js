@@ -59,6 +59,11 @@ class Level {
     }
     return this.canvas;
   }
+
+  get local() {
+    this.equalized ??= new Level(equalizedLocally(this), this.width, this.height);
+    return this.equalized;
+  }
 }
 
 // A radiograph at its full size, a half, a quarter …: what is drawn small is developed small.
@@ -66,8 +71,7 @@ class Radiograph {
   constructor(image) {
     this.width = image.naturalWidth;
     this.height = image.naturalHeight;
-    this.plain = Radiograph.levels(image, this.width, this.height);
-    this.local = null;
+    this.levels = Radiograph.levels(image, this.width, this.height);
   }
 
   static levels(source, width, height) {
@@ -84,22 +88,16 @@ class Radiograph {
 
   // The smallest level that is not enlarged when `scale` screen pixels show one of the image.
   developed(table, scale, local) {
-    if (local && !this.local) {
-      const full = this.plain[0];
-      const level = new Level(equalizedLocally(full), full.width, full.height);
-      const canvas = level.developed(tableOf(0, 255, false));
-      this.local = Radiograph.levels(canvas, full.width, full.height);
-    }
-    const levels = local ? this.local : this.plain;
-    const enough = levels.findLast((level) => level.width >= this.width * scale);
-    return (enough ?? levels[0]).developed(table);
+    const enough = this.levels.findLast((level) => level.width >= this.width * scale)
+      ?? this.levels[0];
+    return (local ? enough.local : enough).developed(table);
   }
 
   // Grey levels shown as black and white, by the window's name. Pure black and white, borders and
   // letters mostly, are not counted.
   windows() {
     const counts = new Uint32Array(256);
-    for (const value of this.plain.at(-1).grey) counts[value] += 1;
+    for (const value of this.levels.at(-1).grey) counts[value] += 1;
     counts[0] = counts[255] = 0;
     const total = counts.reduce((sum, count) => sum + count, 0);
     const level = (share) => {

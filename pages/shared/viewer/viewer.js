@@ -28,6 +28,8 @@ function remembered(id) {
   return view;
 }
 
+const isAmong = (chosen, { overlays }) => overlays.some(({ title }) => title === chosen);
+
 class Viewer {
   constructor(root) {
     this.root = root;
@@ -45,6 +47,7 @@ class Viewer {
     this.pressed = [];
     this.buildTools();
     followPointers(this);
+    this.help.onclose = () => this.draw();
     this.resized = new ResizeObserver(() => this.draw());
     this.resized.observe(this.stage);
     standing.push(this);
@@ -78,6 +81,8 @@ class Viewer {
       this.stage.style.setProperty("--ratio", data.width / data.height);
       this.pressed = [];
     }
+    // A heatmap that was asked for further down the page.
+    const isComputed = !isNew && isAmong(data.chosen, data) && !isAmong(data.chosen, this.data);
     if (data.chosen && this.data?.chosen !== data.chosen) habits.overlay = data.chosen;
     this.data = data;
     this.heat = heat.map((one) => one && new Heat(one));
@@ -90,6 +95,7 @@ class Viewer {
     }
     this.paint();
     if (isNext) this.stage.scrollIntoView({ block: "start" });
+    else if (isComputed) this.stage.scrollIntoView({ block: "nearest" });
     this.root.inert = false;
     this.root.dataset.ready = data.ready;
   }
@@ -156,7 +162,7 @@ class Viewer {
     this.colourChoice.value = habits.colours;
     const states = {
       invert: view.inverted, mirror: view.mirrored, magnifier: this.magnifying,
-      beside: habits.beside, adjust: !this.panel.hidden, help: !this.help.hidden,
+      beside: habits.beside, adjust: !this.panel.hidden, help: this.help.open,
       unfold: this.root.classList.contains("unfolded"),
     };
     for (const made of this.root.querySelectorAll(".tool")) {
@@ -192,7 +198,7 @@ class Viewer {
     const add = (icon, title, key, run) => {
       row.append(tool(icon, title, key, run));
       this.keys.set(key.toLowerCase(), run);
-      this.listed.push([key, title]);
+      this.listed.push([key, title, icon]);
     };
     this.listed = [];
     const names = Object.keys(WINDOW_KEYS);
@@ -222,7 +228,7 @@ class Viewer {
     if (document.fullscreenEnabled) {
       add("screen", "Full screen", "U", () => this.toggleFullScreen());
     }
-    add("help", "Keys and gestures", "?", () => this.showHelp(this.help.hidden));
+    add("help", "Keys and gestures", "?", () => this.showHelp(!this.help.open));
     const arrows = (x, y) => act((view) => { view.x += x; view.y += y; });
     const nudge = (byLevel, byWidth) =>
       act((view) => setWindow(view, level(view) + byLevel, width(view) + byWidth));
@@ -297,28 +303,41 @@ class Viewer {
   }
 
   showHelp(open) {
-    this.help.hidden = !open;
-    if (open) {
-      const { keys, comment } = this.data;
-      const rows = [
-        ...keys,
-        ...(comment ? [["E", "Write a comment; Esc ends it"]] : []),
-        ...this.listed.filter(([key]) => !this.isTaken(key)),
-        ...(this.data.overlays.length ? [["G", "Next overlay"], ["S", "Side by side"]] : []),
-        ...(this.data.steps ? [["Page Up, Page Down", "Previous and next image"]] : []),
-        ...GESTURES,
-      ].map(([key, words]) => element("div", {}, element("dt", { textContent: key }),
-        element("dd", { textContent: words })));
-      const close = element("button", { type: "button", textContent: "Close" });
-      close.onclick = () => this.showHelp(false);
-      this.help.replaceChildren(element("dl", {}, ...rows), element("p", {
-        textContent: "R and L are the patient's right and left if the image is stored the usual "
-          + "way round. A marker in the image takes precedence.",
-      }), close);
-      close.focus({ preventScroll: true });
-      this.help.scrollTop = 0;
+    if (!open) {
+      this.help.close();
+      return;
     }
+    const rows = (HAS_KEYS ? this.keysInWords() : this.toolsInWords()).map(([sign, words]) =>
+      element("div", {}, element("dt", {}, sign), element("dd", { textContent: words })));
+    const close = element("button", { type: "button", textContent: "Close" });
+    close.onclick = () => this.showHelp(false);
+    this.help.replaceChildren(element("dl", {}, ...rows), element("p", {
+      textContent: "R and L are the patient's right and left if the image is stored the usual "
+        + "way round. A marker in the image takes precedence.",
+    }), close);
+    this.help.showModal();
+    close.focus({ preventScroll: true });
+    this.help.scrollTop = 0;
     this.draw();
+  }
+
+  keysInWords() {
+    const { keys, comment, overlays, steps } = this.data;
+    return [
+      ...keys,
+      ...(comment ? [["E", "Write a comment; Esc ends it"]] : []),
+      ...this.listed.filter(([key]) => !this.isTaken(key)),
+      ...(overlays.length ? [["G", "Next overlay"], ["S", "Side by side"]] : []),
+      ...(steps ? [["Page Up, Page Down", "Previous and next image"]] : []),
+      ...GESTURES,
+    ];
+  }
+
+  // Where there are no keys, no mouse shows what a button is called either.
+  toolsInWords() {
+    const tools = this.listed.flatMap(([, title, icon]) => (icon ? [[title, icon]] : []));
+    if (this.data.overlays.length) tools.push(["Side by side", "beside"]);
+    return [...tools.map(([title, icon]) => [drawing(icon), title]), ...TOUCHES];
   }
 
   toggleFullScreen() {
@@ -354,7 +373,7 @@ class Viewer {
   hear(event) {
     const target = event.composedPath()[0];
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape" && !this.help.hidden) {
+    if (event.key === "Escape" && this.help.open) {
       event.stopImmediatePropagation();
       this.showHelp(false);
       return;
