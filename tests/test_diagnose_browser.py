@@ -49,7 +49,7 @@ def painted(page) -> str:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks through /proc")
 def test_a_server_loads_only_what_it_needs(app, page, tmp_path: Path) -> None:
-    heavy = ("tensorflow", "matplotlib", "pandas", "pyarrow", "scipy")
+    heavy = ("tensorflow", "matplotlib", "pandas", "pyarrow", "scipy", "pydantic_core")
     url = app(CXR_DATA_DIR=str(tmp_path))
     page.goto(url)
     wait_for_verdict(page)

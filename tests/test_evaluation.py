@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from cxrlib import metrics, runs
-from cxrlib.evaluation import judge, model_card
+from cxrlib.evaluation import judge, trust
 from cxrlib.formatting import percent, rate
 from cxrlib.runs import ensembles, records
 
@@ -95,11 +95,11 @@ def test_trust_says_what_was_and_was_not_measured() -> None:
     _, found = judge.evaluate(
         table[only_validation], distribution[only_validation], ["NORMAL", "PNEUMONIA"]
     )
-    text = model_card.trust_statement(found, "youden", 0.9)
+    text = trust.statement(found, "youden", 0.9)
     assert "200 validation images" in text
     assert "not been measured on test images" in text
     assert "children" not in text
-    of_kaggle = model_card.trust_statement(found | {"trained_on": "kaggle"}, "youden", 0.9)
+    of_kaggle = trust.statement(found | {"trained_on": "kaggle"}, "youden", 0.9)
     assert "not been measured on official test images" in of_kaggle
     assert "children at one hospital" in of_kaggle
     assert "optimistic" in text

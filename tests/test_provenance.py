@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from cxrlib import runs
 from cxrlib.data import dataset
 from cxrlib.data.origin import origin
-from cxrlib.evaluation import compare_runs, html_report, model_card
+from cxrlib.evaluation import compare_runs, html_report, model_card, trust
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.inference.classifier import Classifier
 from cxrlib.runs.config import TrainingConfig
@@ -116,9 +116,9 @@ def test_a_run_on_phantoms_reads_phantoms_and_no_patient_unless_insisted(
 def test_card_trust_and_report_say_that_a_run_is_synthetic(models: Path) -> None:
     drawn, taken = (runs.find(name, models=models) for name in ("drawn", "taken"))
     for run, expected in ((drawn, True), (taken, False)):
-        trust = model_card.trust_statement(run.metrics, POINT, 0.5)
+        stated = trust.statement(run.metrics, POINT, 0.5)
         report = html_report.html(Measured(run, "test"), POINT, prevalence=0.1)
-        for text in (run.card, trust, report):
+        for text in (run.card, stated, report):
             assert ("synthetic radiographs" in text.lower()) == expected
     assert "official" not in split_titles(drawn.metrics)["test"]
     assert "children" not in drawn.card

@@ -7,7 +7,7 @@ import pytest
 from made_runs import make_run, make_three_class_run, pictures
 from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
-from cxrlib.evaluation import html_report, model_card, three_classes
+from cxrlib.evaluation import html_report, three_classes, trust
 from cxrlib.evaluation.run_on_split import Measured
 
 
@@ -45,7 +45,7 @@ def test_they_are_kept_with_the_run_and_told_by_card_and_report(run):
     stored = json.loads((run.folder / "metrics.json").read_text("utf-8"))
     found = three_classes.read(stored["splits"]["test"])
     assert found.sentence() in run.card
-    assert "the right class" in model_card.trust_statement(stored, "youden", 0.9)
+    assert "the right class" in trust.statement(stored, "youden", 0.9)
     row = found.table().iloc[1]
     assert f"| bacterial | {row['called normal']} | {row['called bacterial']} |" in run.card
     report = html_report.html(Measured(run, "test"), "youden", prevalence=0.1)

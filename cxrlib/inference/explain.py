@@ -29,7 +29,7 @@ _OCCLUSION_PATCHES = 14
 _STEEPNESS = 2  # of the scale of evidence
 # The few largest gradients of a map of single pixels would leave the rest of it black.
 _FINE = 10_000
-_PERCENTILE = 99.5
+_STRONGEST = 0.995
 
 Progress = Callable[[float], None]  # told the share that is done, 0..1
 _Arrays = Mapping[str, np.ndarray]  # a session's outputs for one image, by name
@@ -120,7 +120,10 @@ def explain(
 
 def normalize(raw: np.ndarray) -> np.ndarray:
     """A raw map relative to its strongest place, ``float32`` in 0..1; zero stays zero."""
-    top = np.percentile(raw, _PERCENTILE) if raw.size > _FINE else raw.max()
+    top = raw.max()
+    if raw.size > _FINE:
+        rank = round(_STRONGEST * (raw.size - 1))
+        top = np.partition(raw, rank, axis=None)[rank]
     if top <= 0:
         return np.zeros(raw.shape, np.float32)
     return np.clip(raw / top, 0, 1).astype(np.float32)

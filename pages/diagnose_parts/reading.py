@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from cxrlib import plots, runs, tables
-from cxrlib.evaluation import model_card
+from cxrlib.evaluation import trust
 from cxrlib.formatting import percent, rate
 from cxrlib.inference.methods import METHODS
 from cxrlib.labels import NORMAL
@@ -266,7 +266,7 @@ def panel_of(prediction: "Prediction", run: runs.Run, label: str, prevalence: in
         caption="Calibrated probability of pneumonia. Line: threshold, "
         f"{rate(point.threshold)}.{hatched}",
         reference=reference,
-        trust=model_card.trust_lines(
+        trust=trust.lines(
             run.metrics, point.name, prediction.probability, prevalence=prevalence / 100
         ),
         run=run.name,
@@ -308,11 +308,9 @@ def _show_more(
                     f"{name.lower()} {percent(value)}" for name, value in prediction.classes.items()
                 )
             )
-        trust = model_card.trust_statement(
-            reader.run.metrics, prediction.point.name, prediction.probability
-        )
+        stated = trust.statement(reader.run.metrics, prediction.point.name, prediction.probability)
         st.caption(
-            f"{case.description}.\n\n{trust}\n\nMost images that are not frontal chest X-rays are "
+            f"{case.description}.\n\n{stated}\n\nMost images that are not frontal chest X-rays are "
             "rejected, but not all. A heatmap shows what the model used, not where the disease is."
         )
     if not prediction.insisted:
@@ -378,8 +376,6 @@ def _report(
         pixels,
         overlays,
         prediction,
-        trust=model_card.trust_statement(
-            reader.run.metrics, prediction.point.name, prediction.probability
-        ),
+        trust=trust.statement(reader.run.metrics, prediction.point.name, prediction.probability),
         warnings=[warning for warning in warnings if warning],
     )
