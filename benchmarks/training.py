@@ -43,6 +43,7 @@ from cxrlib.synthetic import phantom
 from cxrlib.training import devices, jobs, practice
 from cxrlib.training.augment import PRESETS
 from cxrlib.training.batches import Batches, Samples, Variation
+from cxrlib.training.prefetch import fit_input
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 8698
@@ -54,9 +55,10 @@ def compiled(name: str, size: int) -> keras.Model:
     return model
 
 
-def seconds(model: keras.Model, pictures: object, **options: object) -> float:
+def seconds(model: keras.Model, pictures: object) -> float:
     started = time.perf_counter()
-    model.fit(pictures, shuffle=False, verbose=0, **options)
+    given = fit_input(pictures) if isinstance(pictures, Batches) else pictures
+    model.fit(given, shuffle=False, verbose=0)
     return time.perf_counter() - started
 
 

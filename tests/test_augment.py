@@ -171,6 +171,37 @@ def test_noise_blur_and_erasing_reach_their_share_and_no_further_than_asked() ->
     assert 0.3 < (blurred < 0.95 * blurred.max()).mean() < 0.6
 
 
+def test_noise_is_normal_and_leaves_the_mean() -> None:
+    flat = np.full((250, 400), 128, np.uint8)
+    recipe = Augmentation(noise=16)
+    noise = max(variants(flat, recipe, 12), key=np.std).astype(float) - 128
+    assert abs(noise.mean()) < 0.2
+    z = (noise.ravel() - noise.mean()) / noise.std()
+    for deviations, share in ((1, 0.3173), (2, 0.0455), (3, 0.0027)):
+        # Whole grey levels blur the border between inside and outside by half of one each way.
+        half = 0.5 / noise.std()
+        least, most = ((np.abs(z) > deviations + shift).mean() for shift in (half, -half))
+        assert 0.9 * least <= share <= 1.1 * most
+    assert 3.5 < np.abs(z).max() < 5.5
+    assert abs((z**3).mean()) < 0.05 and (z**4).mean() == pytest.approx(3, abs=0.1)
+    neighbours = np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]
+    assert abs(neighbours) < 0.02
+
+
+def test_blur_is_a_gaussian_of_the_size_it_is_asked_for() -> None:
+    spread = []
+    point = np.zeros((61, 61), np.uint8)
+    point[30, 30] = 255
+    for variant in variants(point, Augmentation(blur=0.03), 200):
+        weights = variant.astype(float)
+        rows, columns = np.mgrid[:61, :61] - 30
+        assert abs((rows * weights).sum()) < 1 and abs((columns * weights).sum()) < 1
+        spread.append(np.sqrt((rows**2 * weights).sum() / weights.sum()))
+    spread = np.array(spread)
+    assert spread.max() == pytest.approx(0.03 * 61, rel=0.2)
+    assert 0.35 < (spread > 0.1).mean() < 0.65
+
+
 def test_switching_one_change_off_leaves_the_others_as_they_were() -> None:
     strong = replace(PRESETS["strong"], noise=0, blur=0, resolution=0, erase=0)
     quiet = replace(strong, brightness=0, contrast=0, gamma=0)

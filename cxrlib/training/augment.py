@@ -7,6 +7,7 @@ one resampling, so that an image is blurred once, not once a transform.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import cv2
@@ -106,6 +107,10 @@ _NOISE_SIDE = 168
 _SHARE_ERASED = 1 / 3
 _SHARE_REPAINTED = 0.6
 _SHARE_VEILED = 1 / 3
+_LEVELS = np.linspace(0, 1, 256)
+# Two of which add up to a standard normal number: 256 of its quantiles, over the root of two.
+_QUANTILES = np.array([NormalDist().inv_cdf((place + 0.5) / 256) for place in range(256)])
+_HALF_NORMAL = (_QUANTILES / _QUANTILES.std() / np.sqrt(2)).astype(np.float32)
 _MARKERS = ("R", "L", "R", "AP", "75 kV", "12:41", "PORT", "S")
 
 
@@ -249,15 +254,14 @@ def change_appearance(
         factor = least + (1 - least) * degrade[1]
         pixels = _lose_resolution(pixels, factor)
     if degrade[2] < _SHARE_DEGRADED and recipe.blur:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), max(0.3, recipe.blur * side * degrade[3]))
+        pixels = _blur(pixels, max(0.3, recipe.blur * side * degrade[3]))
     pixels = _expose(pixels, recipe, light)
     if degrade[6] < _SHARE_VEILED and recipe.veil:
         cloud = clouds(pixels.shape, rng.uniform(0.4, 1), rng) * rng.uniform(0.2, 1) * recipe.veil
         pixels = np.clip(pixels + cloud, 0, 255).astype(np.uint8)
     if degrade[4] < _SHARE_DEGRADED and recipe.noise:
         most = recipe.noise * side / _NOISE_SIDE
-        noise = rng.standard_normal(pixels.shape, np.float32) * (most * degrade[5])
-        pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+        pixels = _add_noise(pixels, most * degrade[5], rng)
     if degrade[7] < _SHARE_ERASED and recipe.erase:
         pixels = _erase(pixels, recipe.erase, rng)
     return pixels
@@ -327,9 +331,23 @@ def _lose_resolution(pixels: np.ndarray, factor: float) -> np.ndarray:
     return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+def _blur(pixels: np.ndarray, deviation: float) -> np.ndarray:
+    # `cv2.GaussianBlur` of bytes rounds twice, and takes four times as long.
+    kernel = cv2.getGaussianKernel(round(6 * deviation) | 1, deviation)
+    return cv2.sepFilter2D(pixels, -1, kernel, kernel)
+
+
+def _add_noise(pixels: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    # Two bytes looked up and added have a normal distribution as far as grey levels can tell, up
+    # to four standard deviations, in a quarter of the time of as many normal numbers.
+    drawn = np.frombuffer(rng.bytes(2 * pixels.size), np.uint8).reshape(2, *pixels.shape)
+    levels = _HALF_NORMAL * deviation
+    noise = cv2.add(cv2.LUT(drawn[0], levels), cv2.LUT(drawn[1], levels))
+    return cv2.add(pixels, noise, dtype=cv2.CV_8U)
+
+
 def _expose(pixels: np.ndarray, recipe: Augmentation, draws: np.ndarray) -> np.ndarray:
-    levels = np.linspace(0, 1, 256)
-    levels = levels ** (2 ** (recipe.gamma * draws[0]))
+    levels = _LEVELS ** (2 ** (recipe.gamma * draws[0]))
     levels = (levels - 0.5) * (1 + recipe.contrast) ** draws[1] + 0.5 + recipe.brightness * draws[2]
     return cv2.LUT(pixels, np.clip(levels * 255 + 0.5, 0, 255).astype(np.uint8))
 

@@ -1,11 +1,9 @@
 """Cached pixels → shuffled, augmented training batches."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
-import keras
 import numpy as np
 
 from cxrlib.images.preprocess import WHOLE, Box, frame
@@ -19,6 +17,7 @@ from cxrlib.training.augment import (
     random_geometry,
     repaint_surroundings,
 )
+from cxrlib.training.prefetch import Batch, PrefetchedBatches
 
 # How often an image is offered the style of one of the other class. Synthetic opacities, in
 # images of the one and labelled as the other, get that of either.
@@ -84,7 +83,7 @@ class Variation:
     evidence_grid: tuple[int, int] | None = None
 
 
-class Batches(keras.utils.PyDataset):
+class Batches(PrefetchedBatches):
     """One epoch after another of shuffled, augmented training batches.
 
     What an image gets depends on seed, epoch and its place in the epoch alone, not on the
@@ -109,9 +108,8 @@ class Batches(keras.utils.PyDataset):
         The last, incomplete batch of an epoch is left out: its batch-normalization statistics
         would be noisy.
         """
+        super().__init__()
         framing, variation = framing or Framing(), variation or Variation()
-        workers = os.cpu_count() or 1
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
         self._pixels, self._rows = samples.pixels, samples.rows
         self.targets, self._weights = samples.targets, samples.weights
         none = np.zeros(len(self._rows), bool)
@@ -129,6 +127,7 @@ class Batches(keras.utils.PyDataset):
 
     def start_epoch(self, epoch: int, *, step: int = 0) -> None:
         """Shuffle again, in the order that belongs to ``epoch``, and begin at batch ``step``."""
+        self.forget()
         self._epoch, self._first = epoch, step
         self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))
 
@@ -140,7 +139,8 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps - self._first
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, object, object]:
+    def make(self, number: int) -> Batch:
+        """Batch ``number`` of what is left of the epoch."""
         number += self._first
         variants = self._variation.variants
         images = self._batch_size // variants

@@ -5,7 +5,6 @@ inverted, noise, text), whose right answer is: no lungs. So its silence can be t
 """
 
 import json
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from cxrlib.networks.loading import score
 from cxrlib.training.augment import PRESETS, Augmentation, augment
 from cxrlib.training.environment import environment
 from cxrlib.training.export import export
+from cxrlib.training.prefetch import Batch, PrefetchedBatches, fit_input
 
 _SHARE_WITHOUT = 0.125
 _REFINED = 3  # epochs at the end, with gentle changes only
@@ -102,8 +102,8 @@ def train(
         network.compile(keras.optimizers.Adam(schedule), _loss)
         for _ in range(count):
             started = time.monotonic()
-            batches.epoch = len(history)
-            loss = network.fit(batches, shuffle=False, verbose=0).history["loss"][0]
+            batches.start_epoch(len(history))
+            loss = network.fit(fit_input(batches), shuffle=False, verbose=0).history["loss"][0]
             coefficients = _dice(network, images, drawn, held_out)
             history.append(
                 {
@@ -164,7 +164,7 @@ def lung_masks(table: pd.DataFrame, folder: Path, size: int) -> np.ndarray:
     return np.minimum(masks, 1)
 
 
-class _Batches(keras.utils.PyDataset):
+class _Batches(PrefetchedBatches):
     """Augmented images with their masks, and some that show no lungs, with empty ones."""
 
     def __init__(
@@ -177,22 +177,27 @@ class _Batches(keras.utils.PyDataset):
         batch: int,
         seed: int,
     ) -> None:
-        workers = os.cpu_count() or 1
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
+        super().__init__()
         self._images, self._drawn, self._rows = images, drawn, rows
         self._batch, self._seed = batch, seed
         self._recipe = recipe
         self._geometry = replace(
             recipe, brightness=0, contrast=0, gamma=0, blur=0, noise=0, resolution=0, erase=0
         )
-        self.epoch = 0
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order and the changes that belong to ``epoch``."""
+        self.forget()
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._rows) // self._batch
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._rows)
-        rng = np.random.default_rng([self._seed, self.epoch, number])
+    def make(self, number: int) -> Batch:
+        """Batch ``number`` of the epoch."""
+        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._rows)
+        rng = np.random.default_rng([self._seed, self._epoch, number])
         inputs, targets = [], []
         for row in order[number * self._batch : (number + 1) * self._batch]:
             image, mask = self._images[row], self._drawn[row]

@@ -24,6 +24,7 @@ from cxrlib.training.compiling import LearningRate, compile_model, schedule
 from cxrlib.training.errors import TrainingError
 from cxrlib.training.images import Pixels, Split
 from cxrlib.training.networks import Networks, freeze
+from cxrlib.training.prefetch import fit_input
 from cxrlib.training.progress import EventLog, Watch, WeightAverage, by_metric
 from cxrlib.training.samples import real_samples, with_synthetic
 
@@ -218,12 +219,12 @@ class Trainer:
             started = time.monotonic() - at.seconds
             batches.start_epoch(at.epoch, step=at.step)
             watch.start_epoch(at.epoch, at.step, at.metrics)
-            # Keras would shuffle the batches with Python's global random numbers, which no
-            # checkpoint holds; `Batches` shuffles the images.
             callbacks = [watch]
             if self.config.weight_averaging:
                 callbacks.append(WeightAverage(at.average, at.epoch * batches.steps + at.step))
-            fitted = model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks)
+            # Keras would shuffle the batches with Python's global random numbers, which no
+            # checkpoint holds; `Batches` shuffles the images.
+            fitted = model.fit(fit_input(batches), shuffle=False, verbose=0, callbacks=callbacks)
             logs = by_metric(fitted.history)
             at.step, at.seconds = watch.step, time.monotonic() - started
             if watch.stopped:
