@@ -22,7 +22,7 @@ import pandas as pd
 from cxrlib import runs
 from cxrlib.data import dataset
 from cxrlib.evaluation import machines, stress
-from cxrlib.evaluation.stress_table import estimate
+from cxrlib.evaluation.stress_table import shown
 from cxrlib.images import radiograph
 from cxrlib.inference import ensemble
 from cxrlib.labels import is_pneumonia
@@ -89,7 +89,7 @@ def main(options: argparse.Namespace) -> None:
                 held_out = table[table.machine == machine]
                 held_out = held_out.sample(min(MOST, len(held_out)), random_state=0)
                 found = stress.measure(reader, held_out, split="held out", shifts=[]).iloc[0]
-                figures = [str(estimate(found, measure)) for measure in MEASURES]
+                figures = [shown(found, measure) for measure in MEASURES]
                 cells = [str(machine + 1), augmentation, str(seed), *figures]
                 print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_runs import (
@@ -20,7 +21,7 @@ from made_runs import (
 )
 from streamlit.testing.v1 import AppTest
 
-from cxrlib import formatting, runs
+from cxrlib import formatting, metrics, runs
 from cxrlib.data import dataset
 from cxrlib.data.folds import assign_folds
 from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured
@@ -239,6 +240,42 @@ def test_comparison_shows_differences_tests_and_the_ensemble(open_page):
     assert together.run.tolist() == ["mean of these runs", "good", "plain"]
 
 
+def test_a_saved_mean_is_shown_on_request(open_page, tmp_path, monkeypatch):
+    make_runs(tmp_path, pictures())
+    monkeypatch.setattr(runs, "finished", partial(runs.finished.func, tmp_path))
+    monkeypatch.setattr(runs, "find", partial(runs.find.func, models=tmp_path))
+    app = open_page(tab="Compare", **{"with": ["plain"]})
+    app.text_input(key="ensemble_name").set_value("both").run()
+    buttons = {button.label: button for button in app.button}
+    buttons["Save as a run"].click().run()
+    assert not app.exception and (tmp_path / "both/metrics.json").is_file()
+    (shown,) = (button for button in app.button if button.label == "See its numbers")
+    shown.click().run()
+    assert not app.exception and not app.error
+    assert app.session_state.run == "both" and app.session_state.tab == "Curves"
+    assert list(table(app)) == ["metric", "both", "plain"]
+
+
+def test_tables_show_text_and_download_numbers(open_page, monkeypatch):
+    taken = {}
+
+    def take(table, name, *others, csv=None, **options):
+        taken[name] = table if csv is None else csv
+
+    for page in ("one_run", "several_runs"):
+        monkeypatch.setattr(f"pages.metrics_parts.{page}.show_table", take)
+    measured = Measured(runs.find("good"), "test")
+    threshold = measured.points["youden"].threshold
+    open_page(tab="Threshold")
+    sensitivity = taken["good-test-threshold"].set_index("metric").loc["Sensitivity"]
+    found = measured.confusion(threshold).proportions()["sensitivity"]
+    assert sensitivity.to_dict() == vars(found)
+    open_page(tab="Subgroups")
+    assert taken["good-test-subgroups"].sensitivity[0] == found.value
+    open_page(tab="Compare", **{"with": ["plain"]})
+    assert taken["ensemble"].roc_auc_low.between(0, 1).all()
+
+
 def test_robustness_of_a_run_that_was_not_tested_says_how(open_page):
     app = open_page(tab="Robustness")
     commands = [info.value for info in app.info]
@@ -325,6 +362,8 @@ def test_page_needs_no_tensorflow():
 
 @pytest.mark.browser
 def test_walk_through_the_tabs(app, page, phantoms, tmp_path):
+    from playwright.sync_api import expect
+
     url = app(CXR_DATA_DIR=str(phantoms), CXR_CACHE_DIR=str(tmp_path))
     page.goto(url)
     page.get_by_role("heading", name="Diagnose").wait_for()
@@ -350,10 +389,24 @@ def test_walk_through_the_tabs(app, page, phantoms, tmp_path):
     chart = page.get_by_test_id("stVegaLiteChart").first
     chart.hover()
     page.locator("#vg-tooltip-element").get_by_text("Specificity").wait_for()
+    shown = page.locator("#vg-tooltip-element tr").all_inner_texts()
+    pointed_at = dict(row.split("\t") for row in shown)
+    measured = Measured(runs.find(runs.SHIPPED), "validation")
+    curve = metrics.roc(measured.truth, measured.predictions.probability)
+    on_curve = np.column_stack([curve.thresholds, curve.tpr, 1 - curve.fpr])
+    names = ("Threshold", "Sensitivity", "Specificity")
+    read = [float(pointed_at[name].split("%")[0]) / 100 for name in names]
+    assert np.abs(on_curve - read).max(axis=1).min() < 0.001, "no threshold gives that"
     page.mouse.move(0, 0)
     assert download(take("PNG").first).startswith(b"\x89PNG")
 
     page.get_by_role("tab", name="Threshold").click()
+    slider = page.get_by_role("slider", name="Threshold")
+    drawn = page.get_by_test_id("stImage").locator("img").first
+    before, patients = slider.get_attribute("aria-valuetext"), drawn.get_attribute("src")
+    slider.press("PageDown")
+    expect(drawn).not_to_have_attribute("src", patients)
+    assert slider.get_attribute("aria-valuetext") != before
     assert ElementTree.fromstring(download(take("SVG").first)).tag.endswith("svg")
     assert download(take("PNG").first).startswith(b"\x89PNG")
     csv = pd.read_csv(io.BytesIO(download(take("CSV").first)))

@@ -216,7 +216,7 @@ def test_learning_figure_goes_on_where_fine_tuning_begins():
         }
     )
     charts = plots.learning_charts(history)
-    assert list(charts) == ["Loss", "ROC-AUC", "Validation"]
+    assert [title.partition(",")[0] for title in charts] == ["Loss", "ROC-AUC", "Validation"]
     for chart in charts.values():
         json.dumps(chart, allow_nan=False)
         assert altair.Chart.from_dict(chart)

@@ -214,8 +214,8 @@ def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
     """The ensemble of several runs beside its members, all on the images that they share.
 
     Returns:
-        Columns ``run``, ``pictures``, ``threshold`` and one for each of `ENSEMBLE_METRICS`,
-        estimates with their intervals as text; the ensemble first.
+        Columns ``run``, ``pictures``, ``threshold`` and, for each of `ENSEMBLE_METRICS`, those of
+        `metrics.to_columns`; the ensemble first.
 
     Raises:
         ComparisonError: as `ensemble`, or they share no images of the split.
@@ -234,11 +234,13 @@ def ensemble_table(readings: Sequence[Measured], point: str) -> pd.DataFrame:
             is_pneumonia(own.label), own.probability, threshold=threshold, groups=own.patient
         )
         rows.append((item.run.name, threshold, estimates))
-    return pd.DataFrame(
-        {"run": name, "pictures": len(together), "threshold": threshold}
-        | {metric: formatting.metric(metric, estimates[metric]) for metric in ENSEMBLE_METRICS}
-        for name, threshold, estimates in rows
-    )
+    found_rows = []
+    for name, threshold, estimates in rows:
+        row: dict[str, Any] = {"run": name, "pictures": len(together), "threshold": threshold}
+        for metric in ENSEMBLE_METRICS:
+            row |= metrics.to_columns(metric, estimates[metric])
+        found_rows.append(row)
+    return pd.DataFrame(found_rows)
 
 
 def save_ensemble(name: str, members: Sequence[Run], *, note: str = "") -> Run:

@@ -75,9 +75,11 @@ def measure(
         after = predictions.verdict
         decided = before.isin(_DECIDED) & after.isin(_DECIDED)
         rows.append(
-            _row(reader, images, predictions, split, shift)
-            | _columns("changed", _share(before != after))
-            | _columns("reversed", _share(decided & (before != after)))
+            {
+                **_row(reader, images, predictions, split, shift),
+                **metrics.to_columns("changed", _share(before != after)),
+                **metrics.to_columns("reversed", _share(decided & (before != after))),
+            }
         )
     if len(images) >= _LEAST_FOR_GROUPS:
         rows += _by_machine(reader, images, found[0], split)
@@ -206,9 +208,5 @@ def _row(
         "pneumonia": int(positive.sum()),
     }
     for measured in ("roc_auc", "sensitivity", "specificity", "ece", "refused"):
-        row |= _columns(measured, summary[measured])
+        row |= metrics.to_columns(measured, summary[measured])
     return row
-
-
-def _columns(name: str, found: metrics.Estimate) -> dict[str, float | str]:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -1,7 +1,7 @@
 """The table of a stress test (`stress.measure`), for people: estimates, sentences, card."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxrlib import formatting, metrics, tables
 
@@ -13,14 +13,9 @@ MACHINES = "machines"  # the group of the rows by machine
 _LEAST = 20  # radiographs of a class that say something of a machine group
 
 
-def estimate(row: Mapping[str, float], name: str) -> metrics.Estimate:
-    """One of `STRESS_ESTIMATES` from a row of the table."""
-    return metrics.Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
-
-
-def shown(row: Mapping[str, float], name: str) -> str:
-    """The same for people."""
-    return formatting.metric(name, estimate(row, name))
+def shown(row: Mapping[Any, Any], name: str) -> str:
+    """One of `STRESS_ESTIMATES` from a row of the table, for people."""
+    return formatting.metric(name, metrics.from_columns(name, row))
 
 
 def worst_mild(table: "pd.DataFrame") -> "pd.Series":

@@ -78,6 +78,17 @@ def by_thirds(
     }
 
 
+def as_numbers(groups: Mapping[str, Subgroup]) -> pd.DataFrame:
+    """Subgroups for programs: one row each, estimates as by `metrics.to_columns`."""
+    return pd.DataFrame(
+        {"group": label, "images": group.pictures, "with_pneumonia": group.pneumonia}
+        | metrics.to_columns("roc_auc", group.roc_auc)
+        | metrics.to_columns("sensitivity", group.sensitivity)
+        | metrics.to_columns("specificity", group.specificity)
+        for label, group in groups.items()
+    )
+
+
 def as_table(groups: Mapping[str, Subgroup]) -> pd.DataFrame:
     """Subgroups as text for people: one row each, estimates with their intervals."""
     return pd.DataFrame(

@@ -41,7 +41,7 @@ from cxrlib.metrics.distributions import (
     log_odds,
     log_odds_of_logits,
 )
-from cxrlib.metrics.estimates import Estimate, wilson
+from cxrlib.metrics.estimates import Estimate, from_columns, to_columns, wilson
 from cxrlib.metrics.operating import (
     OPERATING_POINTS,
     OperatingPoint,
@@ -80,6 +80,7 @@ __all__ = [
     "distribution_of_logits",
     "expected_calibration_error",
     "fit_calibration",
+    "from_columns",
     "likelihood_ratios",
     "log_odds",
     "log_odds_of_logits",
@@ -98,6 +99,7 @@ __all__ = [
     "summarize",
     "summary_from_json",
     "summary_to_json",
+    "to_columns",
     "verdict",
     "wilson",
 ]

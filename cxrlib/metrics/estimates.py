@@ -1,8 +1,10 @@
 """A number with its 95 % interval, and the Wilson interval of a proportion."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 from cxrlib import formatting
 
@@ -29,6 +31,16 @@ class Estimate:
 
     def __str__(self) -> str:
         return formatting.decimal(self)
+
+
+def to_columns(name: str, found: Estimate) -> dict[str, float]:
+    """An estimate in a row of a table: columns ``name``, ``name_low`` and ``name_high``."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def from_columns(name: str, row: Mapping[Any, Any]) -> Estimate:
+    """The estimate that `to_columns` put into a row."""
+    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def covering(value: float, low: float, high: float) -> Estimate:

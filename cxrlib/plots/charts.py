@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 Spec = dict[str, Any]
 _Row = dict[str, Any]
-_HEIGHT = 380
+_HEIGHT = 420
 _LOW = 260  # of charts one below the other
 _GREY = "#7d878c"
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2, 1, 2, 1, 2], [10, 4])
+_LEGEND = 36  # characters of a row of a legend that a phone has room for
 _BINS = 40
 # As Vega and d3 write numbers.
 PERCENT, _RATE, _DECIMAL = "~%", ".1%", ".3f"
@@ -151,12 +152,10 @@ def calibration_chart(series: Mapping[str, Sequence[CalibrationPoint]]) -> Spec:
                             "y2": {"field": "high"},
                         },
                     },
-                    {
-                        "mark": {"type": "point", "filled": True, "size": 70},
-                        "encoding": {"tooltip": tooltip},
-                    },
+                    {"mark": {"type": "point", "filled": True, "size": 50}},
                 ],
             },
+            _hover(rows, encoding, tooltip, "Probabilities"),
         ],
     }
 
@@ -217,14 +216,11 @@ def histogram_chart(
 
 
 _LEARNED = {
-    f"{title} at 50{PERCENT_SIGN}": name
-    for title, name in {
-        "sensitivity": "sensitivity",
-        "specificity": "specificity",
-        "accuracy": "accuracy",
-        "precision": "precision",
-        "F1": "f1",
-    }.items()
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "F1": "f1",
 }
 
 
@@ -236,8 +232,10 @@ def learning_panels(history: "pd.DataFrame") -> dict[str, dict[str, str]]:
     panels = {
         "Loss": {"training: minimized loss": "loss", "validation: cross-entropy": "val_loss"},
         "ROC-AUC": {"training": "auc", "validation": "val_auc"},
-        "Training": _LEARNED,
-        "Validation": {label: f"val_{column}" for label, column in _LEARNED.items()},
+        f"Training, threshold 50{PERCENT_SIGN}": _LEARNED,
+        f"Validation, threshold 50{PERCENT_SIGN}": {
+            label: f"val_{column}" for label, column in _LEARNED.items()
+        },
     }
     known = {
         title: {label: column for label, column in columns.items() if column in history}
@@ -270,7 +268,7 @@ def learning_charts(history: "pd.DataFrame") -> dict[str, Spec]:
         ]
         rates = are_rates(columns)
         axes = _axes(
-            ("Epoch", [0.5, len(history) + 0.5]), (title, []), in_percent="y" if rates else ""
+            ("Epoch", [0.5, len(history) + 0.5]), ("", []), in_percent="y" if rates else ""
         )
         encoding = axes | _look(list(columns))
         encoding["x"]["axis"] = {"tickMinStep": 1, "format": "d"}
@@ -380,6 +378,8 @@ def _axes(
 def _look(labels: Sequence[str]) -> Spec:
     """Colour and dashes by label, so that no colour has to tell them apart alone."""
 
+    columns = max(1, _LEGEND // (max(map(len, labels)) + 4))
+
     def scaled(looks: Sequence[Any]) -> Spec:
         chosen = [looks[number % len(looks)] for number in range(len(labels))]
         return {
@@ -389,7 +389,7 @@ def _look(labels: Sequence[str]) -> Spec:
             "legend": {
                 "orient": "bottom",
                 "title": None,
-                "columns": 1,
+                "columns": columns,
                 "labelLimit": 400,
                 "symbolType": "stroke",
                 "symbolOpacity": 1,

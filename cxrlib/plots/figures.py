@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.path import Path as Outline
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from cxrlib.formatting import PERCENT_SIGN, rate
 from cxrlib.metrics import (
@@ -154,7 +154,7 @@ def _cells(
         places = [0.0, 0.3]
         if words:
             lines.insert(1, (words[row][column], 10))
-            places = [-0.06, 0.26, 0.4]
+            places = [-0.09, 0.17, 0.36]
         for dy, (text, points) in zip(places, lines, strict=True):
             axes.text(column, row + dy, text, ha="center", size=points, color=_INK)
     last = len(names) - 0.5
@@ -251,6 +251,7 @@ def steps_figure(
         axes.axvline(limit, color=_INK, lw=1.2)
     axes.set_yticks(range(len(rows)), [_plain(label) for label in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     _in_percent(axes.xaxis)
     _legend(figure, handles, columns=2)
     return figure
@@ -307,8 +308,10 @@ def _rates(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _in_percent(*axes: Axis) -> None:
+    # No more digits than a tick needs, so that neighbours do not touch.
+    written = FuncFormatter(lambda value, _: f"{100 * value:.4g}{PERCENT_SIGN}")
     for axis in axes:
-        axis.set_major_formatter(PercentFormatter(1, symbol=PERCENT_SIGN))
+        axis.set_major_formatter(written)
 
 
 def _magnified(

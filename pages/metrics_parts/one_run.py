@@ -48,7 +48,21 @@ def show_threshold(measured: Measured, point: str, prevalence_of_page: float) ->
         )
     with numbers:
         st.markdown(_in_words(people))
-        show_table(_table(matrix, prevalence), f"{name}-threshold", "Metrics at this threshold")
+        found = _estimates(matrix, prevalence)
+        show_table(
+            pd.DataFrame(
+                {
+                    "metric": list(found),
+                    "value (95 % interval)": [
+                        _factor(estimate) if title.endswith("ratio") else rate(estimate)
+                        for title, estimate in found.items()
+                    ],
+                }
+            ),
+            f"{name}-threshold",
+            "Metrics at this threshold",
+            csv=pd.DataFrame({"metric": title} | vars(found[title]) for title in found),
+        )
     spread, cells = st.columns([3, 2], gap="medium")
     with spread:
         st.markdown("**Probabilities by class**")
@@ -124,19 +138,18 @@ def _in_words(people: Confusion) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _table(matrix: Confusion, prevalence: float) -> pd.DataFrame:
+def _estimates(matrix: Confusion, prevalence: float) -> dict[str, Estimate]:
     proportions = matrix.proportions()
     ppv, npv = metrics.predictive_values(matrix, prevalence)
     positive, negative = metrics.likelihood_ratios(matrix)
-    rows = {
-        "Sensitivity": rate(proportions["sensitivity"]),
-        "Specificity": rate(proportions["specificity"]),
-        "Positive predictive value": rate(ppv),
-        "Negative predictive value": rate(npv),
-        "Positive likelihood ratio": _factor(positive),
-        "Negative likelihood ratio": _factor(negative),
+    return {
+        "Sensitivity": proportions["sensitivity"],
+        "Specificity": proportions["specificity"],
+        "Positive predictive value": ppv,
+        "Negative predictive value": npv,
+        "Positive likelihood ratio": positive,
+        "Negative likelihood ratio": negative,
     }
-    return pd.DataFrame({"metric": rows.keys(), "value (95 % interval)": rows.values()})
 
 
 def _factor(ratio: Estimate) -> str:
@@ -197,7 +210,12 @@ def show_subgroups(measured: Measured, point: str) -> None:
         if folder is not None:
             groups |= _by_file(measured, threshold, folder)
     name = f"{measured.run.name}-{measured.split}-subgroups"
-    show_table(subgroups.as_table(groups), name, "Metrics of each subgroup")
+    show_table(
+        subgroups.as_table(groups),
+        name,
+        "Metrics of each subgroup",
+        csv=subgroups.as_numbers(groups),
+    )
     for column, (measure, title) in zip(
         st.columns(3),
         {
@@ -235,7 +253,13 @@ def _show_classes(measured: Measured, found: three_classes.ByClass) -> None:
             "How often each class was most probable, for each true class",
         )
     with numbers:
-        show_table(found.table(), name, "How often each class was most probable, by true class")
+        table = found.table()
+        show_table(
+            table,
+            name,
+            "How often each class was most probable, by true class",
+            csv=table.drop(columns="recognized"),  # which the counts give
+        )
         st.markdown(found.sentence())
         left_out = f" Left out: {found.unknown} whose names do not say." if found.unknown else ""
         st.caption(
@@ -275,19 +299,18 @@ def show_learning(measured: Measured) -> None:
 
 def _show_training(run: Run) -> None:
     history = run.history
-    drawing, table = st.columns([3, 2], gap="medium")
-    with drawing:
+    with st.grid(2, min_column_width=320):
         for title, chart in plots.learning_charts(history).items():
-            st.markdown(f"**{title}**")
-            st.vega_lite_chart(chart, width="stretch", alt=f"{title} by epoch")
-        offer_downloads(lambda: plots.learning_figure(history), f"{run.name}-learning")
-        if history.phase.nunique() > 1:
-            st.caption("Dotted line: start of fine-tuning.")
-    with table:
-        st.markdown("**Settings**")
+            with st.container():
+                st.markdown(f"**{title}**")
+                st.vega_lite_chart(chart, width="stretch", alt=f"{title} by epoch")
+    offer_downloads(lambda: plots.learning_figure(history), f"{run.name}-learning")
+    if history.phase.nunique() > 1:
+        st.caption("Dotted line: start of fine-tuning.")
+    with st.expander("Settings"):
         asked = compare_runs.settings(run).rename("value").reset_index()
         show_table(asked, f"{run.name}-settings", f"Settings of {run.name}")
-    st.markdown("**Table**")
+    st.markdown("**Epochs**")
     shown = history.assign(epoch=range(1, len(history) + 1)).rename(columns=_history_title)
     formats = {
         _history_title(name): _HISTORY_FORMATS.get(name, partial(metric, name.removeprefix("val_")))

@@ -8,6 +8,7 @@ from cxrlib.evaluation import stress_table
 from cxrlib.evaluation.run_on_split import Measured
 from cxrlib.formatting import percent, rate
 from cxrlib.inference import methods
+from cxrlib.metrics import from_columns
 from pages.shared.downloadable import show_figure, show_table
 
 _STRENGTHS = {"mild": "Mild", "strong": "Strong"}
@@ -110,7 +111,7 @@ def _show_steps(
     rows: pd.DataFrame, metrics: tuple[str, str], title: str, name: str, strength: str
 ) -> None:
     found = {
-        metric: {row["step"]: stress_table.estimate(row, metric) for row in rows.to_dict("records")}
+        metric: {row["step"]: from_columns(metric, row) for row in rows.to_dict("records")}
         for metric in metrics
     }
     show_figure(

@@ -11,7 +11,7 @@ from cxrlib.evaluation import compare_runs
 from cxrlib.evaluation.compare_runs import ComparisonError
 from cxrlib.evaluation.run_on_split import Curves, Measured
 from cxrlib.formatting import decimal, metric, rate
-from cxrlib.metrics import McNemar
+from cxrlib.metrics import McNemar, from_columns
 from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run, RunError
 from pages.shared.downloadable import show_chart, show_table
@@ -212,10 +212,16 @@ def _show_ensemble(readings: Sequence[Measured], point: str) -> None:
     except ComparisonError as error:
         st.warning(str(error))
         return
+    shown = table[["run", "pictures", "threshold"]].rename(columns={"pictures": "images"})
+    for name in compare_runs.ENSEMBLE_METRICS:
+        shown[METRIC_TITLES[name]] = [
+            metric(name, from_columns(name, row)) for row in table.to_dict("records")
+        ]
     show_table(
-        table.rename(columns=METRIC_TITLES | {"pictures": "images"}),
+        shown,
         "ensemble",
         "The runs' mean and each run alone",
+        csv=table,
         columns={"run": st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)},
         formats={"threshold": rate},
     )
@@ -252,11 +258,26 @@ def _offer_to_save(members: Sequence[Run]) -> None:
         st.error(plain(outcome))
     elif outcome is not None:
         st.success(f"Saved as {plain(outcome.name)}.", icon=":material/check:")
-        for page, label, icon in (
-            ("pages/diagnose.py", "Read X-rays with it", ":material/radiology:"),
-            ("pages/metrics.py", "See its numbers", ":material/monitoring:"),
-        ):
-            st.page_link(page, label=label, icon=icon, query_params={"run": outcome.name})
+        with st.container(horizontal=True):
+            st.page_link(
+                "pages/diagnose.py",
+                label="Read X-rays with it",
+                icon=":material/radiology:",
+                query_params={"run": outcome.name},
+            )
+            # A link to the page that is open would leave its run as it is.
+            st.button(
+                "See its numbers",
+                icon=":material/monitoring:",
+                type="tertiary",
+                on_click=_show_run,
+                args=(outcome.name,),
+            )
+
+
+def _show_run(name: str) -> None:
+    st.session_state.run = name
+    st.session_state.tab = "Curves"
 
 
 def _save_ensemble(members: Sequence[Run]) -> None:

@@ -13,7 +13,7 @@ from cxrlib.evaluation.run_on_split import Curves, Measured
 from cxrlib.formatting import decimal, percent, rate
 from cxrlib.images.radiograph import RadiographError
 from cxrlib.labels import NORMAL
-from cxrlib.metrics import verdict
+from cxrlib.metrics import to_columns, verdict
 from cxrlib.reviews import Reading, Session, SessionResult
 from cxrlib.reviews.agreement import KAPPA_DIGITS, Accuracy, Agreement
 from pages.review_parts import cases
@@ -228,7 +228,15 @@ def _numbers(session: Session, found: SessionResult) -> None:
         }
     )
     st.markdown("**Accuracy**")
-    show_table(shown, "session", "Sensitivity and specificity with 95 % intervals")
+    numbers = pd.DataFrame(
+        {
+            "reader": name,
+            **to_columns("sensitivity", row.sensitivity),
+            **to_columns("specificity", row.specificity),
+        }
+        for name, row in rows.items()
+    )
+    show_table(shown, "session", "Sensitivity and specificity with 95 % intervals", csv=numbers)
     chosen = (
         " The list was chosen by the model's own scores, so its figures here are not typical."
         if session.strategy in _CHOSEN_BY_MODEL
