@@ -27,6 +27,7 @@ import pandas as pd
 
 from cxrlib import arguments, runs
 from cxrlib.data import dataset
+from cxrlib.formatting import PERCENT_SIGN, RATES
 from cxrlib.runs.config import TrainingConfig, for_network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,17 +120,22 @@ def print_table() -> None:
     print("|---" * (6 + len(MEASURES)) + "|")
     for title, of in table.groupby("experiment", sort=False):
         cells = [spread(of[name], digits=0) for name in ("images", "size", "epochs")]
-        cells += [spread(of[name], digits=3) for name in MEASURES]
+        cells += [
+            spread(100 * of[name], digits=1, unit=PERCENT_SIGN)
+            if name in RATES
+            else spread(of[name], digits=3)
+            for name in MEASURES
+        ]
         cells.append(spread(of.minutes, digits=1))
         print(f"| {title} | {len(of)} | {' | '.join(cells)} |")
 
 
-def spread(values: pd.Series, digits: int) -> str:
+def spread(values: pd.Series, digits: int, unit: str = "") -> str:
     """Mean and range; one number where there is no other."""
     low, high = values.min(), values.max()
     if low == high:
-        return f"{low:.{digits}f}"
-    return f"{values.mean():.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+        return f"{low:.{digits}f}{unit}"
+    return f"{values.mean():.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from cxrlib import runs, tables
 from cxrlib.data import dataset, external
 from cxrlib.evaluation import compare_runs, stress
 from cxrlib.evaluation.perturbations import SHIFTS
+from cxrlib.formatting import PERCENT_SIGN
 from cxrlib.inference import ensemble
 from cxrlib.inference.classifier import Prediction
 from cxrlib.runs.config import TrainingConfig
@@ -37,6 +38,7 @@ FOUND = Path(__file__).with_name("models.csv")
 SAMPLE = 150  # validation pictures that are changed on purpose
 CHANGES = ("frame 10 % wider", "gamma 1.25", "blur 0.4 %", "noise, 5 grey levels", "128 px")
 COMPARED = ("ROC-AUC", "verdicts changed")
+IN_PERCENT = ("sensitivity", "specificity", "verdicts changed", "most changed")
 FRAMES = ("frame 10 % wider", "frame 10 % higher")
 
 
@@ -235,11 +237,13 @@ def spread(values: pd.Series, sign: str = "") -> str:
     """The mean over seeds, and the range."""
     if values.isna().all():
         return ""
-    digits = 1 if values.name == "minutes" else 3
+    digits, unit = (1, "") if values.name == "minutes" else (3, "")
+    if values.name in IN_PERCENT:
+        values, digits, unit = 100 * values, 1, " points" if sign else PERCENT_SIGN
     mean, low, high = (
         f"{value:{sign}.{digits}f}" for value in (values.mean(), values.min(), values.max())
     )
-    return f"{mean} ({low} to {high})"
+    return f"{mean}{unit} ({low} to {high})"
 
 
 def read() -> pd.DataFrame:

@@ -5,7 +5,9 @@ In headless Chromium, which shares the machine's cores with the server:
 - Metrics on a fresh server, from pressing its entry in the menu until its charts stand there;
 - of thirty synthetic files dropped together, from the key for the next until it can be seen;
 - on a radiograph of 2048 pixels, from a key that changes how it is shown until the browser's next
-  frame after the changed image was drawn.
+  frame after the changed image was drawn;
+- of the threshold under Metrics, from a key that moves it until the thousand patients stand there
+  as they then are.
 """
 
 import argparse
@@ -50,6 +52,21 @@ PROBE = """canvas => {
       const look = () => {
         if (shown() === before) requestAnimationFrame(look);
         else resolve(performance.now() - timeStamp);
+      };
+      requestAnimationFrame(look);
+    }, { once: true, capture: true });
+  });
+}"""
+
+# From a key to the frame after another figure has been loaded.
+MOVED = """() => {
+  const figure = () => document.querySelector('[data-testid=stImage] img');
+  const before = figure().src;
+  window.drawn = new Promise((resolve) => {
+    window.addEventListener('keydown', ({ timeStamp }) => {
+      const look = () => {
+        if (figure().src === before || !figure().complete) requestAnimationFrame(look);
+        else requestAnimationFrame(() => resolve(performance.now() - timeStamp));
       };
       requestAnimationFrame(look);
     }, { once: true, capture: true });
@@ -138,18 +155,37 @@ def changes(browser: "Browser") -> dict[str, list[float]]:
     return times
 
 
+def threshold(browser: "Browser") -> list[float]:
+    """Seconds until the figure follows the threshold."""
+    times = []
+    with serve(ROOT / "app.py") as server:
+        page = browser.new_page(viewport={"width": 1366, "height": 768})
+        page.goto(f"{server.url}/metrics?tab=Threshold")
+        slider = page.get_by_role("slider", name="Threshold")
+        slider.wait_for()
+        for key in islice(cycle(("PageDown", "PageUp")), PRESSES):
+            settle(page)
+            page.evaluate(MOVED)
+            slider.press(key)
+            times.append(page.evaluate("drawn") / 1000)
+        page.close()
+    return times[1:]  # the first loads what draws
+
+
 def main(rounds: int) -> None:
-    opening, following = [], []
+    opening, following, moving = [], [], []
     changing: dict[str, list[float]] = {name: [] for name in KEYS}
     with chromium() as browser:
         for _ in range(rounds):
             opening.append(metrics(browser))
             following.append(next_file(browser))
+            moving += threshold(browser)
             for name, times in changes(browser).items():
                 changing[name] += times
     print(f"median of {rounds} rounds, load average {load_average()}")
     print(f"Metrics, first opening: {np.median(opening):.2f} s (at most 1.5)")
     print(f"next of {FILES} files: {np.median(following):.2f} s (at most 0.3)")
+    print(f"threshold moved: {np.median(moving):.2f} s (at most 0.2), slowest {max(moving):.2f} s")
     for name, times in changing.items():
         median, slowest = np.median(times), max(times)
         print(f"{name}: {median:.0f} ms (at most 50), slowest of {len(times)}: {slowest:.0f} ms")

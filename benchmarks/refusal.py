@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from cxrlib import runs
+from cxrlib.formatting import rate
 from cxrlib.images import files, radiograph
 from cxrlib.inference.ensemble import Classifier, EnsembleClassifier, load
 from cxrlib.metrics import wilson
@@ -53,7 +54,9 @@ def main() -> None:
 
 
 def tell(name: str, refusals: Sequence[bool]) -> None:
-    print(f"| {name} | {len(refusals)} | {wilson(sum(refusals), len(refusals))} |", flush=True)
+    print(
+        f"| {name} | {len(refusals)} | {rate(wilson(sum(refusals), len(refusals)))} |", flush=True
+    )
 
 
 def pictures(folder: Path) -> list[np.ndarray]:

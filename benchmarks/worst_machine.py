@@ -19,6 +19,7 @@ import numpy as np
 
 from cxrlib import metrics, runs
 from cxrlib.evaluation import machines
+from cxrlib.formatting import rate
 from cxrlib.images import radiograph
 from cxrlib.labels import is_pneumonia
 from cxrlib.runs.records import read_points
@@ -50,13 +51,15 @@ def main(run: runs.Run, data: Path) -> None:
             metrics.wilson(*right(part, point.threshold)) for part in (positive, ~positive)
         )
         print(
-            f"| {name} | {point.threshold:.2f} ({point.low:.2f}–{point.high:.2f}) | "
-            f"{sensitivity} | {specificity} | {worst(point.threshold)} |"
+            f"| {name} | {rate(metrics.Estimate(point.threshold, point.low, point.high))} | "
+            f"{rate(sensitivity)} | {rate(specificity)} | {rate(worst(point.threshold))} |"
         )
     thresholds = np.unique(score)
     rates = np.array([worst(threshold).value for threshold in thresholds])
     best = thresholds[rates == rates.max()]
-    print(f"best for the worst group: {rates.max():.3f}, from {best[0]:.2f} to {best[-1]:.2f}")
+    print(
+        f"best for the worst group: {rate(rates.max())}, from {rate(best[0])} to {rate(best[-1])}"
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cxrlib.plots.charts import (
+    DECIMAL,
+    LOCALE,
+    PERCENT_TICKS,
+    RATE,
     Spec,
     calibration_chart,
     histogram_chart,
@@ -46,7 +50,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOUR_MAPS",
+    "DECIMAL",
     "INK",
+    "LOCALE",
+    "PERCENT_TICKS",
+    "RATE",
     "REFUSED",
     "SERIES",
     "VERDICTS",

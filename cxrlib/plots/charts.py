@@ -32,7 +32,7 @@ _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2, 1, 2, 1, 2], [10, 4])
 _LEGEND = 36  # characters of a row of a legend that a phone has room for
 _BINS = 40
 # As Vega and d3 write numbers.
-PERCENT, _RATE, _DECIMAL = "~%", ".1%", ".3f"
+PERCENT_TICKS, RATE, DECIMAL = "~%", ".1%", ".3f"
 LOCALE: Spec = {
     "locale": {
         "number": {
@@ -276,7 +276,7 @@ def learning_charts(history: "pd.DataFrame") -> dict[str, Spec]:
         value = {"field": "y", "type": "quantitative", "title": "Value"}
         tooltip = [
             {"field": "x", "title": "Epoch"},
-            value | {"format": _RATE if rates else _DECIMAL},
+            value | {"format": RATE if rates else DECIMAL},
         ]
         layers = [
             {
@@ -369,7 +369,7 @@ def _axes(
             "type": "quantitative",
             "title": title,
             "scale": {"domain": list(domain), "zero": False, "nice": False},
-            "axis": {"format": PERCENT} if name in in_percent else {},
+            "axis": {"format": PERCENT_TICKS} if name in in_percent else {},
         }
         for name, (title, domain) in (("x", x), ("y", y))
     }
@@ -442,6 +442,6 @@ def _hover(rows: list[_Row], encoding: Spec, tooltip: list[Spec], label: str) ->
 
 def _tooltip(**titles: str) -> list[Spec]:
     return [
-        {"field": field, "type": "quantitative", "title": title, "format": _RATE}
+        {"field": field, "type": "quantitative", "title": title, "format": RATE}
         for field, title in titles.items()
     ]

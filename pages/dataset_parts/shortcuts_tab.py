@@ -99,7 +99,11 @@ def show_spread(histogram: pd.DataFrame, title: str) -> None:
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X("value:Q", title=None, scale=alt.Scale(zero=False, nice=False)),
-            y=alt.Y("share:Q", title="Share of the class", axis=alt.Axis(format="%", tickCount=3)),
+            y=alt.Y(
+                "share:Q",
+                title="Share of the class",
+                axis=alt.Axis(format=plots.PERCENT_TICKS, tickCount=3),
+            ),
             color=alt.Color("label:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
             strokeDash=alt.StrokeDash(
                 "label:N",
@@ -109,9 +113,10 @@ def show_spread(histogram: pd.DataFrame, title: str) -> None:
             tooltip=[
                 alt.Tooltip("label:N", title="Class"),
                 alt.Tooltip("value:Q", title="From", format=".4g"),
-                alt.Tooltip("share:Q", title="Share", format=".1%"),
+                alt.Tooltip("share:Q", title="Share", format=plots.RATE),
             ],
         )
         .properties(height=190)
+        .configure(**plots.LOCALE)
     )
     st.altair_chart(chart, alt=f"{title}: distribution among normal and pneumonia images")

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cxrlib import plots, runs
+from cxrlib.formatting import PERCENT_SIGN, RATES, decimal
 from cxrlib.images.preprocess import cache_folder
 from cxrlib.networks import depth
 from cxrlib.training import devices, jobs
@@ -38,10 +39,10 @@ CURVES_HELP = {
 CURVES = {
     "Loss": "loss",
     "AUC": "auc",
-    "Accuracy at 0.5": "accuracy",
-    "Sensitivity (recall) at 0.5": "sensitivity",
-    "Precision at 0.5": "precision",
-    "F1 at 0.5": "f1",
+    f"Accuracy at 50{PERCENT_SIGN}": "accuracy",
+    f"Sensitivity (recall) at 50{PERCENT_SIGN}": "sensitivity",
+    f"Precision at 50{PERCENT_SIGN}": "precision",
+    f"F1 at 50{PERCENT_SIGN}": "f1",
 }
 
 
@@ -173,7 +174,7 @@ def show_progress(run: runs.Run, state: jobs.State) -> None:
     st.progress(share, words)
     if now["phase"] == "fine-tune":
         st.caption(f"Trains {trained_layers(run)}.")
-    facts = [f"loss {now['loss']:.3f}"]
+    facts = [f"loss {decimal(now['loss'])}"]
     if state == "running":
         if now["images_per_second"]:
             facts.append(f"{now['images_per_second']:.0f} images a second")
@@ -224,9 +225,11 @@ def curve(history: pd.DataFrame, name: str) -> dict[str, object]:
 
     A plain specification: Altair would check it again at every look, which the run would feel.
     """
+    in_percent = name in RATES
     series = {"training": name, "validation": f"val_{name}"}
     domain = list(series)
     return {
+        "config": plots.LOCALE,
         "data": {
             "values": [
                 {"epoch": epoch, "pictures": pictures, "value": value}
@@ -248,8 +251,18 @@ def curve(history: pd.DataFrame, name: str) -> dict[str, object]:
                 "field": "value",
                 "type": "quantitative",
                 "title": None,
+                "axis": {"format": plots.PERCENT_TICKS} if in_percent else {},
                 "scale": {"zero": False},
             },
+            "tooltip": [
+                {"field": "pictures", "title": "Images"},
+                {"field": "epoch", "title": "Epoch"},
+                {
+                    "field": "value",
+                    "title": "Value",
+                    "format": plots.RATE if in_percent else plots.DECIMAL,
+                },
+            ],
             "color": {
                 "field": "pictures",
                 "title": None,

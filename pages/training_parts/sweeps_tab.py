@@ -260,7 +260,7 @@ def curves(known: list[Trial], best: str) -> dict[str, Any]:
             "tooltip": [
                 {"field": "trial"},
                 {"field": "epoch"},
-                {"field": "value", "format": ".3f"},
+                {"field": "value", "format": plots.DECIMAL},
             ],
         },
     }
