@@ -59,6 +59,13 @@ def show_errors(measured: Measured, point: str) -> None:
             chosen,
             f"{measured.run.name}-{measured.split}-{kind.replace(' ', '-')}",
             "Errors, most confident first",
+            columns={
+                "path": "File",
+                "label": "Reference label",
+                "subtype": "Subtype",
+                "patient": "Patient",
+                "probability": "Probability",
+            },
             formats={"probability": formatting.percent},
         )
 

@@ -130,12 +130,10 @@ def _show_all(known: Sequence[Measured], point: str) -> None:
         if table.empty:
             st.info("No run matches. Remove a filter.", icon=":material/filter_alt_off:")
             return
-    columns = {
-        name: st.column_config.NumberColumn(METRIC_TITLES[name])
-        for name in compare_runs.TABLE_METRICS
-    }
-    columns["run"] = st.column_config.TextColumn(width=_NAME_WIDTH, pinned=True)
-    columns["pictures"] = st.column_config.NumberColumn("images")
+    columns: dict[str, Any] = {name: name.capitalize() for name in table}
+    columns |= {name: METRIC_TITLES[name] for name in compare_runs.TABLE_METRICS}
+    columns["run"] = st.column_config.TextColumn("Run", width=_NAME_WIDTH, pinned=True)
+    columns["pictures"] = "Images"
     columns |= {
         f"{name} interval": st.column_config.TextColumn("95 % interval")
         for name in ("roc_auc", "sensitivity", "specificity")

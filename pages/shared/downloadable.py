@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WHOLE_ROWS = 15
+_DOTS = 115  # an inch, at most: words in figures are then as large as those beside them
 
 
 def show_figure(figure: "Figure", name: str, alt: str) -> None:
     """A figure in the theme's ink, with downloads as PNG and SVG."""
-    st.image(plots.svg(figure, st.context.theme.type or "dark"), width="stretch", alt=alt)
+    svg = plots.svg(figure, st.context.theme.type or "dark")
+    st.image(svg, width=round(_DOTS * figure.get_figwidth()), alt=alt)
     offer_downloads(lambda: figure, name)
 
 
