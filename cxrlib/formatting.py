@@ -53,6 +53,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}{PERCENT_SIGN}"
 
 
+def setting(share: float) -> str:
+    """A share that somebody chose, exactly.
+
+    >>> print(setting(1), setting(0.15), setting(0.125), sep=", ")
+    100\N{NO-BREAK SPACE}%, 15\N{NO-BREAK SPACE}%, 12.5\N{NO-BREAK SPACE}%
+    """
+    return f"{100 * share:.4g}{PERCENT_SIGN}"
+
+
 def rate(found: float | Interval) -> str:
     """A rate or a threshold, 0..1, in percent with one decimal, its interval in brackets.
 

@@ -16,7 +16,7 @@ from cxrlib import metrics, runs
 from cxrlib.evaluation import compare_runs, html_report, judge, subgroups
 from cxrlib.evaluation.compare_runs import ComparisonError
 from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Curves, Measured
-from cxrlib.formatting import percent
+from cxrlib.formatting import setting
 from cxrlib.runs import records
 
 POINT = "youden"
@@ -138,7 +138,7 @@ def test_a_subgroup_of_one_class_says_what_is_undefined(readings):
 def test_run_table_has_settings_and_numbers_to_sort_by(readings):
     table = compare_runs.run_table(readings, POINT).set_index("run")
     assert table.augmentation.to_dict() == {"good": "strong", "plain": "none", "partial": "strong"}
-    assert set(table.split) == {f"{percent(0.15)}, seed 0"}
+    assert set(table.split) == {f"{setting(0.15)}, seed 0"}
     assert table.pictures.to_dict() == {"good": 120, "plain": 120, "partial": 96}
     for reading in readings:
         estimate = reading.estimates(POINT)["roc_auc"]

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from cxrlib import runs
+from cxrlib.formatting import setting
 from cxrlib.images.preprocess import prepare
 from cxrlib.runs.config import TrainingConfig, for_network
 from cxrlib.runs.folder import StoppedError
@@ -89,7 +90,7 @@ def test_command_line_repeats_a_run_from_its_configuration(phantoms: Path, tmp_p
         name="first",
     )  # fmt: skip
     first = train(config, phantoms, models=tmp_path)
-    assert "To the normal images 100% were added" in first.card
+    assert f"To the normal images {setting(1)} were added" in first.card
     subprocess.run(
         [sys.executable, "train.py", "--config", str(first.folder / "config.json"),
          "--data", str(phantoms), "--models", str(tmp_path), "--device", "cpu"],

@@ -124,7 +124,7 @@ def _in_words(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name == "validation_fraction":
-        return formatting.percent(value)
+        return formatting.setting(value)
     return str(value).replace("_", " ") if name == "imbalance" else str(value)
 
 

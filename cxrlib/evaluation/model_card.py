@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrlib import tables
 from cxrlib.evaluation import stress_table, three_classes
-from cxrlib.formatting import decimal, metric, percent, rate
+from cxrlib.formatting import decimal, metric, rate, setting
 from cxrlib.runs.config import TrainingConfig, describe_augmentation
 from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run
@@ -43,7 +43,7 @@ def card(
         "",
         "## Trained on",
         f"{_TRAINED_ON[trained_on(run_metrics)]}{place} Whole patients, "
-        f"{percent(config.validation_fraction)} of each class, were held out for validation.",
+        f"{setting(config.validation_fraction)} of each class, were held out for validation.",
         "",
         "## How it was made",
         _how(config),
@@ -83,7 +83,7 @@ def _how(config: TrainingConfig) -> str:
     if config.synthetic_opacity_ratio:
         taught = ", labelled pneumonia" if not config.distill_from_start else ""
         sentences.append(
-            f"To the normal images {percent(config.synthetic_opacity_ratio)} were added that had "
+            f"To the normal images {setting(config.synthetic_opacity_ratio)} were added that had "
             f"opacities drawn into their lungs{taught}."
         )
     if config.distill_from_start:
@@ -100,7 +100,7 @@ def _how(config: TrainingConfig) -> str:
     if config.weight_interpolation:
         sentences.append(
             "Its weights are interpolated between those of the run it started from, head included "
-            f"({percent(config.weight_interpolation)}), and the trained ones (after WiSE-FT, "
+            f"({setting(config.weight_interpolation)}), and the trained ones (after WiSE-FT, "
             "Wortsman et al., CVPR 2022)."
         )
     if config.recalibrates_batchnorm:

@@ -6,7 +6,7 @@ import streamlit as st
 from cxrlib import runs
 from cxrlib.data import dataset, overview
 from cxrlib.data.folds import assign_folds
-from cxrlib.formatting import percent
+from cxrlib.formatting import setting
 from cxrlib.runs import ensembles
 from cxrlib.runs.config import TrainingConfig, seed_of_split
 from pages.dataset_parts.gallery_tab import ALL
@@ -38,7 +38,7 @@ def split_in_use(table: pd.DataFrame) -> tuple[pd.Series, str]:
             st.warning(plain(error))
     folds = assign_folds(table, validation_fraction=share, seed=seed)
     who = "a new run" if recorded is None else f"the run {plain(name)}"
-    source = f"split as by {who}: {percent(share)} for validation, seed {seed}."
+    source = f"split as by {who}: {setting(share)} for validation, seed {seed}."
     if recorded is not None and set(recorded) != set(table.path[folds == "validation"]):
         source += (
             f" That run was trained with other images than these: its record lists "
