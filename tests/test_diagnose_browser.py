@@ -240,6 +240,10 @@ def test_three_files_one_of_them_broken(app, page) -> None:
     page.locator("[aria-label='Radiograph phantom1.jpg'][data-ready]").wait_for()
     page.keyboard.press("PageUp")
     page.locator("[aria-label='Radiograph phantom3.jpg'][data-ready]").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.locator("[aria-label='Radiograph phantom1.jpg'][data-ready]").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.locator("[aria-label='Radiograph phantom3.jpg'][data-ready]").wait_for()
     # What is chosen stays chosen while others go.
     page.get_by_test_id("stFileChipDeleteBtn").first.get_by_role("button").click()
     page.get_by_role("button", name="2: phantom3.jpg").wait_for()

@@ -14,6 +14,7 @@ from cxrlib import runs
 from cxrlib.runs import sweeps
 from cxrlib.runs.sweeps import Sweep, SweepError
 from cxrlib.training import jobs
+from pages.training_parts.sweeps_tab import in_words
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 120
@@ -128,6 +129,9 @@ def test_a_trial_stopped_early_keeps_its_history_and_is_not_gone_on_with(tmp_pat
     assert [one.name for one in runs.unfinished(tmp_path)] == ["made-01"]
     shown = sweeps.table(sweep, known).set_index("trial")
     assert shown.epochs["made-02"] == 3
+    on_the_page = in_words(sweeps.table(sweep, known), running=True).set_index("Trial")
+    assert on_the_page.State["made-01"] == "running"
+    assert "Learning rate" in on_the_page
     assert shown.validation_auc["made-02"] == "0.920"
     assert sweeps.best(known) is None
 
@@ -156,8 +160,8 @@ def test_the_page_shows_trials_and_the_best_and_continues(
     assert "1 of 2 trials done" in shown
     assert "**made-01**, AUC" in shown.replace("\\", "")
     table = page.dataframe[0].value
-    assert list(table.trial) == ["made-01", "made-02"]
-    assert list(table.state) == ["finished", "not started"]
+    assert list(table.Trial) == ["made-01", "made-02"]
+    assert list(table.State) == ["finished", "not started"]
     page.button(key="sweep_go_made").click().run()
     assert launched == [(asked, tmp_path)]
 

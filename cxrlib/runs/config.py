@@ -369,6 +369,8 @@ def problems(error: ValidationError) -> dict[str, str]:
             sentence = str(problem["ctx"]["error"])
         else:
             message = problem["msg"].removeprefix("Input ").rstrip(".")
+            message = message.replace("greater than or equal to", "at least")
+            message = message.replace("less than or equal to", "at most")
             sentence = f"{message}, not {problem['input']}"
         if "_" not in sentence.split()[0]:  # not an option's name
             sentence = sentence[0].upper() + sentence[1:]

@@ -179,7 +179,7 @@ def _fit(job: _Job) -> None:
     config, model = job.config, job.networks.model
     trainer = Trainer(config, job.run, job.split, job.pixels, job.networks, job.checkpoint)
     trainer.train()
-    job.run.write_progress("judging")
+    job.run.write_progress("evaluating")
     if config.weight_interpolation:
         # After Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models": half-way
         # between two networks of which one started from the other is a steadier one. Unlike

@@ -111,7 +111,7 @@ def _show_variants(pixels: np.ndarray, other: np.ndarray | None, seed: int, side
     for name, recipe in PRESETS.items():
         st.markdown(f"**Preset {name}:** {describe(recipe)}.")
         rng = np.random.default_rng(seed)
-        with st.grid(VARIANTS, min_column_width=110):
+        with st.grid(VARIANTS, min_column_width=100):
             for variant in range(1 if name == "none" else VARIANTS):
                 st.image(
                     augment(square, recipe, rng, style=style),

@@ -275,8 +275,11 @@ def _answers(reading: Reading, acts: Actions) -> None:
                     acts,
                     type="primary" if name == answer else "secondary",
                 )
-    words = cases.CONFIDENCE_WORDS[confidence - 1] if confidence else "choose 1 to 5"
-    st.markdown(f"How sure? **{words}**")
+    least, *_, most = cases.CONFIDENCE_WORDS
+    words = f"1 ({least}) to {len(cases.CONFIDENCE_WORDS)} ({most})"
+    if confidence:
+        words = f"**{cases.CONFIDENCE_WORDS[confidence - 1]}**"
+    st.markdown(f"How sure? {words}")
     with st.container(horizontal=True, gap="small"):
         for number in reviews.CONFIDENCES:
             # Its label is its key, which the viewer hears.

@@ -31,10 +31,9 @@ REMARKS = {
     "interrupted": "The process ended unexpectedly: it was killed, ran out of memory, or the "
     "computer was restarted. Resuming continues after the last completed epoch.",
 }
-SIDES_HELP = "Solid: training images. Dashed: validation images."
 CURVES_HELP = {
     "Loss": "Training: the loss that is minimized, on augmented images. Validation: "
-    "cross-entropy. Compare the shapes, not the levels. "
+    "cross-entropy. Compare the shapes, not the levels."
 }
 CURVES = {
     "Loss": "loss",
@@ -208,13 +207,14 @@ def show_curves(run: runs.Run) -> None:
         return
     history = run.history
     shown = {title: name for title, name in CURVES.items() if name in history}
+    st.caption("By epoch. Solid: training images. Dashed: validation images.")
     with st.grid(3, min_column_width=220):
         for title, name in shown.items():
             with st.container(gap="xsmall"):
-                st.markdown(title, help=CURVES_HELP.get(title, "") + SIDES_HELP)
+                st.markdown(title, help=CURVES_HELP.get(title))
                 st.vega_lite_chart(
                     curve(history, name),
-                    height=230,
+                    height=170,
                     alt=f"{title} of training and validation by epoch",
                     key=f"{title}_{run.name}",
                 )
@@ -265,8 +265,7 @@ def curve(history: pd.DataFrame, name: str) -> dict[str, object]:
             ],
             "color": {
                 "field": "pictures",
-                "title": None,
-                "legend": {"orient": "bottom"},
+                "legend": None,
                 "scale": {"domain": domain, "range": plots.SERIES[:2]},
             },
             "strokeDash": {

@@ -193,7 +193,7 @@ def show_preview(table: pd.DataFrame, root: Path) -> None:
         )
     )
     rng = np.random.default_rng(0)
-    with st.grid(VARIANTS, min_column_width=110):
+    with st.grid(VARIANTS, min_column_width=100):
         st.image(square, width="stretch", output_format="JPEG", alt="An image as it is")
         for variant in range(1, 1 if recipe == PRESETS["none"] else VARIANTS):
             st.image(

@@ -60,19 +60,21 @@ def show_form() -> None:
             for name in chosen
         }
         name = st.text_input("Name of the sweep", placeholder="date and time", key="sweep_name")
-        addresses = [""] + [
-            devices.cluster_address([device.id])
-            for device in devices.found()
-            if devices.cluster_address([device.id])
-        ]
-        cluster = st.selectbox(
-            "Where",
-            addresses,
-            format_func=lambda address: f"Ray cluster at {address}" if address else "This machine",
-            key="sweep_cluster",
-        )
+        addresses = [devices.cluster_address([device.id]) for device in devices.found()]
+        cluster = ""
+        if any(addresses):
+            cluster = st.selectbox(
+                "Where",
+                ["", *filter(None, addresses)],
+                format_func=lambda address: (
+                    f"Ray cluster at {address}" if address else "This machine"
+                ),
+                key="sweep_cluster",
+            )
         asked, problem = checked(values, name.strip(), urls.absolute(place), cluster)
-        if problem and values and all(values.values()):
+        if not all(values.values()) or not values:
+            st.caption("Choose settings, and give each its values.")
+        elif problem:
             st.error(plain(problem))
         count = math.prod(len(found) for found in values.values()) if values else 0
         st.button(
@@ -117,7 +119,7 @@ def checked(
     except ValidationError as error:
         return None, in_form(" ".join(problems(error).values()))
     except SweepError as error:
-        return None, str(error)
+        return None, in_form(str(error))
     return asked, ""
 
 
@@ -195,11 +197,11 @@ def show_sweep(asked: Sweep, known: list[Trial]) -> None:
             on_click=launch,
             args=(asked,),
         )
-    table = sweeps.table(asked, known)
     if found := sweeps.best(known):
         first, equals = found
+        so_far = "" if over == len(known) else " so far"
         st.markdown(
-            f"Best by validation so far: **{plain(first.run.name)}**, AUC {first.validation_auc}"
+            f"Best by validation{so_far}: **{plain(first.run.name)}**, AUC {first.validation_auc}"
         )
         if equals:
             names = ", ".join(trial.run.name for trial in equals)
@@ -212,7 +214,7 @@ def show_sweep(asked: Sweep, known: list[Trial]) -> None:
             key=f"sweep_curves_{asked.name}",
         )
     st.dataframe(
-        table.drop(columns="auc").rename(columns={"validation_auc": "validation AUC"}),
+        in_words(sweeps.table(asked, known), running=running),
         hide_index=True,
         key=f"sweep_table_{asked.name}",
     )
@@ -220,6 +222,16 @@ def show_sweep(asked: Sweep, known: list[Trial]) -> None:
         failed = not running and over < len(known)
         with st.expander("Log", expanded=failed, key=f"sweep_log_{asked.name}"):
             st.code(log, language=None, wrap_lines=True)
+
+
+def in_words(table: pd.DataFrame, *, running: bool) -> pd.DataFrame:
+    """What `sweeps.table` returned, with the form's labels, of a sweep that is running or not."""
+    if running:
+        table = table.replace({"state": {"unfinished": "running"}})
+    words = {"validation_auc": "Validation AUC"}
+    return table.drop(columns="auc").rename(
+        columns=lambda name: words.get(name) or (title(name) if name in FIELDS else name.title())
+    )
 
 
 def curves(known: list[Trial], best: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 // Thumbnails to press. The one that was pressed looks chosen at once; the server hears of it.
 
-function thumbnail(item, press) {
+function thumbnail(item) {
   const made = document.createElement("button");
   made.type = "button";
   made.title = item.title;
@@ -24,7 +24,6 @@ function thumbnail(item, press) {
     made.append(Object.assign(document.createElement("span"),
       { className: "caption", textContent: item.caption }));
   }
-  made.onclick = () => press(item.id, made);
   return made;
 }
 
@@ -42,13 +41,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const wanted = JSON.stringify(data.items.map(({ current, ...rest }) => rest));
   if (list.wanted !== wanted) {
     const focused = [...list.children].indexOf(parentElement.activeElement);
-    list.replaceChildren(...data.items.map((item) => thumbnail(item, press)));
+    list.replaceChildren(...data.items.map(thumbnail));
     list.children[focused]?.focus();
     list.wanted = wanted;
   }
   data.items.forEach((item, at) => {
     const made = list.children[at];
-    made.onclick = () => press(item.id, made);
+    // The keys belong to the page again once the mouse lets go.
+    made.onclick = (event) => { press(item.id, made); if (event.detail) made.blur(); };
     made.setAttribute("aria-current", item.current);
     if (item.current && data.layout === "strip") {
       // Sideways only: the page stays where it is.

@@ -328,7 +328,7 @@ class Viewer {
       ...(comment ? [["E", "Write a comment; Esc ends it"]] : []),
       ...this.listed.filter(([key]) => !this.isTaken(key)),
       ...(overlays.length ? [["G", "Next overlay"], ["S", "Side by side"]] : []),
-      ...(steps ? [["Page Up, Page Down", "Previous and next image"]] : []),
+      ...(steps ? [["← → or Page Up, Page Down", "Previous and next image"]] : []),
       ...GESTURES,
     ];
   }
@@ -386,9 +386,10 @@ class Viewer {
     if (event.key.startsWith("Arrow") && target.closest?.("[data-arrows]")) return;
     const shift = event.shiftKey && event.key.length > 1 ? "shift+" : "";
     const key = shift + event.key.toLowerCase();
-    if (this.data?.steps && (key === "pagedown" || key === "pageup")) {
+    const by = this.data?.steps && this.step(key);
+    if (by) {
       event.preventDefault();
-      this.component.setTriggerValue("step", key === "pagedown" ? 1 : -1);
+      this.component.setTriggerValue("step", by);
       return;
     }
     const meant = this.data?.keys.find(
@@ -407,6 +408,12 @@ class Viewer {
     event.preventDefault();
     event.stopImmediatePropagation();
     run();
+  }
+
+  // Which image a key goes on to. In a zoomed one the arrows move it.
+  step(key) {
+    const arrows = this.view.zoom > 1 ? {} : { arrowright: 1, arrowleft: -1 };
+    return { pagedown: 1, pageup: -1, ...arrows }[key];
   }
 
   // A key for the page. Streamlit's own shortcuts lose a key that comes while the page takes up
