@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -32,11 +33,14 @@ FORWARD_DIGEST = "forward_digest"  # of the forward pass's file, in the gradient
 
 _LARGEST = 2**29  # bytes; the largest registered network has a fifth of that
 _SIDES = range(32, 1025)  # pixels
-_MAX_AT_ONCE = 8  # passes, each of which needs up to 60 MB for what it computes
+_MAX_AT_ONCE = 8  # passes
 _at_once = min(os.cpu_count() or 1, _MAX_AT_ONCE)
 # Each pass has one core: on two cores, two passes at once take two thirds of the time that they
 # take one after the other with both cores each.
 _cores = threading.BoundedSemaphore(_at_once)
+# One at a time: a gradient's pass keeps all that it computes on its way forward, and two at once
+# held 50 MB more.
+_one_gradient = threading.Lock()
 _UNREADABLE = (
     errors.Fail,
     errors.InvalidArgument,
@@ -104,17 +108,19 @@ class Session:
         Raises:
             RunError: the gradient's file is missing or damaged.
         """
+        turn: AbstractContextManager
         if "gradient" in outputs:
             with self._loading_gradient:
                 network = self._with_gradient()
+            turn = _one_gradient
         else:
-            network = self._forward
+            network, turn = self._forward, nullcontext()
 
         def passes(images: np.ndarray) -> list[list[np.ndarray]]:
             found = []
             for image in images:
                 pixels = np.asarray(image, np.float32)[None]
-                with _cores:
+                with turn, _cores:
                     found.append(network.run(outputs, {"pixels": pixels}))
             return found
 
