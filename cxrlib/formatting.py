@@ -26,7 +26,8 @@ RATES = frozenset(
     }
 )
 UNDEFINED = "undefined"
-PERCENT_SIGN = "\N{NO-BREAK SPACE}%"
+_SPACE = "\N{NO-BREAK SPACE}"
+PERCENT_SIGN = f"{_SPACE}%"
 
 
 class Interval(Protocol):
@@ -43,13 +44,13 @@ class Interval(Protocol):
 def percent(share: float) -> str:
     """A probability, or a share, 0..1: whole percents, and no false certainty at the ends.
 
-    >>> print(percent(0.9971), percent(0.42), percent(0.002), sep=", ")
-    > 99\N{NO-BREAK SPACE}%, 42\N{NO-BREAK SPACE}%, < 1\N{NO-BREAK SPACE}%
+    >>> print(percent(0.9971), percent(0.42), sep=", ")
+    >\N{NO-BREAK SPACE}99\N{NO-BREAK SPACE}%, 42\N{NO-BREAK SPACE}%
     """
     if share > 0.99:
-        return f"> 99{PERCENT_SIGN}"
+        return f">{_SPACE}99{PERCENT_SIGN}"
     if share < 0.01:
-        return f"< 1{PERCENT_SIGN}"
+        return f"<{_SPACE}1{PERCENT_SIGN}"
     return f"{100 * share:.0f}{PERCENT_SIGN}"
 
 
@@ -68,16 +69,16 @@ def rate(found: float | Interval) -> str:
     Only what is all of them is 100 %, and only what is none of them 0 %.
 
     >>> print(rate(0.9662), rate(1), rate(0.9997), sep=", ")
-    96.6\N{NO-BREAK SPACE}%, 100.0\N{NO-BREAK SPACE}%, > 99.9\N{NO-BREAK SPACE}%
+    96.6\N{NO-BREAK SPACE}%, 100.0\N{NO-BREAK SPACE}%, >\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%
     """
     value, ends = _parts(found)
     if math.isnan(value):
         return UNDEFINED
     shown = f"{100 * value:.1f}"
     if shown == "100.0" and value < 1:
-        shown = "> 99.9"
+        shown = f">{_SPACE}99.9"
     if shown == "0.0" and value > 0:
-        shown = "< 0.1"
+        shown = f"<{_SPACE}0.1"
     return f"{shown}{PERCENT_SIGN}{_brackets([100 * end for end in ends], 1)}"
 
 

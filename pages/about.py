@@ -13,6 +13,8 @@ _MOST_ROWS = 30
 front_door.enter()
 
 st.title("About", anchor=False)
+# Longer lines are hard to read.
+st.html("<style>.stMain [data-testid=stMarkdownContainer] { max-width: 55rem; }</style>")
 st.markdown(
     """\
 **cxrlib** reads frontal chest X-rays for pneumonia with a neural network, shows which parts of the
