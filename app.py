@@ -4,6 +4,8 @@
 """
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import streamlit as st
 from streamlit import net_util
@@ -112,4 +114,17 @@ def show_page() -> None:
 if __name__ == "__main__":
     show_page()
 else:
-    app = st.App(__file__)  # what `streamlit run` looks for, and serves
+
+    @asynccontextmanager
+    async def _import_first_page(_: st.App) -> AsyncIterator[None]:
+        """What the first page takes is there before anybody asks for it; and the server is, which
+        what is cached wants.
+        """
+        from streamlit import emojis, material_icon_names  # noqa: F401
+
+        from pages.diagnose_parts import intake, stored  # noqa: F401
+
+        yield
+
+    # What `streamlit run` looks for, and serves.
+    app = st.App(__file__, lifespan=_import_first_page)

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from cxrlib import runs
 from cxrlib.data import dataset
+from cxrlib.images import radiograph
 from cxrlib.inference.methods import METHODS
 from cxrlib.synthetic.phantom import phantom
 from pages.diagnose_parts import store_example, stored
@@ -278,6 +279,15 @@ def test_what_was_insisted_on_has_no_verdict_in_strip_and_table_either(app: AppT
     table = table_of_files(app)
     assert table.verdict[1] == "rejected"
     assert table.probability.notna().tolist() == [True, False]
+
+
+def test_a_file_is_decoded_once(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+    decode = radiograph.read
+    monkeypatch.setattr(radiograph, "read", lambda data: decoded.append(data) or decode(data))
+    upload(app, ("first.jpg", jpeg(1)))
+    assert verdict(app)
+    assert decoded == [jpeg(1)]
 
 
 def test_uploads_stay_while_another_page_is_looked_at(app: AppTest) -> None:

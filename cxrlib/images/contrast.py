@@ -95,8 +95,9 @@ def luminance(image: Image.Image) -> tuple[np.ndarray, list[str]]:
     grey = np.empty((image.height, image.width), np.uint8)
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        grey[top : top + rows] = np.asarray(_on_black(strip, opaque).convert("L"))
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        strip = _on_black(part, opaque)
+        grey[top : top + rows] = np.asarray(strip if strip.mode == "L" else strip.convert("L"))
     if image.mode in ("1", "L", "LA", "La"):
         return grey, []
     small = image.resize([min(side, 512) for side in image.size], Image.Resampling.NEAREST)

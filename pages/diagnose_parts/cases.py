@@ -122,7 +122,8 @@ def follow_uploads(files: "Iterable[UploadedFile]", *, emptied: bool) -> None:
     for number in new:
         file = held[number]
         cases[number] = Case(number, file.name, Upload(file).read)
-        cases[number].put_away()
+        if number != new[0]:  # which is read next
+            cases[number].put_away()
     if new:
         st.session_state.shown = new[0]
     elif st.session_state.get("shown") not in cases:
