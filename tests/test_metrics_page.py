@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from made_runs import (
     faithfulness_table,
@@ -25,6 +26,7 @@ from cxrlib import formatting, metrics, runs
 from cxrlib.data import dataset
 from cxrlib.data.folds import assign_folds
 from cxrlib.evaluation.run_on_split import FALSE_NEGATIVE, FALSE_POSITIVE, Measured
+from cxrlib.formatting import percent
 from cxrlib.metrics import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -274,6 +276,13 @@ def test_tables_show_text_and_download_numbers(open_page, monkeypatch):
     assert taken["good-test-subgroups"].sensitivity[0] == found.value
     open_page(tab="Compare", **{"with": ["plain"]})
     assert taken["ensemble"].roc_auc_low.between(0, 1).all()
+
+
+def test_a_table_shows_a_probability_as_the_page_does(open_page):
+    app = open_page(tab="Errors", run="plain")
+    frame = app.dataframe[0]
+    shown = pa.ipc.open_stream(frame.proto.arrow_data.styler.display_values).read_pandas()
+    assert shown.probability.tolist() == [percent(value) for value in frame.value.probability]
 
 
 def test_robustness_of_a_run_that_was_not_tested_says_how(open_page):
