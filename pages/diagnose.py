@@ -14,6 +14,7 @@ def example_layout() -> Layout:
 
 front_door.enter()
 intake.follow_address()
+top = st.empty()  # what stood here goes at once, not after all files are read
 if intake.has_files():
     # The radiograph comes first; more files join from beside it.
     # Of several the strip stays in sight.
@@ -30,7 +31,7 @@ if intake.has_files():
 
     reading.show_files(list(cases.uploaded().values()), layout)
 else:
-    with st.container(key="top"):
+    with top.container(key="top"):
         drop, strip = st.columns([2, 3], gap="medium")
         with drop:
             st.title("Diagnose", anchor=False)
@@ -44,4 +45,7 @@ else:
         from pages.diagnose_parts import cases, reading
 
         layout = example_layout()
+        last = st.session_state.get("example_case")
+        if last is None or last.name != example.title or not cases.is_read(last):
+            layout.hide_verdict()
         reading.show_case(cases.of_example(example), layout)

@@ -132,6 +132,29 @@ def test_the_radiograph_is_large_and_keys_change_it_at_once(app, page) -> None:
     assert pixel(page) == 255 - plain
 
 
+def test_no_verdict_stands_beside_images_that_are_still_read(app, page) -> None:
+    page.goto(app())
+    wait_for_verdict(page)
+    page.evaluate("""() => {
+        window.seen = [];
+        const look = () => {
+            const bar = document.querySelector("[data-testid=stProgress]");
+            const verdict = document.querySelector(".st-key-headline h2");
+            const visible = verdict && getComputedStyle(verdict).visibility === "visible";
+            window.seen.push([Boolean(bar), Boolean(visible)]);
+            requestAnimationFrame(look);
+        };
+        look();
+    }""")
+    upload(page, *[picture(seed) for seed in range(8)])
+    wait_for_file(page, "phantom0.jpg")
+    page.wait_for_timeout(500)
+    seen = page.evaluate("seen")
+    assert [True, False] in seen
+    assert [True, True] not in seen
+    assert seen[-1] == [False, True], "the verdict is there in the end"
+
+
 def test_a_slow_method_shows_how_far_it_is_and_is_stopped(app, page) -> None:
     page.goto(f"{app()}/?example=Drawn,+with+an+opacity&method=Occlusion")
     page.get_by_text(re.compile(r"Computing Occlusion.*: \d+")).wait_for(timeout=NETWORK_LOADED)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -176,6 +177,13 @@ def read_all(cases: list[Case], reader: "Reader") -> None:
             bar.progress(number / len(todo), f"Image {number} of {len(todo)}")
     if bar:
         bar.empty()
+
+
+def is_read(case: Case) -> bool:
+    """Whether a run of the name in use has read a case, without loading one."""
+    return bool(case.error) or any(
+        Path(folder).name == st.session_state.get("run") for folder, _ in case.predictions
+    )
 
 
 def judged(case: Case, reader: "Reader", point: str) -> "Prediction":

@@ -36,6 +36,10 @@ _STYLE = """<style>
     flex-direction: row; align-items: center; min-height: 0; padding: 0.5rem 0.75rem;
   }
 }
+.stElementContainer:has(.being-read) { position: absolute; }
+.stMain:has(.being-read) :is(
+  .st-key-headline > :not(:has(h1)), .st-key-details > :not(:has([data-testid=stFileUploader]))
+) { visibility: hidden; }
 </style>"""
 
 
@@ -58,8 +62,16 @@ class Layout:
             above_on_phone: the same where the verdict stands below the radiograph.
         """
         st.html(_STYLE % {"above": above, "above_on_phone": above_on_phone})
+        self._cover = st.empty()
         with st.container(key="diagnosis"):
             self.headline = st.container(key="headline")
             self.image = st.container(key="image")
             self.strip = st.container(key="strip")
             self.details = st.container(key="details")
+
+    def hide_verdict(self) -> None:
+        """Until `show_verdict`: what stands there is still another image's."""
+        self._cover.html('<i class="being-read"></i>')
+
+    def show_verdict(self) -> None:
+        self._cover.empty()

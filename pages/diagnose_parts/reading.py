@@ -39,6 +39,8 @@ def show_files(files: list[Case], layout: Layout) -> None:
     """Read what is new, and show the chosen one; of several a strip of all."""
     with layout.headline:
         st.title("Diagnose", anchor=False)
+    if not all(map(cases.is_read, files)):
+        layout.hide_verdict()
     reader = classifier()
     point = st.session_state.point
     if len(files) == 1:
@@ -189,6 +191,7 @@ def show_case(
         with layout.headline:
             st.markdown(f"**{plain(case.name)}**{note}")
             st.header("⊘ Cannot be opened", anchor=False)
+        layout.show_verdict()
         return
     reader = classifier()
     explanations = cases.explained(case, reader)
@@ -222,6 +225,7 @@ def show_case(
             panel.show_trust()
         if not prediction.refused:
             _show_more(case, reader, prediction, explanations)
+    layout.show_verdict()
     if not prediction.refused:
         # Last, so that everything else is there while it takes its time.
         with layout.image:
