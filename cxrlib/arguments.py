@@ -27,7 +27,12 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("train", help="train a run")
     _add_data(command)
     command.add_argument("--models", type=Path, default=runs.MODELS, help="where runs are kept")
-    command.add_argument("--config", type=Path, metavar="FILE.json", help="start from a run's")
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE.json",
+        help="settings of another run, its config.json; options given beside it count more",
+    )
     command.add_argument("--resume", metavar="RUN", help="continue an unfinished run")
     command.add_argument(
         "--device",

@@ -77,8 +77,13 @@ def test_class_folders_in_any_spelling_and_depth(tmp_path: Path, folders: list[s
     assert index_cache.cached_index(root).equals(index_cache.cached_index(root))
 
 
-def test_subtypes_may_be_class_folders(tmp_path: Path) -> None:
-    root = write(tmp_path / "set", in_folders("train/NORMAL", "train/BACTERIAL", "train/VIRAL"))
+@pytest.mark.parametrize(
+    "names", [("BACTERIAL", "VIRAL"), ("Pneumonia_Bacteria", "Pneumonia-Virus"),
+              ("bacterial pneumonia", "virus")],
+)  # fmt: skip
+def test_subtypes_may_be_class_folders(tmp_path: Path, names: tuple[str, str]) -> None:
+    folders = [f"train/{name}" for name in ("NORMAL", *names)]
+    root = write(tmp_path / "set", in_folders(*folders))
     table = dataset.index(root)
     assert table.groupby("subtype").label.unique().map(list).to_dict() == {
         "": ["NORMAL"], "bacterial": ["PNEUMONIA"], "viral": ["PNEUMONIA"],
@@ -108,6 +113,22 @@ def test_the_command_line_takes_meanings(tmp_path: Path, capsys: pytest.CaptureF
         assert main([*evaluate, "--meaning", wrong]) == 2
     assert main([*evaluate, "--meaning", "COVID=viral"]) == 0
     assert json.loads(capsys.readouterr().out)["pictures"] == 12
+
+
+def test_a_run_tells_what_classes_mean_and_how_many_images_it_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from cxrlib.runs.config import TrainingConfig, for_network
+    from cxrlib.training.images import divide
+
+    root = write(tmp_path / "set", in_folders("COVID", "NORMAL", "Viral Pneumonia"))
+    classes.give(root, {"COVID": "leave-out"})
+    config = TrainingConfig(**for_network("cnn", batch_size=2, validation_fraction=0.4))
+    split = divide(config, root)
+    meant, taken = capsys.readouterr().out.splitlines()
+    assert "COVID (4 files): leave-out" in meant and "NORMAL (4 files): normal" in meant
+    assert f"{len(split.rows('train'))} images to train on" in taken
+    assert f"{len(split.rows('validation'))} images to validate on" in taken
 
 
 def test_the_page_asks_for_meanings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,3 +260,29 @@ def test_the_last_five_layers_are_the_last_five_convolutions() -> None:
         freeze(TrainingConfig(network=name, fine_tune_depth=5), model)
         learning = {layer.name for layer in model.layers if layer.trainable_weights}
         assert learning == {*expected, "probability"}
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_statistics_gathered_again_are_the_means_over_the_batches(fuse: bool) -> None:
+    from cxrlib.networks.fused_batchnorm import fused
+    from cxrlib.networks.loading import reestimate_normalization
+
+    model = registry.build("cnn", size=96, weights="none", dropout=0)
+    model = fused(model) if fuse else model
+    rng = np.random.default_rng(0)
+    batches = [
+        (rng.integers(0, 256, (6, 96, 96, 1)) * share).astype(np.uint8) for share in (0.2, 0.5, 1)
+    ]
+    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    reestimate_normalization(model, iter(batches))
+    into = keras.Model(model.input, layers[0].input)
+    values = [into.predict_on_batch(batch) for batch in batches]
+    for found, expected in (
+        (layers[0].moving_mean, [one.mean((0, 1, 2)) for one in values]),
+        (layers[0].moving_variance, [one.var((0, 1, 2)) for one in values]),
+    ):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(found), np.mean(expected, 0), rtol=1e-3, atol=1e-6
+        )
+    assert [layer.momentum for layer in layers] == momenta

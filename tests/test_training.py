@@ -17,7 +17,7 @@ from cxrlib.images.preprocess import prepare
 from cxrlib.runs.config import TrainingConfig, for_network
 from cxrlib.runs.folder import StoppedError
 from cxrlib.synthetic import phantom
-from cxrlib.training.estimate import COSTS
+from cxrlib.training.estimate import COSTS, estimate
 
 pytestmark = pytest.mark.slow
 
@@ -392,3 +392,17 @@ def test_a_run_does_not_validate_on_what_the_run_it_begins_with_has_learned(
         TrainingConfig(seed=3, name="again", **asked), phantoms, models=tmp_path / "models"
     )
     assert again.finished
+
+
+@pytest.mark.parametrize("network", sorted(set(COSTS) - {"cnn"}))
+def test_the_less_is_learned_the_less_is_estimated(network: str) -> None:
+    def needs(**values: object) -> tuple[float, float]:
+        config = TrainingConfig(**for_network(network, **values))
+        expected = estimate(config, 5000, gpus=0, cores=2)
+        return expected.seconds, expected.memory
+
+    of_all = needs(fine_tune_epochs=3)
+    of_last = needs(fine_tune_epochs=3, fine_tune_depth=2)
+    frozen = needs(head_epochs=3, fine_tune_epochs=0, augmentation="none")
+    for less, more in ((frozen, of_last), (of_last, of_all)):
+        assert less[0] < more[0] and less[1] <= more[1]

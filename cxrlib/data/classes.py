@@ -24,10 +24,11 @@ MEANINGS: dict[str, tuple[str, str]] = {
 _KNOWN = {
     "normal": ("normal", "normals", "healthy", "nofinding", "nofindings"),
     "pneumonia": ("pneumonia", "pneumonias"),
-    "bacterial": ("bacterial", "bacteria", "bacterialpneumonia", "pneumoniabacterial"),
-    "viral": ("viral", "virus", "viralpneumonia", "pneumoniaviral"),
+    "bacterial": ("bacterial", "bacteria"),
+    "viral": ("viral", "virus"),
 }
 _MEANING_OF = {name: meaning for meaning, names in _KNOWN.items() for name in names}
+_SUBTYPES = ("bacterial", "viral")
 
 
 def plain(name: str) -> str:
@@ -42,10 +43,12 @@ def plain(name: str) -> str:
 def known_meaning(name: str) -> str:
     """A key of `MEANINGS` where a class's name leaves no doubt; empty elsewhere.
 
-    >>> known_meaning("Viral Pneumonia"), known_meaning("COVID")
-    ('viral', '')
+    >>> known_meaning("Pneumonia_Bacteria"), known_meaning("COVID")
+    ('bacterial', '')
     """
-    return _MEANING_OF.get(plain(name), "")
+    whole = plain(name)
+    subtype = _MEANING_OF.get(whole.removeprefix("pneumonia").removesuffix("pneumonia"), "")
+    return subtype if subtype in _SUBTYPES else _MEANING_OF.get(whole, "")
 
 
 def given(root: Path) -> dict[str, str]:

@@ -25,8 +25,8 @@ _TRAINED_ON: dict[TrainedOn, str] = {
     "five years from one hospital.",
     "synthetic": "Synthetic radiographs, drawn by a program. **It has never seen a patient's "
     "radiograph, and its output for one means nothing.**",
-    "other": "A folder in the layout of the Kaggle set `paultimothymooney/chest-xray-pneumonia`, "
-    "not the whole of that set.",
+    "other": "Another data set than the Kaggle set `paultimothymooney/chest-xray-pneumonia`, or "
+    "more than it.",
 }
 
 

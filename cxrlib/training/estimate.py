@@ -7,8 +7,10 @@ runs on a CPU. Once a run goes, what it measures itself counts.
 from dataclasses import dataclass
 
 from cxrlib.images.preprocess import square_side
+from cxrlib.networks import depth
 from cxrlib.runs.config import TrainingConfig
 
+NORMALIZATION_IMAGES = 4096  # that batch-normalization statistics are recomputed on, at most
 _SIDE = 224
 
 
@@ -33,17 +35,19 @@ COSTS = {
     "convnexttiny": Cost(27.8e6, 29.7e6, 4.46e9),
 }
 # Products a second, and values a second written and read again.
-_CPU_CORE = (70e9, 2.5e9)
+_CPU_CORE = (90e9, 2.8e9)
 _GPU = (5e12, 60e9)
 _AUGMENTED_A_CORE = 900 * _SIDE**2  # pixels a second
 _CNN_WIDTH, _CNN_BLOCKS = 16, 4  # that were measured
 _PREPARED_A_CORE = 150  # images a second: files decoded, lungs found
-_START_SECONDS = 15
+# Importing TensorFlow, decoding apart; and tracing, exporting and judging a network by its layers.
+_START_SECONDS, _LAYER_SECONDS = 7, 0.2
 # Bytes to begin with; copies of the weights (with gradients, moments, the best so far, and those
 # that are saved); copies of all layers' outputs for an image. A GPU's were not measured.
-_CPU_MEMORY = (1.1e9, 15, 1.2)
+_CPU_MEMORY = (1.13e9, 20, 0.95)
 _GPU_MEMORY = (0.0, 5, 1.5)
-_FROZEN_OUTPUTS = 0.25  # of a backbone that only gives features: a few layers at a time
+_READ_AT_ONCE = 64  # images, where nothing is learned
+_READ_OUTPUTS = 0.2  # copies there: a few layers at a time
 _SAVED_WEIGHTS = 5  # copies in the run's folder
 _LUNGS = 2 * 128**2  # bytes an image: where its lungs are
 _NORMAL = 0.26  # of the Kaggle set's images
@@ -63,8 +67,8 @@ class Estimate:
 def normalization_batch(size: int) -> int:
     """How many images batch-normalization statistics are recomputed on at a time.
 
-    Keras keeps the outputs of all layers meanwhile: of larger images fewer, lest a run that has
-    trained runs out of memory at its end.
+    Outside TensorFlow, Keras keeps the outputs of all layers meanwhile: of larger images fewer,
+    lest a run that has trained runs out of memory at its end.
 
     >>> normalization_batch(150), normalization_batch(512)
     (64, 12)
@@ -86,15 +90,23 @@ def estimate(config: TrainingConfig, images: int, *, gpus: int, cores: int) -> E
     ``gpus`` is how many GPUs it trains on, 0 for the CPU; ``cores`` those of the CPU.
     """
     cost, area = _cost(config), (config.size / _SIDE) ** 2
+    layers = depth.names(config.network, cnn_blocks=config.cnn_blocks)
+    trained = min(1, (config.fine_tune_depth or len(layers)) / len(layers))
+    if not config.fine_tune_epochs:
+        trained = 0
     products, values = _GPU if gpus else (speed * cores for speed in _CPU_CORE)
     forward = area * (cost.products / products + cost.values / values) / max(gpus, 1)
     learned = images * (1 - config.validation_fraction) * (2 if config.consistency_weight else 1)
     learned *= 1 + _NORMAL * config.synthetic_opacity_ratio
     validated = images * config.validation_fraction
-    step = 3 * forward
+    # Back through the layers that learn only.
+    step = forward * (1 + 2 * trained)
     if config.augments:
         step = max(step, config.size**2 / (_AUGMENTED_A_CORE * cores))
-    seconds = _START_SECONDS + images * (1 / (_PREPARED_A_CORE * cores) + forward)
+    seconds = _START_SECONDS + _LAYER_SECONDS * len(layers)
+    seconds += images * (1 / (_PREPARED_A_CORE * cores) + forward)
+    if config.recalibrates_batchnorm:
+        seconds += min(learned, NORMALIZATION_IMAGES) * forward
     seconds += config.fine_tune_epochs * (learned * step + validated * forward)
     if config.distill_from_start:
         seconds += learned * forward
@@ -103,13 +115,11 @@ def estimate(config: TrainingConfig, images: int, *, gpus: int, cores: int) -> E
         passes = 1 if config.fine_tune_epochs or not config.augments else None
         seconds += (passes or config.head_epochs) * images * forward
     base, weight_copies, output_copies = _GPU_MEMORY if gpus else _CPU_MEMORY
-    at_once = config.batch_size / max(gpus, 1)
-    if not config.fine_tune_epochs:
-        output_copies = _FROZEN_OUTPUTS
-    if config.recalibrates_batchnorm or not config.fine_tune_epochs:
-        at_once = max(at_once, normalization_batch(config.size))
+    outputs = max(
+        output_copies * trained * config.batch_size / max(gpus, 1), _READ_OUTPUTS * _READ_AT_ONCE
+    )
     weights, values = 4 * cost.parameters, 4 * cost.values * area
-    memory = base + weight_copies * weights + output_copies * values * at_once
+    memory = base + weight_copies * weights + outputs * values
     return Estimate(seconds, memory, images * _decoded(config), _SAVED_WEIGHTS * weights)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrlib.data import dataset
+from cxrlib.data import dataset, entries
 from cxrlib.data.folds import assign_folds
 from cxrlib.evaluation import judge
 from cxrlib.images.preprocess import Box, cached_pixels, square_side
@@ -78,15 +78,34 @@ def divide(config: TrainingConfig, data: Path) -> Split:
     table = dataset.index(data)
     for sentence in dataset.warnings(table):
         print(sentence, flush=True)
+    if found := entries.meanings(data):
+        said = (f"{name} ({count} files): {meaning}" for name, (count, meaning) in found.items())
+        print(f"Classes of the data set: {', '.join(said)}", flush=True)
     folds = assign_folds(
         table,
         validation_fraction=config.validation_fraction,
         seed=seed_of_split(config.model_dump()),
         balanced=config.balanced_validation,
     )
-    found = Split(table, folds, judge.class_numbers(table, config.class_names))
-    _check(config, found)
-    return found
+    split = Split(table, folds, judge.class_numbers(table, config.class_names))
+    _check(config, split)
+    print(_describe(split), flush=True)
+    return split
+
+
+def _describe(split: Split) -> str:
+    """How many images of each class are for what."""
+    counts = split.table.groupby([split.folds, "label"]).size().unstack(fill_value=0)
+    return ", ".join(
+        f"{counts.loc[fold].sum()} images {purpose} "
+        f"({', '.join(f'{number} {label}' for label, number in counts.loc[fold].items())})"
+        for fold, purpose in (
+            ("train", "to train on"),
+            ("validation", "to validate on"),
+            ("test", "to test on"),
+        )
+        if fold in counts.index
+    )
 
 
 def _check(config: TrainingConfig, found: Split) -> None:

@@ -27,7 +27,7 @@ from cxrlib.training.checkpoint import Checkpoint
 from cxrlib.training.checkpoint import load as load_checkpoint
 from cxrlib.training.environment import environment, gpus
 from cxrlib.training.errors import TrainingError
-from cxrlib.training.estimate import normalization_batch
+from cxrlib.training.estimate import NORMALIZATION_IMAGES, normalization_batch
 from cxrlib.training.images import Pixels, Split, decode, divide
 from cxrlib.training.networks import (
     Networks,
@@ -39,8 +39,6 @@ from cxrlib.training.networks import (
 from cxrlib.training.trainer import Trainer
 
 __all__ = ["TrainingError", "train"]
-
-_NORMALIZATION_PICTURES = 4096
 
 
 def train(
@@ -195,7 +193,7 @@ def _fit(job: _Job) -> None:
 def _plain(job: _Job) -> Iterator[np.ndarray]:
     """Batches of training images as they are when they are read."""
     rows = np.random.default_rng(job.config.seed).permutation(job.split.rows("train"))
-    rows = rows[:_NORMALIZATION_PICTURES]
+    rows = rows[:NORMALIZATION_IMAGES]
     batch = normalization_batch(job.config.size)
     for start in range(0, max(1, len(rows) - batch + 1), batch):
         yield job.pixels.inputs[rows[start : start + batch]][..., None]
@@ -206,7 +204,7 @@ def _augmented(trainer: Trainer) -> Iterator[np.ndarray]:
     config = trainer.config
     batches = trainer.augmented_batches()
     batches.start_epoch(config.fine_tune_epochs)
-    for number in range(min(len(batches), _NORMALIZATION_PICTURES // config.batch_size)):
+    for number in range(min(len(batches), NORMALIZATION_IMAGES // config.batch_size)):
         yield batches[number][0]
 
 
