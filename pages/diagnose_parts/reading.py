@@ -142,6 +142,8 @@ def _fill_table(files: list[Case], reader: "Reader", point: str) -> None:
     st.dataframe(
         table.style.format({"probability": percent}, na_rep=""),
         hide_index=True,
+        placeholder="",
+        column_config={name: name.capitalize() for name in table},
         alt="Verdict and probability of each file",
     )
     st.download_button(

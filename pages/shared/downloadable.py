@@ -68,7 +68,9 @@ def show_table(
     """
     height: Literal["content", "auto"] = "content" if len(table) <= _WHOLE_ROWS else "auto"
     shown = table.style.format(dict(formats), na_rep="") if formats else table
-    st.dataframe(shown, hide_index=True, alt=alt, column_config=columns, height=height)
+    st.dataframe(
+        shown, hide_index=True, alt=alt, column_config=columns, height=height, placeholder=""
+    )
     st.download_button(
         "CSV",
         tables.to_csv(table if csv is None else csv),
