@@ -181,8 +181,11 @@ def test_the_page_saves_one_and_diagnose_reads_with_it(
     app.text_input(key="ensemble_name").set_value("saved").run()
     save()
     assert app.success[0].value == "Saved as saved."
-    assert [link.proto.label for link in app.get("page_link")] == ["Read X-rays with it"]
-    assert "See its numbers" in [button.label for button in app.button]
+    buttons = {button.label: button for button in app.button}
+    assert "See its numbers" in buttons
+    buttons["Read X-rays with it"].click().run()
+    assert not app.exception
+    assert app.session_state.run == "saved"
 
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     app.query_params["run"] = "saved"

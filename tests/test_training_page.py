@@ -96,10 +96,12 @@ def test_run_is_started_watched_stopped_resumed_and_judged(
     reached = share_done(page)
     page.get_by_role("button", name="Resume").click()
     wait_for_progress(page, beyond=reached)
-    page.get_by_role("link", name="Curves, errors and calibration").click(timeout=PATIENCE)
+    page.get_by_role("button", name="Curves, errors and calibration").click(timeout=PATIENCE)
     expect(page.get_by_role("heading", name="Metrics", exact=True)).to_be_visible()
     expect(page.get_by_text("ROC-AUC").first).to_be_visible()
-    assert "run=synthetic-cnn-96" in page.url
+    in_use = page.get_by_test_id("stSidebar").get_by_text("Trained on synthetic radiographs")
+    expect(in_use).to_be_visible()
+    expect(page).to_have_url(re.compile("run=synthetic-cnn-96"))
 
 
 def test_run_outlives_the_server_and_resumes_after_its_process_is_killed(

@@ -4,6 +4,8 @@ Written layer by layer with the rules of `onnx_rules`, so that a network is serv
 TensorFlow, whichever of Keras' backends trained it.
 """
 
+from collections.abc import Collection
+
 import keras
 import onnx
 from onnx import TensorProto, helper
@@ -191,7 +193,7 @@ class _Writer:
         for node in reversed(self._graph.nodes):
             if needed.intersection(node.output):
                 needed.update(node.input)
-                nodes.append(node)
+                nodes.append(_with_outputs(node, needed))
         size = self._model.inputs[0].shape[1]
         pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", size, size])
         constants = [constant for constant in self._graph.constants if constant.name in needed]
@@ -200,3 +202,13 @@ class _Writer:
         model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
         onnx.checker.check_model(model)
         return model
+
+
+def _with_outputs(node: onnx.NodeProto, needed: Collection[str]) -> onnx.NodeProto:
+    """A node without a second output that nothing needs: pooling without places is faster."""
+    if len(node.output) == 1 or node.output[1] in needed:
+        return node
+    alone = onnx.NodeProto()
+    alone.CopyFrom(node)
+    del alone.output[1:]
+    return alone

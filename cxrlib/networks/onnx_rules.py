@@ -159,19 +159,20 @@ def _rectified(graph: Graph, x: str, most: float | None, shape: Shape) -> tuple[
     def gradient(g: str) -> list[str]:
         inside = y  # positive where the gradient passes, else 0
         if most is not None:
-            inside = graph.add("Mul", y, _times(graph, y, -1, shape, offset=most))
-        steep = _times(graph, inside, _STEEP, shape)
+            inside = graph.add("Mul", y, _affine(graph, y, -1, most, shape))
+        steep = _affine(graph, inside, _STEEP, 0, shape)
         passes = graph.add("Clip", steep, graph.constant(0), graph.constant(1))
         return [graph.add("Mul", g, passes)]
 
     return y, gradient
 
 
-def _times(graph: Graph, x: str, factor: float, shape: Shape, offset: float = 0) -> str:
+def _affine(graph: Graph, x: str, factor: float, offset: float, shape: Shape) -> str:
     """Numbers of that shape (in Keras) times a factor, plus an offset.
 
-    Maps are convolved with it: their layout then stays the blocked one that ONNX Runtime convolves
-    in. Comparisons, casts and products with a constant would each have it turned back and forth.
+    Maps are convolved with it, which takes the activation that follows along, in the blocked layout
+    that ONNX Runtime convolves in. Comparisons, casts and products with a constant would each have
+    it turned back and forth.
     """
     if len(shape) == 4:
         factors = graph.constant(np.full((shape[-1], 1, 1, 1), factor))

@@ -16,6 +16,7 @@ from cxrlib.runs.contents import METRIC_TITLES
 from cxrlib.runs.folder import Run, RunError
 from pages.shared.downloadable import show_chart, show_table
 from pages.shared.permissions import allowed
+from pages.shared.runs_at_hand import button_to
 from pages.shared.text import plain
 
 _FILTERS = ("trained on", "network", "size", "augmentation", "imbalance", "split")
@@ -251,19 +252,17 @@ def _offer_to_save(members: Sequence[Run]) -> None:
             help="It reads X-rays like any other run, with all of its members.",
         )
         st.button("Save as a run", icon=":material/save:", on_click=_save_ensemble, args=(members,))
-    outcome = st.session_state.pop("ensemble_outcome", None)
+    names, outcome = st.session_state.get("ensemble_outcome", ([], None))
+    if names != [member.name for member in members]:
+        return  # it is of others
     if isinstance(outcome, str):
         st.error(plain(outcome))
-    elif outcome is not None:
+    else:
         st.success(f"Saved as {plain(outcome.name)}.", icon=":material/check:")
         with st.container(horizontal=True):
-            st.page_link(
-                "pages/diagnose.py",
-                label="Read X-rays with it",
-                icon=":material/radiology:",
-                query_params={"run": outcome.name},
+            button_to(
+                "pages/diagnose.py", outcome, "Read X-rays with it", icon=":material/radiology:"
             )
-            # A link to the page that is open would leave its run as it is.
             st.button(
                 "See its numbers",
                 icon=":material/monitoring:",
@@ -279,9 +278,9 @@ def _show_run(name: str) -> None:
 
 
 def _save_ensemble(members: Sequence[Run]) -> None:
+    outcome: Run | str
     try:
-        saved = compare_runs.save_ensemble(st.session_state.ensemble_name.strip(), members)
+        outcome = compare_runs.save_ensemble(st.session_state.ensemble_name.strip(), members)
     except (ComparisonError, RunError, OSError) as error:
-        st.session_state.ensemble_outcome = str(error)
-    else:
-        st.session_state.ensemble_outcome = saved
+        outcome = str(error)
+    st.session_state.ensemble_outcome = [member.name for member in members], outcome

@@ -6,6 +6,7 @@ from cxrlib import runs
 from cxrlib.runs import ensembles, provenance, records
 from cxrlib.runs.config import describe_augmentation
 from cxrlib.training import jobs
+from pages.shared.runs_at_hand import button_to
 from pages.shared.text import plain
 from pages.training_parts import actions
 from pages.training_parts.new_run import duplicate
@@ -57,11 +58,8 @@ def show_results(run: runs.Run) -> None:
             f"AUC {auc} on {synthetic if split in measured['splits'] else ''}{plain(words)}"
         )
     st.caption(" · ".join(found))
-    st.page_link(
-        "pages/metrics.py",
-        label="Curves, errors and calibration",
-        icon=":material/monitoring:",
-        query_params={"run": run.name},
+    button_to(
+        "pages/metrics.py", run, "Curves, errors and calibration", icon=":material/monitoring:"
     )
 
 
