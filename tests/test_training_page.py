@@ -87,12 +87,11 @@ def test_run_is_started_watched_stopped_resumed_and_judged(
 ) -> None:
     open_training(page, serve())
     start_practice(page)
-    wait_for_progress(page, beyond=0)
-    wait_for_progress(page, beyond=share_done(page))
-    expect(page.get_by_text(re.compile(r"images a second"))).to_be_visible()
-    expect(page.get_by_text(re.compile(r"epoch \d+ of at most 12"))).to_be_visible()
+    # It is through in some seconds.
+    page.get_by_text(re.compile(r"images a second")).wait_for(timeout=PATIENCE)
     stop_button(page).click()
     expect(page.get_by_text(re.compile("· stopped"))).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile(r"epoch \d+ of at most 20"))).to_be_visible()
     reached = share_done(page)
     page.get_by_role("button", name="Resume").click()
     wait_for_progress(page, beyond=reached)
@@ -101,7 +100,6 @@ def test_run_is_started_watched_stopped_resumed_and_judged(
     expect(page.get_by_text("ROC-AUC").first).to_be_visible()
     in_use = page.get_by_test_id("stSidebar").get_by_text("Trained on synthetic radiographs")
     expect(in_use).to_be_visible()
-    expect(page).to_have_url(re.compile("run=synthetic-cnn-96"))
 
 
 def test_run_outlives_the_server_and_resumes_after_its_process_is_killed(

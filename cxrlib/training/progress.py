@@ -90,7 +90,6 @@ class Watch(keras.callbacks.Callback):
 
     def write_progress(self, activity: str, logs: Mapping[str, float]) -> None:
         """Write where training is, what it has come to, and how fast it goes."""
-        pace = self._pace if activity == "training" else None
         left = self._epochs - self._epoch - 1
         self._run.write_progress(
             activity,
@@ -99,9 +98,9 @@ class Watch(keras.callbacks.Callback):
             epochs=self._epochs,
             step=self.step,
             steps=self._steps,
-            images_per_second=pace and self._batch_size / pace,
-            seconds_left=pace
-            and pace * (self._steps * (left + 1) - self.step) + self._between * left,
+            images_per_second=self._pace and self._batch_size / self._pace,
+            seconds_left=self._pace
+            and self._pace * (self._steps * (left + 1) - self.step) + self._between * left,
             **{name: float(value) for name, value in logs.items()},
         )
 

@@ -263,7 +263,7 @@ def lacking(wanted: dict[Path, float]) -> list[str]:
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 90:
-        return f"{max(round(seconds, -1), 1):.0f} seconds"
+        return f"{max(round(seconds, -1), 5):.0f} seconds"
     if seconds < 5400:
         return f"{seconds / 60:.0f} minutes"
     return f"{seconds / 3600:.1f} hours"
