@@ -39,5 +39,5 @@ def test_the_worst_group_is_named_among_those_that_say_something() -> None:
         )
     ]  # fmt: skip
     said = stress_table.by_machine(pd.DataFrame(rows))
-    assert "sensitivity 0.93" in said and "(machine group 2)" in said
-    assert "specificity 0.91" in said and "(machine group 1)" in said
+    assert "sensitivity 93.0" in said and "(machine group 2)" in said
+    assert "specificity 91.0" in said and "(machine group 1)" in said
