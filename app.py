@@ -117,8 +117,9 @@ else:
 
     @asynccontextmanager
     async def _import_first_page(_: st.App) -> AsyncIterator[None]:
-        """What the first page takes is there before anybody asks for it; and the server is, which
-        what is cached wants.
+        """Import what the first page needs before anybody asks for it.
+
+        Not sooner: `st.cache_data` looks for the server's runtime, which is there by now.
         """
         from streamlit import emojis, material_icon_names  # noqa: F401
 

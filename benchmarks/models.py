@@ -84,18 +84,18 @@ _TUNED = Trial(
 )
 TRIALS = {
     "cnn": _CNN,
-    "cnn, whole picture": _with(_CNN, "cnn", crop="none"),
+    "cnn, whole image": _with(_CNN, "cnn", crop="none"),
     "cnn, plain": _with(_CNN, "cnn", augmentation="none"),
     "cnn, strong": _with(_CNN, "cnn", augmentation="strong"),
     "frozen": _FROZEN,
-    "frozen, whole picture": _with(_FROZEN, "frozen", crop="none"),
+    "frozen, whole image": _with(_FROZEN, "frozen", crop="none"),
     "frozen, 168 px": _with(_FROZEN, "frozen", size=168),
     "frozen, CLAHE": _with(_FROZEN, "frozen", equalization="clahe"),
     "frozen, oversampled": _with(_FROZEN, "frozen", imbalance="oversample"),
     "frozen, nothing against imbalance": _with(_FROZEN, "frozen", imbalance="none"),
     "frozen, label smoothing 0.05": _with(_FROZEN, "frozen", label_smoothing=0.05),
     "tuned": _TUNED,
-    "tuned, whole picture": _with(
+    "tuned, whole image": _with(
         _TUNED, "tuned, not repainted", crop="none", randomize_background=False
     ),
     "tuned, not repainted": _with(_TUNED, "tuned", randomize_background=False),

@@ -38,6 +38,6 @@ def test_the_worst_group_is_named_among_those_that_say_something() -> None:
             [(80, 40, 0.96, 0.91), (60, 5, 0.93, 0.2), (4, 30, 0.25, 0.98)], start=1
         )
     ]  # fmt: skip
-    said = stress_table.by_machine(pd.DataFrame(rows))
-    assert "sensitivity 93.0" in said and "(machine group 2)" in said
-    assert "specificity 91.0" in said and "(machine group 1)" in said
+    sentence = stress_table.by_machine(pd.DataFrame(rows))
+    assert "sensitivity 93.0" in sentence and "(machine group 2)" in sentence
+    assert "specificity 91.0" in sentence and "(machine group 1)" in sentence

@@ -79,8 +79,8 @@ def divide(config: TrainingConfig, data: Path) -> Split:
     for sentence in dataset.warnings(table):
         print(sentence, flush=True)
     if found := entries.meanings(data):
-        said = (f"{name} ({count} files): {meaning}" for name, (count, meaning) in found.items())
-        print(f"Classes of the data set: {', '.join(said)}", flush=True)
+        classes = (f"{name} ({count} files): {meaning}" for name, (count, meaning) in found.items())
+        print(f"Classes of the data set: {', '.join(classes)}", flush=True)
     folds = assign_folds(
         table,
         validation_fraction=config.validation_fraction,

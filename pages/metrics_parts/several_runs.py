@@ -254,7 +254,7 @@ def _offer_to_save(members: Sequence[Run]) -> None:
         st.button("Save as a run", icon=":material/save:", on_click=_save_ensemble, args=(members,))
     names, outcome = st.session_state.get("ensemble_outcome", ([], None))
     if names != [member.name for member in members]:
-        return  # it is of others
+        return  # that mean was of other runs
     if isinstance(outcome, str):
         st.error(plain(outcome))
     else:
