@@ -70,8 +70,8 @@ def show() -> None:
 def show_practice() -> None:
     st.markdown(
         f"Trains a small network on synthetic radiographs of {practice.PATIENTS} patients, half of "
-        "them with an opacity. It takes less than a minute on a CPU and works offline. The result says "
-        "nothing about real patients."
+        "them with an opacity. It takes less than a minute on a CPU and works offline. The result "
+        "says nothing about real patients."
     )
     st.button(
         "Train on synthetic X-rays",
